@@ -1,0 +1,51 @@
+# `make demo` and `make test` need git, make and Python 3.11 or newer; the rest is set up in .venv.
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+BIN := .venv/bin
+READY := .venv/ready
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+DEMO := $(SNAKEMAKE) --workflow-profile profiles/cpu --configfile studies/demo.yaml
+
+.PHONY: demo test check format report lock clean
+.DEFAULT_GOAL := demo
+
+## A small study on embedded data, to the table and the figures, on the CPU.
+demo: $(READY)
+	$(DEMO) --quiet rules
+	$(DEMO) --quiet all --report results/demo/report.html
+	@cat results/demo/tables/degradation.md
+	@printf '\nTables   results/demo/tables\nFigures  results/demo/figures\nReport   results/demo/report.html\n'
+
+## Formatters, linters and tests.
+test: check
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile rules
+
+## One HTML page with the tables, figures and captions of config.yaml's study.
+report: $(READY)
+	$(SNAKEMAKE) --report results/report.html
+
+## Resolve envs/requirements.in into versions and hashes; needs uv.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+		envs/requirements.in -o envs/requirements.txt
+
+$(READY): envs/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt
+	touch $@
+
+clean:
+	rm -rf results .snakemake
