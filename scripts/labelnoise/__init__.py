@@ -1,0 +1,1 @@
+"""What errors in training labels cost a segmentation network: perturbation, training, measurement."""

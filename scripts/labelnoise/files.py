@@ -1,0 +1,50 @@
+"""Files and folders that appear under their final name only when they are whole."""
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path):
+    """Yield a temporary path beside `path`; rename it on success, remove it on failure.
+
+    The temporary name keeps the suffix, since libraries choose the format by it.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.part-{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path):
+    """Yield a temporary folder beside `path`; rename it on success, remove it on failure.
+
+    An older folder of that name is replaced.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync(path):
+    """Ask the disk to hold the file before it gets its final name."""
+    with open(path, "rb+") as handle:
+        os.fsync(handle.fileno())

@@ -1,0 +1,63 @@
+"""Files appear whole or not at all; streams of random numbers derive from names."""
+
+import pytest
+
+from labelnoise.files import whole_file, whole_folder
+from labelnoise.seeds import derive, label_seed, training_seed
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "table.csv"
+    with whole_file(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+        assert temporary.suffix == ".csv"
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_replaces_the_old_one_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "checkpoints"
+    path.mkdir()
+    (path / "old.pt").write_text("old")
+    with pytest.raises(RuntimeError), whole_folder(path) as temporary:
+        (temporary / "new.pt").write_text("half")
+        raise RuntimeError
+    assert [file.name for file in path.iterdir()] == ["old.pt"]
+    with whole_folder(path) as temporary:
+        (temporary / "new.pt").write_text("whole")
+    assert [file.name for file in path.iterdir()] == ["new.pt"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_seeds_stay_what_they_were():
+    # Another number here would make every published result of the study unrepeatable.
+    assert derive(2018, "labels", "phantom", "natural-0.90", 3) == 7116641015779186181
+    assert derive(0) == derive(0)
+
+
+def test_names_do_not_run_into_each_other():
+    assert derive(1, "ab", "c") != derive(1, "a", "bc")
+    assert derive(1, "a") != derive(2, "a")
+
+
+def test_repeats_pair_up_over_perturbations_and_labels_over_networks():
+    assert training_seed(1, "unet", 0) != training_seed(1, "unet", 1)
+    assert training_seed(1, "unet", 0) != training_seed(1, "segnet", 0)
+    different = {
+        label_seed(1, dataset, perturbation, repeat)
+        for dataset in ("lis", "psd")
+        for perturbation in ("natural-0.95", "natural-0.90")
+        for repeat in range(2)
+    }
+    assert len(different) == 8
