@@ -1,0 +1,112 @@
+"""Made-up results trees: runs whose counts are known, without training anything."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from labelnoise.seeds import derive
+
+COST = {"control": 0.0, "natural": 1.2, "choppy": 0.9, "random": 0.1}
+MODELS = {"unet": 0.93, "segnet": 0.90, "fcn32": 0.87}
+RECIPES = {"labels18": 1.0, "plain": 0.45}
+
+
+def matrix(
+    datasets=("phantom",),
+    models=("unet",),
+    recipes=("labels18",),
+    kinds=("natural",),
+    sizes=(0.95,),
+    repeats=3,
+):
+    """Runs of a full product, control first, as the study lists them."""
+    perturbations = [("control", "control", None)]
+    perturbations += [(f"{kind}-{size:.2f}", kind, size) for kind in kinds for size in sizes]
+    return [
+        {
+            "dataset": dataset,
+            "model": model,
+            "recipe": recipe,
+            "perturbation": perturbation,
+            "kind": kind,
+            "size": size,
+            "repeat": repeat,
+        }
+        for dataset in datasets
+        for model in models
+        for recipe in recipes
+        for perturbation, kind, size in perturbations
+        for repeat in range(repeats)
+    ]
+
+
+def write_tree(results, runs, counts=None, structures=("liver",)):
+    """Write test.csv, run.json and label files of `runs`.
+
+    Args:
+        counts: function of a run that returns rows (case, slice, structure, tp, fp, fn, tn) of
+            the chosen checkpoint; plausible ones if not given.
+    """
+    for run in runs:
+        rows = counts(run) if counts else plausible_counts(run, structures)
+        write_run(results, run, rows, structures)
+        write_labels(results, run, structures)
+
+
+def write_run(results, run, rows, structures=("liver",)):
+    """Write one run; a second, worse checkpoint (rank 1) stands before the chosen one (rank 2)."""
+    folder = folder_of(results, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ["case", "slice", "structure", "tp", "fp", "fn", "tn"]
+    chosen = pd.DataFrame(rows, columns=names).assign(rank=2, epoch=9)
+    chosen["class_index"] = [1 + structures.index(name) for name in chosen["structure"]]
+    other = chosen.assign(rank=1, epoch=7, fp=chosen["fp"] + 50)
+    order = ["rank", "epoch", "case", "slice", "class_index", "structure", "tp", "fp", "fn", "tn"]
+    pd.concat([other, chosen])[order].to_csv(folder / "test.csv", index=False)
+    checkpoints = [
+        {"rank": rank, "epoch": epoch, "metrics": {"validation_dice": dice, "validation_loss": 0.1}}
+        for rank, epoch, dice in [(1, 7, 0.88), (2, 9, 0.90)]
+    ]
+    details = {name: run[name] for name in ["dataset", "model", "recipe", "perturbation", "repeat"]}
+    details |= {"checkpoints": checkpoints, "chosen_rank": 2, "seconds": 41.2, "device": "cpu"}
+    details |= {"parameters": 1096898, "host": "h", "started": "2026-01-01", "ended": "2026-01-01"}
+    (folder / "run.json").write_text(json.dumps(details))
+
+
+def write_labels(results, run, structures=("liver",)):
+    """Write the label file of a run's dataset, perturbation and repeat."""
+    path = Path(results, "labels", run["dataset"], run["perturbation"], f"rep{run['repeat']}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dice = label_dice(run)
+    entry = {"severity": 1.5, "target_dice": run["size"], "label_dice": dice, "precision": dice}
+    entry |= {"recall": dice, "volume_ratio": 1.0, "surface_distance": 1.0 if dice < 1 else None}
+    content = {name: run[name] for name in ["dataset", "perturbation", "kind", "repeat"]}
+    content |= {"draws": 1, "structures": dict.fromkeys(structures, entry)}
+    path.write_text(json.dumps(content))
+
+
+def folder_of(results, run):
+    """Folder of a run."""
+    names = [run[name] for name in ["dataset", "model", "recipe", "perturbation"]]
+    return Path(results, "runs", *names, f"rep{run['repeat']}")
+
+
+def label_dice(run):
+    """Measured label Dice: near the target, not on it."""
+    return 1.0 if run["size"] is None else run["size"] + 0.001 * run["repeat"]
+
+
+def plausible_counts(run, structures=("liver",)):
+    """Counts of three cases with two slices each, whose Dice falls with the size of the error."""
+    rng = np.random.default_rng(derive(1, *(str(value) for value in run.values())))
+    cost = COST.get(run["kind"], 1.0) * (1 - label_dice(run)) * RECIPES.get(run["recipe"], 0.7)
+    rows = []
+    for case in ["a", "b", "c"]:
+        for place in [10, 11]:
+            for structure in structures:
+                dice = MODELS.get(run["model"], 0.85) - cost + rng.normal(0, 0.012)
+                wrong = round(2000 * (1 / dice - 1))
+                rows.append((case, place, structure, 1000, wrong - wrong // 3, wrong // 3, 60000))
+    return rows
