@@ -1,0 +1,437 @@
+"""The HDF5 files of a study: datasets (images and reference labels) and perturbed labels.
+
+Shape legend: N slices of a dataset, M slices with perturbed labels, n slices asked for, D stored
+draws, C classes, H height, W width.
+"""
+
+import hashlib
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from labelnoise.errors import InputError
+from labelnoise.files import whole_file
+
+DATASET_FORMAT = "labelnoise-dataset"
+LABEL_FORMAT = "labelnoise-labels"
+FORMAT_VERSION = 1
+SPLITS = ("train", "validation", "test")
+
+
+@contextmanager
+def write_dataset(path, *, name, class_names, window, provenance):
+    """Yield a DatasetWriter; the file appears under its name when the `with` block succeeds.
+
+    Args:
+        class_names: list of str, index 0 is "background".
+        window: (low, high) in source units, the values stored as -1 and 1.
+        provenance: dict that JSON can hold.
+
+    Raises:
+        InputError: as DatasetWriter's methods; no file is left behind.
+    """
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        writer = DatasetWriter(file, name, class_names)
+        yield writer
+        writer.finish(window, provenance)
+
+
+class DatasetWriter:
+    """Append the cases of a dataset to an open HDF5 file, one at a time.
+
+    Equal input gives equal bytes: nothing in the file depends on the time or the machine.
+    """
+
+    def __init__(self, file, name, class_names):
+        self._file, self._name, self._class_names = file, name, list(class_names)
+        self._cases, self._slices, self._splits = [], [], []
+        self._pixels_C = np.zeros(len(class_names), np.int64)
+
+    def append(self, case, split, slices, images_NHW, labels_NHW):
+        """Add all slices of one case.
+
+        Args:
+            slices: (n,) slice numbers.
+            images_NHW: float in [-1, 1], stored as float16.
+            labels_NHW: uint8 class indices.
+
+        Raises:
+            InputError: the case or one of its slices comes twice, or its size is not the others'.
+        """
+        self._check_new(case, slices)
+        self._check_size(case, images_NHW.shape[1:])
+        start, stop = len(self._cases), len(self._cases) + len(slices)
+        for key, values in (("images", images_NHW), ("labels", labels_NHW)):
+            self._file[key].resize(stop, axis=0)
+            self._file[key][start:stop] = values
+        self._cases += [case] * len(slices)
+        self._splits += [split] * len(slices)
+        self._slices += [int(number) for number in slices]
+        if split == "train":
+            self._pixels_C += np.bincount(labels_NHW.ravel(), minlength=len(self._pixels_C))
+
+    def _check_new(self, case, slices):
+        if case in self._cases:
+            raise InputError(
+                f"dataset {self._name}: case {case!r} comes twice; give every case its own name."
+            )
+        numbers, counts = np.unique(slices, return_counts=True)
+        if counts.max(initial=1) > 1:
+            raise InputError(
+                f"dataset {self._name}: slice {numbers[counts > 1][0]} of case {case!r} comes "
+                f"{counts.max()} times; remove the duplicates, or mend the pattern that reads "
+                "the slice number."
+            )
+
+    def _check_size(self, case, shape):
+        if "images" not in self._file:
+            _create_stack(self._file, "images", np.float16, shape)
+            _create_stack(self._file, "labels", np.uint8, shape)
+        height, width = self._file["images"].shape[1:]
+        if (height, width) != shape:
+            raise InputError(
+                f"dataset {self._name}: slices of case {case!r} are {shape[0]} x {shape[1]} "
+                f"pixels, those before it {height} x {width}, and a dataset has one size; "
+                "set `size` to resize them all."
+            )
+
+    def finish(self, window, provenance):
+        """Write what is known only at the end: rows, attributes, the share of each class.
+
+        Raises:
+            InputError: a split is empty, or a class has no pixel in the training split.
+        """
+        self._check_splits()
+        _write_text(self._file, "case", self._cases)
+        self._file["slice"] = np.array(self._slices, np.int32)
+        _write_text(self._file, "split", self._splits)
+        attrs = self._file.attrs
+        attrs["format"] = DATASET_FORMAT
+        attrs["format_version"] = FORMAT_VERSION
+        attrs["name"] = self._name
+        attrs["class_names"] = self._class_names
+        attrs["window"] = np.array(window, np.float64)
+        attrs["foreground_fraction"] = self._pixels_C / self._pixels_C.sum()
+        attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+
+    def _check_splits(self):
+        for split in SPLITS:
+            if split not in self._splits:
+                raise InputError(
+                    f"dataset {self._name}: no slice is left for the {split} split; add cases that "
+                    "show the structure, or set `select: all` to keep slices without it."
+                )
+        for name, pixels in zip(self._class_names[1:], self._pixels_C[1:], strict=True):
+            if pixels == 0:
+                raise InputError(
+                    f"dataset {self._name}: {name} has no pixel in the training split; check the "
+                    "masks and the mask values of `classes`, raise `size`, or give the training "
+                    "split more cases."
+                )
+
+
+@contextmanager
+def write_labels(path, *, rows, shape, draws, **attrs):
+    """Yield a LabelWriter; the file appears when the block succeeds and every slice was written.
+
+    Args:
+        rows: (M,) rows of the dataset file that get labels.
+        shape: (H, W).
+        draws: how many draws a slice has, or "per_epoch" (then the first is stored).
+        attrs: dataset, perturbation, kind (str), seed (int), severities and foreground_fractions
+            ({class index: value}).
+    """
+    stored = 1 if draws == "per_epoch" else draws
+    rows = np.asarray(rows, np.int64)
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file["row"] = rows
+        _write_label_attrs(file.attrs, draws=draws, **attrs)
+        writer = LabelWriter(file, (stored, len(rows), *shape))
+        yield writer
+        writer.finish()
+
+
+class LabelWriter:
+    """Fill an open label file, any slices of any draw in any order."""
+
+    def __init__(self, file, shape_DMHW):
+        chunk = (1, 1, *shape_DMHW[2:])
+        self._labels_DMHW = file.create_dataset(
+            "labels", shape_DMHW, np.uint8, chunks=chunk, compression="gzip", shuffle=True
+        )
+        self._missing_DM = np.ones(shape_DMHW[:2], bool)
+
+    def write(self, draw, start, labels_NHW):
+        """Store labels (n, H, W) of a draw for `rows[start : start + n]`."""
+        stop = start + len(labels_NHW)
+        self._labels_DMHW[draw, start:stop] = labels_NHW
+        self._missing_DM[draw, start:stop] = False
+
+    def finish(self):
+        """Refuse a file in which a slice was forgotten: HDF5 would read it as all background."""
+        if self._missing_DM.any():
+            raise RuntimeError(f"{self._missing_DM.sum()} slices of labels were not written")
+
+
+class _Reader:
+    """What both readers share: a handle opened on first use in each process, and checked."""
+
+    format = ""
+    keys: tuple[str, ...] = ()
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._handle, self._pid = None, None
+        if not self.path.is_file():
+            raise InputError(f"{self.path} does not exist; let snakemake make it.")
+        try:
+            file = self._file()
+            self._check_format(file)
+            self._load(file)
+        # A damaged file fails in many ways inside HDF5, NumPy and JSON; all mean the same here.
+        except (OSError, LookupError, RuntimeError, TypeError, AttributeError) as error:
+            raise self._unusable(f"it is truncated or not a {self.format} file ({error})") from None
+        except InputError:
+            raise
+        except ValueError as error:
+            raise self._unusable(f"an attribute cannot be read ({error})") from None
+
+    def _file(self):
+        # An HDF5 handle must not be shared with a forked DataLoader worker, nor pickled to one.
+        if self._handle is None or self._pid != os.getpid():
+            self._handle, self._pid = h5py.File(self.path, "r"), os.getpid()
+        return self._handle
+
+    def __getstate__(self):
+        return self.__dict__ | {"_handle": None, "_pid": None}
+
+    def close(self):
+        """Close this process's handle; the next read opens it again."""
+        if self._handle is not None and self._pid == os.getpid():
+            self._handle.close()
+        self._handle = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        self.close()
+
+    def digest(self):
+        """SHA-256 of the file's content, 64 hexadecimal digits."""
+        with open(self.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def _unusable(self, found):
+        return InputError(
+            f"{self.path} cannot be used: {found}; delete it and let snakemake make it again."
+        )
+
+    def _check_format(self, file):
+        found = file.attrs.get("format")
+        if found != self.format:
+            raise self._unusable(f"its format is {found!r}, expected {self.format!r}")
+        version = int(file.attrs["format_version"])
+        if version != FORMAT_VERSION:
+            raise self._unusable(f"its format version is {version}, expected {FORMAT_VERSION}")
+        for key in self.keys:
+            if key not in file:
+                raise self._unusable(f"it has no /{key}")
+
+    def _check(self, holds, found):
+        if not holds:
+            raise self._unusable(found)
+
+
+class Dataset(_Reader):
+    """Read a dataset file: images, reference labels, and who belongs to which split.
+
+    Attributes:
+        name, class_names (list of str), window (low, high), foreground_fraction (list, a float for
+        each class index on the training split), provenance (dict), shape (H, W), and the (N,)
+        arrays case (str), slice (int) and split (str).
+
+    Raises:
+        InputError: the file is missing, truncated, foreign, of another version or inconsistent.
+    """
+
+    format = DATASET_FORMAT
+    keys = ("images", "labels", "case", "slice", "split")
+
+    def _load(self, file):
+        attrs = file.attrs
+        self.name = str(attrs["name"])
+        self.class_names = [str(name) for name in attrs["class_names"]]
+        self.window = tuple(float(limit) for limit in attrs["window"])
+        self.foreground_fraction = [float(share) for share in attrs["foreground_fraction"]]
+        self.provenance = json.loads(attrs["provenance"])
+        self.case, self.split = (file[key].asstr()[:].astype(str) for key in ("case", "split"))
+        self.slice = file["slice"][:].astype(int)
+        self.shape = tuple(file["images"].shape[1:])
+        self._check_shapes(file)
+        self._check_rows()
+
+    def _check_shapes(self, file):
+        images, labels = file["images"].shape, file["labels"].shape
+        self._check(len(images) == 3, f"/images has shape {images}, expected (N, H, W)")
+        self._check(images == labels, f"/images has shape {images} but /labels {labels}")
+        for key in ("case", "slice", "split"):
+            rows = file[key].shape
+            self._check(rows == images[:1], f"/{key} has shape {rows}, expected {images[:1]}")
+        types = (file["images"].dtype, file["labels"].dtype)
+        self._check(
+            types == (np.float16, np.uint8),
+            f"/images and /labels hold {types[0]} and {types[1]}, expected float16 and uint8",
+        )
+
+    def _check_rows(self):
+        names, shares = self.class_names, self.foreground_fraction
+        self._check(
+            len(names) == len(shares) > 1 and names[0] == "background",
+            f"its classes are {names} with {len(shares)} foreground fractions, expected background "
+            "first and one fraction each",
+        )
+        strange = sorted(set(self.split.tolist()) - set(SPLITS))
+        self._check(not strange, f"it has a split {strange[:1]}, expected {', '.join(SPLITS)}")
+        split_of = {}
+        for case, number, split in zip(self.case, self.slice, self.split, strict=True):
+            self._check(
+                split_of.setdefault(case, split) == split,
+                f"case {case} is in two splits, {split_of[case]} and {split}",
+            )
+            self._check((case, number) not in split_of, f"slice {number} of case {case} is twice")
+            split_of[case, number] = split
+
+    def __len__(self):
+        return len(self.case)
+
+    def rows(self, split):
+        """Rows of a split ("train", "validation" or "test"), in the order of the file."""
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
+        return np.flatnonzero(self.split == split)
+
+    def read(self, rows):
+        """Read slices in the order asked for.
+
+        Args:
+            rows: (n,) row numbers, in any order, repeats allowed.
+
+        Returns:
+            images_NHW float32 in [-1, 1], labels_NHW uint8 class indices.
+        """
+        return self._read("images", rows, np.float32), self.read_labels(rows)
+
+    def read_labels(self, rows):
+        """Read the reference labels of slices alone, as `read` does."""
+        labels_NHW = self._read("labels", rows, np.uint8)
+        highest = labels_NHW.max(initial=0)
+        self._check(highest < len(self.class_names), f"a label is {highest}, which is no class")
+        return labels_NHW
+
+    def _read(self, key, rows, dtype):
+        slices_NHW = np.empty((len(rows), *self.shape), dtype)
+        try:
+            stored = self._file()[key]
+            for position, row in enumerate(rows):
+                slices_NHW[position] = stored[row]
+        except OSError as error:
+            raise self._unusable(f"its slices cannot be read ({error})") from None
+        return slices_NHW
+
+
+class LabelFile(_Reader):
+    """Read a file of perturbed labels.
+
+    Attributes:
+        dataset, perturbation, kind (str), draws (int or "per_epoch"), stored_draws (int), seed
+        (int), severities and foreground_fractions ({class index: value}), rows (M,), shape (H, W).
+
+    Raises:
+        InputError: the file is missing, truncated, foreign, of another version or inconsistent.
+    """
+
+    format = LABEL_FORMAT
+    keys = ("labels", "row")
+
+    def _load(self, file):
+        attrs = file.attrs
+        self.dataset, self.perturbation, self.kind = (
+            str(attrs[key]) for key in ("dataset", "perturbation", "kind")
+        )
+        self.draws = "per_epoch" if isinstance(attrs["draws"], str) else int(attrs["draws"])
+        self.seed = int(attrs["seed"])
+        self.severities = _by_class(attrs["severities"])
+        self.foreground_fractions = _by_class(attrs["foreground_fractions"])
+        self.rows = file["row"][:]
+        shape = file["labels"].shape
+        self._check(len(shape) == 4, f"/labels has shape {shape}, expected (D, M, H, W)")
+        self.stored_draws, self.shape = shape[0], tuple(shape[2:])
+        self._position = {int(row): position for position, row in enumerate(self.rows)}
+        expected = (1 if self.draws == "per_epoch" else self.draws, len(self._position))
+        self._check(
+            shape[:2] == expected and len(self.rows) == len(self._position),
+            f"/labels holds {shape[0]} draws of {shape[1]} slices, expected {expected[0]} draws of "
+            f"{expected[1]} slices, each row once",
+        )
+
+    def read(self, rows, draw):
+        """Read the labels of dataset rows in one stored draw, in the order asked for.
+
+        Returns:
+            labels_NHW, uint8 class indices.
+
+        Raises:
+            InputError: a row of the dataset has no labels here.
+            IndexError: the draw is not stored.
+        """
+        if not 0 <= draw < self.stored_draws:
+            raise IndexError(f"draw {draw} of {self.path}, which stores {self.stored_draws}")
+        labels_NHW = np.empty((len(rows), *self.shape), np.uint8)
+        try:
+            labels = self._file()["labels"]
+            for position, row in enumerate(rows):
+                labels_NHW[position] = labels[draw, self._position[int(row)]]
+        except KeyError as error:
+            raise self._unusable(f"it has no labels for row {error} of its dataset") from None
+        except OSError as error:
+            raise self._unusable(f"its slices cannot be read ({error})") from None
+        return labels_NHW
+
+
+def _create_stack(file, key, dtype, shape_HW):
+    file.create_dataset(
+        key,
+        (0, *shape_HW),
+        dtype,
+        maxshape=(None, *shape_HW),
+        chunks=(1, *shape_HW),
+        compression="gzip",
+        shuffle=True,
+    )
+
+
+def _write_text(file, key, texts):
+    file.create_dataset(key, data=np.array(texts, object), dtype=h5py.string_dtype("utf-8"))
+
+
+def _write_label_attrs(
+    attrs, *, dataset, perturbation, kind, draws, seed, severities, foreground_fractions
+):
+    attrs["format"] = LABEL_FORMAT
+    attrs["format_version"] = FORMAT_VERSION
+    attrs["dataset"] = dataset
+    attrs["perturbation"] = perturbation
+    attrs["kind"] = kind
+    attrs["draws"] = draws
+    attrs["seed"] = str(seed)
+    attrs["severities"] = json.dumps(severities, sort_keys=True)
+    attrs["foreground_fractions"] = json.dumps(foreground_fractions, sort_keys=True)
+
+
+def _by_class(text):
+    return {int(index): value for index, value in json.loads(text).items()}

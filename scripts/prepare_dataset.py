@@ -1,0 +1,19 @@
+"""Turn a source of images and reference labels into one HDF5 file."""
+
+from labelnoise.preparing import prepare_dataset
+from labelnoise.scripting import logged
+
+
+def main(smk):
+    with logged(smk.log[0]):
+        prepare_dataset(
+            smk.wildcards.dataset,
+            smk.params.settings,
+            seed=smk.params.seed,
+            path=smk.output.dataset,
+            workers=smk.threads,
+        )
+
+
+if __name__ == "__main__":
+    main(snakemake)
