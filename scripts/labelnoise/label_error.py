@@ -1,0 +1,106 @@
+"""How far perturbed labels are from the reference: pooled overlap, and distance between surfaces.
+
+Shape legend: N slices, H height, W width, B boundary pixels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import KDTree
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class LabelError:
+    """Error of one binary structure's labels, over a set of slices.
+
+    Overlaps are pooled over all pixels of the set and take the reference for truth; a share whose
+    denominator is 0 is NaN.
+
+    label_dice: 2 TP / (2 TP + FP + FN), 0 to 1.
+    precision: TP / (TP + FP), the share of the perturbed foreground that is right.
+    recall: TP / (TP + FN), the share of the reference foreground that is kept.
+    volume_ratio: perturbed over reference foreground, 1 where the size holds.
+    surface_distance: mean symmetric surface distance in pixels: from every boundary pixel of either
+        mask to the nearest boundary pixel of the other, averaged over both directions and all
+        slices together. Slices where either mask is empty have no distance and are left out; NaN
+        where none is left.
+    """
+
+    label_dice: float
+    precision: float
+    recall: float
+    volume_ratio: float
+    surface_distance: float
+
+
+def measure(reference_NHW, perturbed_NHW):
+    """Measure perturbed against reference masks of one binary structure.
+
+    Args:
+        reference_NHW: binary masks: an array, an open HDF5 dataset, or anything else that yields
+            slices (H, W). Slices are taken one at a time, so the set need not fit in memory.
+        perturbed_NHW: the same number of masks of the same shapes.
+
+    Returns:
+        LabelError over all slices.
+
+    Raises:
+        ValueError: one holds more slices than the other.
+    """
+    counts = np.zeros(3, dtype=np.int64)
+    distance, boundary = 0.0, 0
+    for reference_HW, perturbed_HW in zip(reference_NHW, perturbed_NHW, strict=True):
+        counts += overlap(reference_HW, perturbed_HW)
+        distances_B = surface_distances(reference_HW, perturbed_HW)
+        distance += float(distances_B.sum())
+        boundary += len(distances_B)
+    tp, fp, fn = (int(count) for count in counts)
+    return LabelError(
+        label_dice=dice(tp, fp, fn),
+        precision=_share(tp, tp + fp),
+        recall=_share(tp, tp + fn),
+        volume_ratio=_share(tp + fp, tp + fn),
+        surface_distance=_share(distance, boundary),
+    )
+
+
+def overlap(reference_HW, perturbed_HW):
+    """True positive, false positive and false negative pixels of a perturbed mask."""
+    reference, perturbed = reference_HW.astype(bool), perturbed_HW.astype(bool)
+    tp = np.count_nonzero(reference & perturbed)
+    return tp, np.count_nonzero(perturbed) - tp, np.count_nonzero(reference) - tp
+
+
+def dice(tp, fp, fn):
+    """Dice coefficient of pooled counts; NaN where both masks are empty."""
+    return _share(2 * tp, 2 * tp + fp + fn)
+
+
+def surface_distances(reference_HW, perturbed_HW):
+    """Distance in pixels from each boundary pixel of either mask to the nearest of the other's.
+
+    Returns:
+        (B,) distances, those from the reference first; empty where either mask is empty.
+    """
+    reference_B2, perturbed_B2 = boundary_pixels(reference_HW), boundary_pixels(perturbed_HW)
+    if len(reference_B2) == 0 or len(perturbed_B2) == 0:
+        return np.zeros(0)
+    # Nearest neighbours cost by the length of the boundary, a distance transform by the area of the
+    # slice.
+    from_reference_B, _ = KDTree(perturbed_B2).query(reference_B2)
+    from_perturbed_B, _ = KDTree(reference_B2).query(perturbed_B2)
+    return np.concatenate([from_reference_B, from_perturbed_B])
+
+
+def boundary_pixels(mask_HW):
+    """(row, column) of foreground pixels with a 4-neighbour in the background or off the slice."""
+    padded = np.pad(mask_HW.astype(bool), 1)
+    inner = padded[1:-1, 1:-1]
+    enclosed = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.argwhere(inner & ~enclosed)
+
+
+def _share(part, whole):
+    return part / whole if whole else NAN
