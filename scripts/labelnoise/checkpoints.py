@@ -1,0 +1,184 @@
+"""Checkpoints that explain themselves, and the keeper of the best N of them."""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from labelnoise.errors import InputError
+from labelnoise.files import whole_file
+from labelnoise.networks import make_network
+
+FORMAT = "labelnoise-checkpoint"
+FORMAT_VERSION = 1
+
+
+class TopNSaver:
+    """Keeps the checkpoints of the best N epochs by one recorded metric.
+
+    Of equal values the earlier epoch is the better one. An epoch whose metric is NaN is never kept.
+    """
+
+    def __init__(self, folder, keep, monitor, mode, description):
+        """Start with nothing kept.
+
+        Args:
+            folder: existing folder that the checkpoints are written to.
+            keep: how many checkpoints stay, N.
+            monitor: name of the metric.
+            mode: "min" or "max", which values of it are better.
+            description: what rebuilds the network and says how it was trained, see `save`.
+        """
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode is {mode!r}; expected 'min' or 'max'")
+        self.folder = Path(folder)
+        self.keep, self.monitor, self.mode = keep, monitor, mode
+        self.description = description
+        self.kept = []
+
+    def update(self, epoch, metrics, network):
+        """Keep this epoch's network if it is among the best N so far; drop the one it displaces."""
+        if math.isnan(metrics[self.monitor]):
+            return
+        ranking = sorted([*self.kept, {"epoch": epoch, "metrics": metrics}], key=self._order)
+        for entry in ranking[self.keep :]:
+            self._path(entry["epoch"]).unlink(missing_ok=True)
+        self.kept = ranking[: self.keep]
+        if any(entry["epoch"] == epoch for entry in self.kept):
+            save(
+                self._path(epoch), network, {**self.description, "epoch": epoch, "metrics": metrics}
+            )
+
+    def finish(self):
+        """Name the kept checkpoints top1.pt, top2.pt ... and list them, best first.
+
+        Returns:
+            A list of {"rank", "epoch", "metrics"}.
+
+        Raises:
+            InputError: no epoch had a metric that is a number.
+        """
+        if not self.kept:
+            raise InputError(
+                f"no checkpoint could be kept, since {self.monitor} was never a number; choose "
+                "another monitor, or validation cases that show the structure."
+            )
+        for rank, entry in enumerate(self.kept, start=1):
+            os.replace(self._path(entry["epoch"]), self.folder / f"top{rank}.pt")
+        return [{"rank": rank, **entry} for rank, entry in enumerate(self.kept, start=1)]
+
+    def _order(self, entry):
+        value = entry["metrics"][self.monitor]
+        return (value if self.mode == "min" else -value, entry["epoch"])
+
+    def _path(self, epoch):
+        return self.folder / f"epoch{epoch:05d}.pt"
+
+
+def save(path, network, description):
+    """Write a network's weights with the description that `load` needs."""
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    with whole_file(path) as temporary:
+        torch.save(
+            {"format": FORMAT, "format_version": FORMAT_VERSION, **description, "state": state},
+            temporary,
+        )
+
+
+@dataclass
+class TrainedNetwork:
+    """A network with all that is known about how it came to be.
+
+    Attributes:
+        network: the module, in evaluation mode, on the CPU.
+        description: dataset, window, class names, model, recipe, perturbation, repeat, seed, epoch,
+            metrics.
+    """
+
+    network: torch.nn.Module
+    description: dict
+
+    def predict(self, images_NHW, batch_size=8):
+        """Give each pixel's class probabilities.
+
+        Args:
+            images_NHW: slices in the units of the source (HU for CT), any size.
+            batch_size: slices at a time.
+
+        Returns:
+            Probabilities (N, C, H, W), float32; class 0 is the background.
+        """
+        low, high = self.description["window"]
+        scaled_NHW = (np.asarray(images_NHW, np.float32) - low) / (high - low) * 2 - 1
+        return self.predict_scaled(np.clip(scaled_NHW, -1, 1), batch_size)
+
+    @torch.no_grad()
+    def predict_scaled(self, images_NHW, batch_size=8):
+        """As `predict`, for slices that were windowed to [-1, 1], such as a dataset file holds."""
+        inputs_N1HW = torch.from_numpy(images_NHW)[:, None]
+        parts = [self.network(part).softmax(dim=1) for part in inputs_N1HW.split(batch_size)]
+        return torch.cat(parts).numpy()
+
+
+def load(path):
+    """Rebuild the network of one checkpoint file.
+
+    Returns:
+        A TrainedNetwork.
+
+    Raises:
+        InputError: the file is not a checkpoint of this project, or not of this version.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no checkpoint {path}; name a run folder or a .pt file."
+        ) from None
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}); delete its run "
+            "folder and let snakemake train it again."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path} is not a checkpoint of this project; name one that it trained.")
+    if content["format_version"] != FORMAT_VERSION:
+        raise InputError(
+            f"{path} is a checkpoint of version {content['format_version']}, expected "
+            f"{FORMAT_VERSION}; train the run again."
+        )
+    state = content.pop("state")
+    network = make_network(
+        {**content["model"], **({"weights": None} if "weights" in content["model"] else {})},
+        classes=len(content["class_names"]),
+    )
+    network.load_state_dict(state)
+    return TrainedNetwork(network.eval(), content)
+
+
+def load_run(path):
+    """Rebuild the network that a run is judged by, without the config.
+
+    Args:
+        path: a run folder (then the chosen checkpoint) or one checkpoint file.
+
+    Returns:
+        A TrainedNetwork.
+
+    Raises:
+        InputError: see `load`; or the folder holds no finished run.
+    """
+    path = Path(path)
+    if path.is_dir():
+        try:
+            rank = json.loads((path / "run.json").read_text())["chosen_rank"]
+        except FileNotFoundError:
+            raise InputError(
+                f"{path} holds no run.json; name the folder of a finished run."
+            ) from None
+        path = path / "checkpoints" / f"top{rank}.pt"
+    return load(path)

@@ -1,0 +1,81 @@
+"""Counts of right and wrong pixels on clean test labels.
+
+Shape legend: N slices, C classes, H height, W width.
+"""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from labelnoise.checkpoints import load
+from labelnoise.errors import InputError
+from labelnoise.files import whole_file
+from labelnoise.metrics import counts, predict
+from labelnoise.storage import Dataset
+from labelnoise.training_data import Slices, batches_in_order
+
+log = logging.getLogger(__name__)
+
+
+def test_run(dataset, checkpoints, device, path, batch_size=16):
+    """Write the counts of every kept checkpoint, one row a slice and structure.
+
+    Columns: rank, epoch, case, slice, class_index, structure, tp, fp, fn, tn. A pixel is predicted
+    to be of a class where its probability is over 0.5.
+
+    Args:
+        dataset: path of the dataset file; its test split is used, with reference labels.
+        checkpoints: folder with top1.pt, top2.pt ...
+        device: a devices.Device.
+        path: the CSV file.
+        batch_size: slices at a time; it changes nothing but speed.
+
+    Raises:
+        InputError: a checkpoint or the dataset cannot be read, or there is no checkpoint.
+    """
+    data = Dataset(dataset)
+    rows = data.rows("test")
+    slices = Slices(data, rows)
+    found = sorted(Path(checkpoints).glob("top*.pt"), key=lambda path: int(path.stem[3:]))
+    if not found:
+        raise InputError(f"{checkpoints} holds no checkpoint; delete it and run snakemake again.")
+    tables = []
+    for checkpoint in found:
+        trained = load(checkpoint)
+        counted_NC4 = count_slices(trained.network.to(device.kind), slices, device.kind, batch_size)
+        table = tabulate(counted_NC4, data, rows)
+        table.insert(0, "rank", int(checkpoint.stem[3:]))
+        table.insert(1, "epoch", trained.description["epoch"])
+        tables.append(table)
+        log.info("tested %s on %d slices", checkpoint, len(slices))
+    with whole_file(path) as temporary:
+        pd.concat(tables).to_csv(temporary, index=False)
+
+
+@torch.no_grad()
+def count_slices(network, slices, device, batch_size):
+    """Count tp, fp, fn, tn of each slice and class: (N, C, 4) integers on the CPU."""
+    parts = []
+    for images_N1HW, labels_NHW in batches_in_order(slices, batch_size):
+        logits_NCHW = network(images_N1HW.to(device))
+        parts.append(
+            counts(predict(logits_NCHW), labels_NHW.to(device), logits_NCHW.shape[1]).cpu()
+        )
+    return torch.cat(parts)
+
+
+def tabulate(counted_NC4, data, rows):
+    """Lay counts out as a table with a row a slice and structure."""
+    return pd.DataFrame(
+        {
+            "case": data.case[row],
+            "slice": int(data.slice[row]),
+            "class_index": index,
+            "structure": data.class_names[index],
+            **dict(zip(("tp", "fp", "fn", "tn"), counted_C4[index].tolist(), strict=True)),
+        }
+        for row, counted_C4 in zip(rows, counted_NC4, strict=True)
+        for index in range(1, len(data.class_names))
+    )

@@ -1,0 +1,17 @@
+"""Draw every kind and size of label error on a disc and on slices of one dataset."""
+
+from labelnoise import style
+from labelnoise.figures.gallery import gallery
+from labelnoise.figures.panels import perturbed_panels
+from labelnoise.scripting import logged
+from labelnoise.storage import Dataset
+
+
+def main(smk):
+    with logged(smk.log[0]), Dataset(smk.input.dataset) as data:
+        rows, titles = perturbed_panels(data, smk.input.calibrations, smk.params.seed)
+        style.save_all(gallery(rows, titles), smk.output)
+
+
+if __name__ == "__main__":
+    main(snakemake)

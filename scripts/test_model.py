@@ -1,0 +1,16 @@
+"""Count the pixels that each kept checkpoint gets right and wrong on clean test labels."""
+
+from labelnoise.devices import lease_device
+from labelnoise.scripting import logged
+
+
+def main(smk):
+    with logged(smk.log[0]), lease_device(smk.resources.gpu) as device:
+        # torch may only start once the lease has said which card it sees.
+        from labelnoise.testing import test_run
+
+        test_run(smk.input.dataset, smk.input.checkpoints, device, smk.output.counts)
+
+
+if __name__ == "__main__":
+    main(snakemake)

@@ -1,0 +1,69 @@
+"""A dataset small enough for a test: bright discs on noise, and labels for it."""
+
+import numpy as np
+
+from labelnoise.perturbations import draw_labels
+from labelnoise.storage import Dataset, write_dataset, write_labels
+
+SIZE = 24
+RECIPE = {
+    "loss": "cross_entropy",
+    "loss_settings": {},
+    "background_share": None,
+    "optimiser": "Adam",
+    "optimiser_settings": {},
+    "learning_rate": 0.01,
+    "batch_size": 4,
+    "steps_per_epoch": 5,
+    "epochs": 3,
+    "precision": "32",
+    "monitor": "validation_loss",
+    "mode": "min",
+    "keep": 2,
+    "validation_labels": "clean",
+}
+MODEL = {"network": "unet", "width": 2, "depth": 2}
+SPLITS = ["train"] * 5 + ["validation"] * 2 + ["test"] * 2
+
+
+def write_discs(path, name="discs", slices=2):
+    """Write a dataset of 9 cases."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((SIZE, SIZE))
+    names = ["background", "disc"]
+    with write_dataset(
+        path, name=name, class_names=names, window=(0, 100), provenance={}
+    ) as writer:
+        for case, split in enumerate(SPLITS):
+            centres = rng.integers(8, 16, (slices, 2))
+            labels = np.stack(
+                [(rows - r) ** 2 + (columns - c) ** 2 <= 25 for r, c in centres]
+            ).astype(np.uint8)
+            images = np.clip(labels - 0.5 + rng.normal(0, 0.2, labels.shape), -1, 1)
+            writer.append(f"case{case}", split, range(slices), images, labels)
+    return path
+
+
+def write_error(path, dataset, kind="choppy", severity=1.0, draws=1, seed=7):
+    """Write perturbed labels of a dataset."""
+    with Dataset(dataset) as data:
+        rows = np.concatenate([data.rows("train"), data.rows("validation")])
+        fractions = {1: data.foreground_fraction[1]}
+        stored = 1 if draws == "per_epoch" else draws
+        with write_labels(
+            path,
+            rows=rows,
+            shape=data.shape,
+            draws=draws,
+            dataset=data.name,
+            perturbation=f"{kind}-x",
+            kind=kind,
+            seed=seed,
+            severities={1: severity},
+            foreground_fractions=fractions,
+        ) as writer:
+            for draw in range(stored):
+                reference = data.read(rows)[1]
+                labels = draw_labels(reference, kind, {1: severity}, fractions, seed, draw, rows)
+                writer.write(draw, 0, labels)
+    return path
