@@ -1,0 +1,30 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+# Where everything goes. A study may have a folder of its own: `pathvars: {results: ...}` in its config.
+pathvars:
+    results="results",
+    run="<results>/runs/{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}",
+    tail="{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}",
+
+
+report: "rules/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/labels.smk"
+include: "rules/runs.smk"
+include: "rules/summary.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        tables,
+        figures,
+    localrule: True

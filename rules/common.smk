@@ -1,0 +1,53 @@
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from labelnoise.config import complete, expand_runs
+from labelnoise.errors import InputError
+
+try:
+    config = complete(config)
+    # One row per training run; every rule that gathers reads this table.
+    runs = pd.DataFrame(expand_runs(config))
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+EACH_RUN = (
+    "<results>/runs/{run.dataset}/{run.model}/{run.recipe}/{run.perturbation}/rep{run.repeat}"
+)
+
+
+def any_of(names):
+    """Regular expression that matches exactly one of the names."""
+    return "|".join(re.escape(name) for name in names)
+
+
+wildcard_constraints:
+    dataset=any_of(config["datasets"]),
+    model=any_of(config["models"]),
+    recipe=any_of(config["recipes"]),
+    perturbation=any_of(config["perturbations"]),
+    repeat=r"\d+",
+
+
+def is_error(perturbation):
+    """Whether a perturbation is an error, not the control."""
+    return config["perturbations"][perturbation]["kind"] != "control"
+
+
+def shown_perturbations():
+    """The controls of the matrix, then the largest error of each kind, for example predictions."""
+    largest = {}
+    for name in filter(is_error, config["matrix"]["perturbation"]):
+        definition = config["perturbations"][name]
+        # A severity grows with the error, a label Dice falls with it.
+        size = definition.get("severity", -definition.get("target_dice", 1))
+        largest[definition["kind"]] = max(
+            largest.get(definition["kind"], (size, name)), (size, name)
+        )
+    controls = [name for name in config["matrix"]["perturbation"] if not is_error(name)]
+    return controls + [name for _, name in largest.values()]

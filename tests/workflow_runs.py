@@ -1,0 +1,67 @@
+"""Runs Snakemake on studies that are small enough for a test."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "datasets": {"tiny": {"source": "phantom", "cases": 6, "slices": 2, "size": 32}},
+    "models": {"small": {"network": "unet", "width": 2, "depth": 2}},
+    "recipes": {
+        "short": {
+            "loss": "class_sampled_cross_entropy",
+            "learning_rate": 0.01,
+            "batch_size": 4,
+            "steps_per_epoch": 4,
+            "epochs": 2,
+            "keep": 2,
+        }
+    },
+    "matrix": {
+        "dataset": ["tiny"],
+        "model": ["small"],
+        "recipe": ["short"],
+        "perturbation": ["control", "choppy-0.85"],
+        "repeats": 2,
+    },
+}
+
+
+def snakemake(folder, study, *arguments, limit=None):
+    """Run Snakemake in a folder, on the project's config under a study; give the finished process.
+
+    Args:
+        folder: where results/ goes.
+        study: the overlay, a mapping.
+        arguments: targets and options.
+        limit: a function to call in the process before it starts.
+    """
+    overlay = folder / "study.yaml"
+    overlay.write_text(yaml.safe_dump(study))
+    command = [
+        *(sys.executable, "-m", "snakemake", *arguments),
+        *("--snakefile", ROOT / "Snakefile", "--directory", folder),
+        *("--cores", "2", "--workflow-profile", ROOT / "profiles" / "cpu"),
+        *("--configfile", ROOT / "config.yaml", overlay),
+    ]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, preexec_fn=limit, check=False
+    )
+
+
+def job_counts(dry_run):
+    """Read the table of jobs off a dry-run's output."""
+    lines = dry_run.stdout.splitlines()
+    if not any(line.startswith("Job stats:") for line in lines):
+        return {}
+    start = next(index for index, line in enumerate(lines) if line.startswith("Job stats:"))
+    counts = {}
+    for line in lines[start + 3 :]:
+        if not line.strip():
+            break
+        rule, count = line.split()
+        counts[rule] = int(count)
+    return counts
