@@ -1,1 +1,1 @@
-"""What errors in training labels cost a segmentation network: perturbation, training, measurement."""
+"""What errors in training labels cost a segmentation network: perturb, train, measure."""

@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong; the message is one sentence that says what, where and the mend."""
+    """A mistake of the user's; the message says in one sentence what, where and the mend."""
