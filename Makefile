@@ -6,7 +6,7 @@ READY := .venv/ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 DEMO := $(SNAKEMAKE) --workflow-profile profiles/cpu --configfile studies/demo.yaml
 
-.PHONY: demo test check format report lock clean
+.PHONY: demo test check format report docs lock clean
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -34,6 +34,10 @@ format: $(READY)
 ## One HTML page with the tables, figures and captions of config.yaml's study.
 report: $(READY)
 	$(SNAKEMAKE) --report results/report.html
+
+## Copy the tables and figures that the documents show out of the studies that were run.
+docs: $(READY)
+	$(BIN)/python docs/update.py
 
 ## Resolve envs/requirements.in into versions and hashes; needs uv.
 lock:

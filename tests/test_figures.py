@@ -387,3 +387,4 @@ def test_display_names():
     assert style.display_perturbation("my-own") == "my-own"
     assert style.display_panel("lis", "liver") == "Liver CT"
     assert style.display_panel("phantom", "liver") == "Phantom, liver"
+    assert style.display_panel("mni152", "white_matter") == "MNI152, white matter"

@@ -118,6 +118,7 @@ def display_perturbation(name):
 def display_panel(dataset, structure):
     """Display name of a dataset and structure, unless the first already tells the second."""
     title = display(dataset)
+    structure = structure.replace("_", " ")
     return title if structure.lower() in title.lower() else f"{title}, {structure}"
 
 
