@@ -8,11 +8,13 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from labelnoise.config import complete, expand_runs
 from labelnoise.errors import InputError
+from labelnoise.files import check_writable
 
 try:
     config = complete(config)
     # One row per training run; every rule that gathers reads this table.
     runs = pd.DataFrame(expand_runs(config))
+    check_writable(config.get("pathvars", {}).get("results", "results"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from labelnoise.files import whole_file, whole_folder
+from labelnoise.errors import InputError
+from labelnoise.files import check_writable, whole_file, whole_folder
 from labelnoise.seeds import derive, label_seed, training_seed
 
 
@@ -38,6 +39,17 @@ def test_a_folder_replaces_the_old_one_only_when_it_is_whole(tmp_path):
         (temporary / "new.pt").write_text("whole")
     assert [file.name for file in path.iterdir()] == ["new.pt"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    check_writable(tmp_path / "not" / "there" / "yet")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"file is a file; move it away"):
+        check_writable(tmp_path / "file" / "below")
+    # A permission that even the administrator lacks cannot be made here, so it is pretended.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(InputError, match="is not permitted; mend its permissions"):
+        check_writable(tmp_path / "results")
 
 
 def test_seeds_stay_what_they_were():

@@ -332,7 +332,7 @@ def test_latex_escapes_names(study):
     odd = study.assign(model="my_net#1", structure="50%_{x}", dataset="a&b")
     text = wide_to_latex(odd)
     assert r"my\_net\#1" in text
-    assert r"a\&b, 50\%\_\{x\}" in text
+    assert r"a\&b, 50\% \{x\}" in text
 
 
 def test_drops_below_0_have_a_minus_sign():

@@ -181,7 +181,9 @@ def test_a_results_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "results").write_text("a file is in the way")
     done = snakemake(tmp_path, TINY, "results/datasets/tiny.h5")
     assert done.returncode != 0
-    assert "results" in done.stdout + done.stderr
+    output = done.stdout + done.stderr
+    assert "results cannot go to the folder results, since results is a file" in output
+    assert "Traceback" not in output
     assert (tmp_path / "results").read_text() == "a file is in the way"
 
 

@@ -5,6 +5,8 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
+from labelnoise.errors import InputError
+
 
 @contextmanager
 def whole_file(path):
@@ -42,6 +44,26 @@ def whole_folder(path):
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_writable(folder):
+    """Refuse a folder that could not be made or written.
+
+    Raises:
+        InputError: a part of the path is a file, or writing there is not permitted.
+    """
+    existing = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+    if not existing.is_dir():
+        raise InputError(
+            f"results cannot go to the folder {folder}, since {existing} is a file; move it away, "
+            "or name another folder in the config: pathvars: {results: ...}."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(
+            f"results cannot go to the folder {folder}, since writing to {existing.resolve()} is "
+            "not permitted; mend its permissions, or name another folder in the config: "
+            "pathvars: {results: ...}."
+        )
 
 
 def sync(path):
