@@ -7,7 +7,8 @@ import pytest
 
 from labelnoise.preparing import prepare_dataset, resize_images
 from labelnoise.sources import phantom
-from labelnoise.sources.phantom import Anatomy, Chain, Ellipse, Grid, Outline, bean, render_case
+from labelnoise.sources.phantom import Anatomy, render_case
+from labelnoise.sources.shapes import Chain, Ellipse, Grid, Outline, bean
 from labelnoise.storage import Dataset
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}

@@ -9,12 +9,10 @@ kind severity 0 is the identity, the input is never changed, and any slice size,
 several objects, holes and objects at the edge work.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from contourpy import FillType, LineType, SerialContourGenerator, ZInterp
 from scipy.interpolate import CubicSpline
 
+from labelnoise.contours import bounding_box, fill, find_contours, paint_runs
 from labelnoise.errors import InputError
 
 KINDS = ("control", "natural", "choppy", "random")
@@ -26,23 +24,6 @@ KNOTS = 5  # independent displacements of a contour, as in the 2018 code
 _SPLINE = CubicSpline(
     np.arange(KNOTS + 1), np.eye(KNOTS)[np.arange(KNOTS + 1) % KNOTS], bc_type="periodic"
 ).c
-
-
-class Contours(NamedTuple):
-    """Closed contours of a mask; each contour's last point repeats its first.
-
-    points_P2: (row, column) in pixels, pixel centres at whole numbers.
-    starts_K: index of each contour's first point.
-    contour_P: contour of each point.
-    object_K: object that each contour bounds.
-    outer_K: True for an object's outer contour, False for its holes.
-    """
-
-    points_P2: np.ndarray
-    starts_K: np.ndarray
-    contour_P: np.ndarray
-    object_K: np.ndarray
-    outer_K: np.ndarray
 
 
 def perturb(mask_HW, kind, severity, rng, foreground_fraction=None):
@@ -99,7 +80,7 @@ def natural(mask_HW, severity, rng):
     contours = find_contours(mask_HW)
     draws_K5 = rng.normal(0, severity, (len(contours.starts_K), KNOTS))
     moved_P2 = _displace(contours, draws_K5)
-    return _fill(contours, moved_P2, mask_HW.shape)
+    return fill(contours, moved_P2, mask_HW.shape)
 
 
 def choppy(mask_HW, severity, rng):
@@ -132,7 +113,7 @@ def choppy(mask_HW, severity, rng):
     moved_R2 = np.clip(ends_R2 + np.rint(offsets_R2).astype(np.intp), 0, width)
     kept = moved_R2[:, 0] < moved_R2[:, 1]
     moved_R2 = moved_R2[kept] + row_R[kept, None] * width
-    return _paint(moved_R2[:, 0], moved_R2[:, 1], mask_HW.shape)
+    return paint_runs(moved_R2[:, 0], moved_R2[:, 1], mask_HW.shape)
 
 
 def random(mask_HW, severity, rng, foreground_fraction):
@@ -230,55 +211,6 @@ def draw_labels(labels_NHW, kind, severities, foreground_fractions, seed, draw, 
     return perturbed_NHW
 
 
-def find_contours(mask_HW):
-    """Trace the contours half way between foreground and background of a mask that is not empty.
-
-    Returns:
-        Contours; an object's outer contour comes before its holes. Objects that touch at a corner
-        may count as one.
-    """
-    rows, columns = bounding_box(mask_HW)
-    # The border of background closes contours of objects that touch the slice's edge.
-    crop_HW = np.zeros((rows.stop - rows.start + 2, columns.stop - columns.start + 2))
-    crop_HW[1:-1, 1:-1] = mask_HW[rows, columns]
-    # Between a half and two lie just the foreground pixels.
-    (points_P2,), (offsets,), (objects,) = _generator(crop_HW).filled(0.5, 2)
-    offsets, objects = offsets.astype(np.intp), objects.astype(np.intp)
-    outer_K = np.zeros(len(offsets) - 1, dtype=bool)
-    outer_K[objects[:-1]] = True
-    points_P2 = points_P2[:, ::-1] + (rows.start - 1, columns.start - 1)
-    contour_P = np.repeat(np.arange(len(outer_K)), np.diff(offsets))
-    return Contours(points_P2, offsets[:-1], contour_P, np.cumsum(outer_K) - 1, outer_K)
-
-
-def _generator(values_HW):
-    """Contour generator on pixel coordinates."""
-    # contourpy.contour_generator first searches the values for NaN and masks, which here doubles
-    # the time.
-    height, width = values_HW.shape
-    return SerialContourGenerator(
-        np.broadcast_to(np.arange(width, dtype=np.float64), (height, width)),
-        np.broadcast_to(np.arange(height, dtype=np.float64)[:, None], (height, width)),
-        values_HW,
-        None,
-        corner_mask=False,
-        line_type=LineType.ChunkCombinedOffset,
-        fill_type=FillType.ChunkCombinedOffsetOffset,
-        quad_as_tri=False,
-        z_interp=ZInterp.Linear,
-        x_chunk_size=0,
-        y_chunk_size=0,
-    )
-
-
-def bounding_box(mask_HW):
-    """Row and column slices of the smallest box around the foreground, of which there is some."""
-    rows = np.flatnonzero(mask_HW.any(axis=1))
-    rows = slice(rows[0], rows[-1] + 1)
-    columns = np.flatnonzero(mask_HW[rows].any(axis=0))
-    return rows, slice(columns[0], columns[-1] + 1)
-
-
 def _displace(contours, draws_K5):
     """Move points along the rays from their contour's centre, by the spline through its draws."""
     points_P2, starts_K, contour_P, _, _ = contours
@@ -314,45 +246,6 @@ def _spline(draws_K5, contour_P, position_P):
     return ((a * u_P + b) * u_P + c) * u_P + d
 
 
-def _fill(contours, moved_P2, shape):
-    """Pixels whose centre lies in an object: within its outer contour and in none of its holes."""
-    stride = shape[0] * shape[1] + 1
-    toggles = _crossings(contours, moved_P2, shape)
-    toggles.sort()
-    # Within a contour crossings pair up into runs: inside begins at the first of each pair, ends at
-    # the second.
-    contour, pixel = np.divmod(toggles, stride)
-    signs = np.where(contours.outer_K[contour], 1, -1)
-    signs[1::2] *= -1
-    # Outer contours add one, holes take one away: what is left above 0 is the object.
-    keys = contours.object_K[contour] * stride + pixel
-    order = np.argsort(keys, kind="stable")
-    inside = np.cumsum(signs[order])[:-1] > 0
-    pixel = pixel[order]
-    return _paint(pixel[:-1][inside], pixel[1:][inside], shape)
-
-
-def _crossings(contours, moved_P2, shape):
-    """Where contour edges cross the rows of pixel centres.
-
-    Returns:
-        Per crossing, contour * (H W + 1) + row * W + the first column whose centre is not left of
-        the crossing.
-    """
-    height, width = shape
-    joined = contours.contour_P[1:] == contours.contour_P[:-1]
-    (y0, x0), (y1, x1) = moved_P2[:-1][joined].T, moved_P2[1:][joined].T
-    # Half open, so that a vertex on a row counts once and each row of a closed contour is crossed
-    # evenly.
-    first = np.clip(np.ceil(np.minimum(y0, y1)), 0, height).astype(np.intp)
-    stop = np.clip(np.ceil(np.maximum(y0, y1)), 0, height).astype(np.intp)
-    edge = np.repeat(np.arange(len(y0)), stop - first)
-    row = _ranges(first, stop)
-    x = x0[edge] + (row - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
-    column = np.clip(np.ceil(x), 0, width).astype(np.intp)
-    return contours.contour_P[1:][joined][edge] * (height * width + 1) + row * width + column
-
-
 def _runs(mask_HW):
     """Rows and half-open column ranges of the runs of foreground, in reading order."""
     rows, _ = bounding_box(mask_HW)
@@ -364,20 +257,6 @@ def _runs(mask_HW):
     borders_R2 = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2)
     row_R = borders_R2[:, 0] // padded.shape[1]
     return row_R + rows.start, borders_R2 - row_R[:, None] * padded.shape[1]
-
-
-def _paint(starts, stops, shape):
-    """Mask whose foreground is the union of half-open ranges of pixels counted in reading order."""
-    painted = np.zeros(shape[0] * shape[1], dtype=np.uint8)
-    painted[_ranges(starts, stops)] = 1
-    return painted.reshape(shape)
-
-
-def _ranges(starts, stops):
-    """The whole numbers of half-open ranges, range after range."""
-    lengths = stops - starts
-    ends = np.cumsum(lengths)
-    return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)
 
 
 def _choose(number, probability, rng):
