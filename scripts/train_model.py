@@ -9,10 +9,11 @@ from labelnoise.scripting import logged
 def main(smk):
     with logged(smk.log[0]), lease_device(smk.resources.gpu) as device:
         # torch may only start once the lease has said which card it sees.
-        from labelnoise.runs import train_run
+        from labelnoise.runs import describe_run, train_run
 
+        folder = Path(smk.output.run).parent
         train_run(
-            folder=Path(smk.output.run).parent,
+            folder=folder,
             names=dict(smk.wildcards.items()),
             model=smk.params.model,
             recipe=smk.params.recipe,
@@ -24,6 +25,7 @@ def main(smk):
             preview_every=smk.config["preview_every"],
             workers=smk.threads - 1,
         )
+        print(describe_run(folder), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     done = snakemake(folder, TINY)
     assert done.returncode == 0, done.stdout + done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith("trained tiny/small/")]
+    assert len(said) == 4 and all("validation Dice" in line for line in said)
+    assert all(line.endswith("s on cpu") for line in said)
     return folder
 
 

@@ -151,6 +151,17 @@ def log_start(names, slices, network):
     )
 
 
+def describe_run(folder):
+    """Say in one line for the terminal what a finished run came to and where it ran."""
+    record = json.loads((Path(folder) / "run.json").read_text())
+    names = (record[name] for name in ("dataset", "model", "recipe", "perturbation"))
+    metrics = record["checkpoints"][record["chosen_rank"] - 1]["metrics"]
+    return (
+        f"trained {'/'.join(names)}/rep{record['repeat']}: validation Dice "
+        f"{metrics['validation_dice']:.4f}, {record['seconds']:.0f} s on {record['device']}"
+    )
+
+
 def write_csv(path, rows):
     """Write rows of numbers to the last digit, so that files of equal runs are equal."""
     with whole_file(path) as temporary:
