@@ -25,6 +25,5 @@ include: "rules/summary.smk"
 rule all:
     default_target: True
     input:
-        tables,
-        figures,
+        rules.figures.input,
     localrule: True

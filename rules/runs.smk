@@ -33,6 +33,7 @@ rule test_model:
         checkpoints=rules.train_model.output.checkpoints,
     output:
         counts="<run>/test.csv",
+        scores="<run>/scores.h5",
     log:
         "<results>/logs/test_model/<tail>.log",
     benchmark:

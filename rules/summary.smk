@@ -6,6 +6,7 @@ rule summarise_runs:
         ),
         records=collect(f"{EACH_RUN}/run.json", run=runs.itertuples()),
         counts=collect(f"{EACH_RUN}/test.csv", run=runs.itertuples()),
+        scores=collect(f"{EACH_RUN}/scores.h5", run=runs.itertuples()),
     output:
         runs=report(
             "<results>/tables/runs.csv",
@@ -30,6 +31,35 @@ rule summarise_runs:
         runs=runs.to_dict("records"),
     script:
         "../scripts/summarise_runs.py"
+
+
+rule compare_with_paper:
+    input:
+        runs=rules.summarise_runs.output.runs,
+    output:
+        table1=report(
+            "<results>/tables/table1.csv",
+            caption="report/table1.rst",
+            category="Tables",
+            labels={"table": "Dice beside the paper's Table 1"},
+        ),
+        table1_markdown="<results>/tables/table1.md",
+        table1_latex="<results>/tables/table1.tex",
+        slopes=report(
+            "<results>/tables/slopes.csv",
+            caption="report/slopes_table.rst",
+            category="Tables",
+            labels={"table": "Dice lost for each label Dice lost"},
+        ),
+        slopes_markdown="<results>/tables/slopes.md",
+        slopes_latex="<results>/tables/slopes.tex",
+    log:
+        "<results>/logs/compare_with_paper.log",
+    localrule: True
+    conda:
+        "../envs/study.yaml"
+    script:
+        "../scripts/compare_with_paper.py"
 
 
 rule plot_degradation:
@@ -70,6 +100,55 @@ rule plot_runs:
         "../envs/study.yaml"
     script:
         "../scripts/plot_runs.py"
+
+
+rule plot_slopes:
+    input:
+        runs=rules.summarise_runs.output.runs,
+    output:
+        pdf="<results>/figures/slopes.pdf",
+        png=report(
+            "<results>/figures/slopes.png",
+            caption="report/slopes.rst",
+            category="Figures",
+            labels={"figure": "Dice lost for each label Dice lost"},
+        ),
+    log:
+        "<results>/logs/plot_slopes.log",
+    localrule: True
+    conda:
+        "../envs/study.yaml"
+    script:
+        "../scripts/plot_slopes.py"
+
+
+rule plot_roc:
+    input:
+        runs=rules.summarise_runs.output.runs,
+        scores=lambda wildcards: collect(
+            f"{EACH_RUN}/scores.h5",
+            run=runs[
+                (runs["dataset"] == wildcards.dataset)
+                & runs["perturbation"].isin(shown_perturbations())
+            ].itertuples(),
+        ),
+    output:
+        pdf="<results>/figures/roc/{dataset}.pdf",
+        png=report(
+            "<results>/figures/roc/{dataset}.png",
+            caption="report/roc.rst",
+            category="Figures",
+            labels={"figure": "ROC, {dataset}"},
+        ),
+    log:
+        "<results>/logs/plot_roc/{dataset}.log",
+    localrule: True
+    conda:
+        "../envs/study.yaml"
+    params:
+        perturbations=shown_perturbations(),
+    script:
+        "../scripts/plot_roc.py"
 
 
 rule plot_perturbations:
@@ -128,15 +207,12 @@ rule plot_predictions:
         "../scripts/plot_predictions.py"
 
 
-tables = [
-    rules.summarise_runs.output.runs,
-    rules.summarise_runs.output.degradation,
-    rules.summarise_runs.output.markdown,
-    rules.summarise_runs.output.latex,
-]
+tables = [*rules.summarise_runs.output, *rules.compare_with_paper.output]
 figures = [
     *rules.plot_degradation.output,
     *rules.plot_runs.output,
+    *rules.plot_slopes.output,
+    *collect(rules.plot_roc.output, dataset=config["matrix"]["dataset"]),
     *collect(rules.plot_perturbations.output, dataset=config["matrix"]["dataset"]),
     *collect(
         rules.plot_predictions.output,
@@ -145,3 +221,11 @@ figures = [
         recipe=config["matrix"]["recipe"],
     ),
 ]
+
+
+# Everything that the study shows: `snakemake figures`, or no target at all.
+rule figures:
+    input:
+        tables,
+        figures,
+    localrule: True

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from labelnoise.scripting import logged
+from labelnoise.table_layout import write_text
 from labelnoise.table_text import (
     to_latex,
     to_markdown,
     wide_to_latex,
     wide_to_markdown,
-    write_text,
 )
 from labelnoise.tables import degradation_table, runs_table, write_csv
 

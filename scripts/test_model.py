@@ -1,4 +1,4 @@
-"""Count the pixels that each kept checkpoint gets right and wrong on clean test labels."""
+"""Count the pixels that each kept checkpoint gets right and wrong, and gather its scores."""
 
 from labelnoise.devices import lease_device
 from labelnoise.scripting import logged

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from labelnoise.roc import BINS, ScoreHistogram, write_scores
 from labelnoise.seeds import derive
 
 COST = {"control": 0.0, "natural": 1.2, "choppy": 0.9, "random": 0.1}
@@ -64,7 +65,13 @@ def write_run(results, run, rows, structures=("liver",)):
     chosen["class_index"] = [1 + structures.index(name) for name in chosen["structure"]]
     other = chosen.assign(rank=1, epoch=7, fp=chosen["fp"] + 50)
     order = ["rank", "epoch", "case", "slice", "class_index", "structure", "tp", "fp", "fn", "tn"]
-    pd.concat([other, chosen])[order].to_csv(folder / "test.csv", index=False)
+    table = pd.concat([other, chosen])
+    table[order].to_csv(folder / "test.csv", index=False)
+    ranked = {
+        rank: {name: scores_of(part) for name, part in rows.groupby("structure")}
+        for rank, rows in table.groupby("rank")
+    }
+    write_scores(folder / "scores.h5", ranked)
     checkpoints = [
         {"rank": rank, "epoch": epoch, "metrics": {"validation_dice": dice, "validation_loss": 0.1}}
         for rank, epoch, dice in [(1, 7, 0.88), (2, 9, 0.90)]
@@ -73,6 +80,20 @@ def write_run(results, run, rows, structures=("liver",)):
     details |= {"checkpoints": checkpoints, "chosen_rank": 2, "seconds": 41.2, "device": "cpu"}
     details |= {"parameters": 1096898, "host": "h", "started": "2026-01-01", "ended": "2026-01-01"}
     (folder / "run.json").write_text(json.dumps(details))
+
+
+def scores_of(rows):
+    """Scores that fall as many pixels on each side of 0 as were counted, spread to both sides."""
+    tp, fp, fn, tn = rows[["tp", "fp", "fn", "tn"]].sum()
+    places = np.linspace(0, BINS // 2 - 1, 40).astype(int)
+    counts_2B = np.zeros((2, BINS), np.int64)
+    for row, below, above in [(0, tn, fp), (1, fn, tp)]:
+        # A geometric fall from 0 outwards, whose rest lies at the far end.
+        for total, side in [(below, BINS // 2 - 1 - places), (above, BINS // 2 + places)]:
+            parts = np.floor(total * 0.15 * 0.85 ** np.arange(40)).astype(int)
+            parts[-1] += total - parts.sum()
+            counts_2B[row, side] += parts
+    return ScoreHistogram(counts_2B)
 
 
 def write_labels(results, run, structures=("liver",)):

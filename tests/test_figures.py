@@ -16,7 +16,11 @@ from labelnoise.figures.degradation import degradation
 from labelnoise.figures.examples import examples
 from labelnoise.figures.gallery import disc, gallery
 from labelnoise.figures.overlay import colour_errors, crop_window
+from labelnoise.figures.roc import GRID, mean_curve, roc
 from labelnoise.figures.scatter import scatter
+from labelnoise.figures.slopes import draw_slopes
+from labelnoise.paper import slopes
+from labelnoise.roc import BINS, ScoreHistogram, read_scores
 from labelnoise.tables import degradation_table, runs_table
 from synthetic_runs import matrix, write_tree
 
@@ -97,8 +101,30 @@ def lines(panel):
     return named | {bars.get_label(): bars.lines[0] for bars in panel.containers}
 
 
+def slope_dots(runs):
+    """The slopes figure, from runs."""
+    return draw_slopes(slopes(runs))
+
+
+def roc_of_first(runs):
+    """The ROC figure of the first dataset: control and the largest error of each kind."""
+    return roc(roc_curves_of_first(runs))
+
+
+def roc_curves_of_first(runs):
+    """What that figure shows."""
+    runs = runs[runs["dataset"] == runs["dataset"].iloc[0]]
+    largest = runs.groupby("kind")["target_dice"].transform("min")
+    runs = runs[(runs["kind"] == "control") | (runs["target_dice"] == largest)]
+    histograms = [
+        read_scores(f"{run.folder}/scores.h5")[run.checkpoint_rank][run.structure]
+        for run in runs.itertuples()
+    ]
+    return runs.assign(histogram=histograms)
+
+
 def check_layout(figure):
-    """No text, panel or legend leaves the figure or lies on the legend; no two panels overlap."""
+    """Nothing leaves the figure or lies on the legend; no panels or row names overlap."""
     figure.draw_without_rendering()
     legend = figure.legends[0].get_window_extent()
     boxes = [panel.get_tightbbox() for panel in figure.axes]
@@ -107,17 +133,21 @@ def check_layout(figure):
         assert box.x1 <= figure.bbox.width + 1 and box.y1 <= figure.bbox.height + 1
     assert not any(legend.overlaps(box) for box in boxes)
     panels = [panel.get_window_extent() for panel in figure.axes]
-    assert not any(one.overlaps(other) for i, one in enumerate(panels) for other in panels[:i])
+    names = [panel.yaxis.label.get_window_extent() for panel in figure.axes if panel.get_ylabel()]
+    for group in (panels, names):
+        assert not any(one.overlaps(other) for i, one in enumerate(group) for other in group[:i])
 
 
-@pytest.mark.parametrize("draw", [degradation, scatter])
+@pytest.mark.parametrize("draw", [degradation, scatter, slope_dots, roc_of_first])
 def test_nothing_is_clipped_and_nothing_overlaps(runs, draw):
+    if draw is slope_dots and (runs["kind"] == "control").all():
+        pytest.skip("a study without errors has no slopes")
     figure = draw(runs)
     assert figure.get_figwidth() in (style.COLUMN_WIDTH, style.PAGE_WIDTH)
     check_layout(figure)
 
 
-@pytest.mark.parametrize("draw", [degradation, scatter])
+@pytest.mark.parametrize("draw", [degradation, scatter, slope_dots, roc_of_first])
 @pytest.mark.parametrize("suffix", [".png", ".pdf"])
 def test_equal_runs_give_equal_files(load, draw, suffix, tmp_path):
     paths = [tmp_path / f"{name}{suffix}" for name in ["one", "two"]]
@@ -257,6 +287,97 @@ def test_scatter_legend(full):
 def test_scatter_without_control_has_no_control_line(full):
     panels = scatter(full[full["kind"] != "control"]).axes
     assert not [line for panel in panels for line in panel.lines if line.get_label() == "_control"]
+
+
+def test_scatter_names_errors_given_by_severity_by_their_label_dice(full):
+    short = {"-0.95": "-s", "-0.90": "-m", "-0.85": "-l"}
+    renamed = full["perturbation"].replace(short, regex=True)
+    by_severity = full.assign(perturbation=renamed, target_dice=np.nan)
+    assert texts(scatter(by_severity)) == texts(scatter(full))
+
+
+def test_slopes_plots_the_table_and_the_papers(full):
+    table, figure = slopes(full), draw_slopes(slopes(full))
+    recipes = ["labels18", "plain"]
+    for panel, (dataset, recipe) in zip(
+        figure.axes, [(d, r) for d in ["lis", "psd"] for r in recipes], strict=True
+    ):
+        assert panel.get_ylim() == (2.5, -0.5)
+        low, high = panel.get_xlim()
+        here = table[(table["dataset"] == dataset) & (table["recipe"] == recipe)]
+        for row in here.itertuples():
+            ours = lines(panel)[f"_{row.model} {row.kind}"]
+            paper = lines(panel)[f"_paper {row.model} {row.kind}"]
+            assert ours.get_xdata() == [row.slope]
+            assert paper.get_xdata() == [row.paper_liver_slope]
+            assert low < min(0, row.slope) and max(1, row.slope) < high
+            assert paper.get_ydata() == ours.get_ydata()
+    expected = ["natural", "choppy", "random", "95 % t-interval", "the paper's Table 1, liver CT"]
+    assert texts(figure) == expected
+
+
+def test_a_study_without_errors_says_so(load):
+    figure = slope_dots(load("control only"))
+    assert not figure.axes
+    assert "no slopes" in figure.texts[0].get_text()
+
+
+def test_slopes_stay_readable_beside_a_huge_interval(full):
+    table = slopes(full).assign(slope_low=-40.0, slope_high=40.0)
+    low, high = draw_slopes(table).axes[0].get_xlim()
+    assert low > -1.5 and high < 3
+
+
+def test_mean_curve_of_curves_drawn_by_hand():
+    def steps(below, between, above):
+        counts_2B = np.zeros((2, BINS), np.int64)
+        counts_2B[:, 0], counts_2B[:, 5], counts_2B[:, 9] = below, between, above
+        return ScoreHistogram(counts_2B)
+
+    # The first finds 60 % of positives before any negative, the second 100 %.
+    first, second = steps((99, 0), (1, 40), (0, 60)), steps((100, 0), (0, 0), (0, 100))
+    mean, sd = mean_curve([first, second])
+    half = np.searchsorted(GRID, 0.005)
+    assert mean[half] == pytest.approx((0.6 + 0.4 * GRID[half] / 0.01 + 1) / 2)
+    assert sd[half] == pytest.approx((1 - (0.6 + 0.4 * GRID[half] / 0.01)) / np.sqrt(2))
+    assert mean[-1] == 1 and sd[-1] == 0
+    assert np.isnan(mean_curve([first])[1]).all()
+    empty = ScoreHistogram()
+    np.testing.assert_array_equal(mean_curve([first, empty])[0], mean_curve([first])[0])
+
+
+def test_roc_plots_means_bands_and_decisions(full):
+    curves = roc_curves_of_first(full)
+    panel = roc(curves).axes[1]  # U-Net, plain
+    here = curves[(curves["model"] == "unet") & (curves["recipe"] == "plain")]
+    assert panel.get_xscale() == "log"
+    for name, runs in here.groupby("perturbation"):
+        histograms = runs["histogram"].tolist()
+        mean, sd = mean_curve(histograms)
+        np.testing.assert_array_equal(lines(panel)[f"_{name}"].get_ydata(), mean)
+        (band,) = (part for part in panel.collections if part.get_label() == f"_band {name}")
+        edges = band.get_paths()[0].vertices[:, 1]
+        assert edges.max() == pytest.approx(min((mean + sd).max(), 1))
+        decision = lines(panel)[f"_decision {name}"].get_xydata()[0]
+        expected = np.mean([histogram.decision() for histogram in histograms], axis=0)
+        assert decision == pytest.approx(expected)
+        # The synthetic scores are made so that the decision gives the counted masks.
+        assert decision[1] == pytest.approx(runs["recall"].mean())
+
+
+def test_roc_prints_the_auc_of_the_table(full, load):
+    curves = roc_curves_of_first(full)
+    panel = roc(curves).axes[0]
+    here = curves[(curves["model"] == "unet") & (curves["recipe"] == "labels18")]
+    auc = here.loc[here["kind"] == "control", "auc"]
+    found = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert found[0] == f"{auc.mean():.4f} ± {auc.std():.4f}  control"
+    assert [text.split("  ")[1] for text in found[1:]] == [
+        f"{kind} 0.85" for kind in ["natural", "choppy", "random"]
+    ]
+    single = roc_of_first(load("one run"))
+    assert "±" not in single.axes[0].get_legend().get_texts()[0].get_text()
+    assert texts(single) == ["single run", "at probability 0.5"]
 
 
 def test_gallery_prints_the_label_dice_of_the_whole_slice():

@@ -8,12 +8,13 @@ import pytest
 from scipy import stats
 
 from labelnoise.errors import InputError
+from labelnoise.roc import read_scores
+from labelnoise.table_layout import write_text
 from labelnoise.table_text import (
     to_latex,
     to_markdown,
     wide_to_latex,
     wide_to_markdown,
-    write_text,
 )
 from labelnoise.tables import (
     degradation_table,
@@ -23,7 +24,7 @@ from labelnoise.tables import (
     spread,
     write_csv,
 )
-from synthetic_runs import folder_of, matrix, write_tree
+from synthetic_runs import folder_of, matrix, write_run, write_tree
 
 # Two cases of very different size. Dice of case a: 2 x 90 / (180 + 20) = 0.9;
 # of case b: 2 x 1 / (2 + 2) = 0.5; pooled: 182 / (182 + 22) = 0.892.
@@ -41,7 +42,7 @@ def summary_runs(dice_of, runs):
         {name: run[name] for name in names}
         | {"structure": "liver", "target_dice": run["size"], "label_dice": run["size"] or 1.0}
         | {"dice": dice_of(run), "dice_case": 0.5, "precision": 0.6, "recall": 0.7}
-        | {"volume_ratio": 1.1}
+        | {"volume_ratio": 1.1, "auc": 0.99}
         for run in runs
     ]
     return pd.DataFrame(rows)
@@ -126,6 +127,35 @@ def test_a_missing_file_is_named(one_run):
     path.unlink()
     with pytest.raises(InputError, match=r"labels18/control/rep0/test\.csv is missing"):
         runs_table(runs, results)
+
+
+def test_auc_is_that_of_the_chosen_checkpoint(tmp_path):
+    runs = matrix(kinds=(), repeats=2)
+    write_tree(tmp_path, runs)
+    table = runs_table(runs, tmp_path)
+    scores = [read_scores(folder_of(tmp_path, run) / "scores.h5") for run in runs]
+    expected = [of[2]["liver"].auc() for of in scores]
+    assert table["auc"].tolist() == expected
+    assert scores[0][1]["liver"].auc() != expected[0]
+    (cell,) = degradation_table(table).to_dict("records")
+    assert cell["auc_mean"] == pytest.approx(np.mean(expected))
+    assert cell["auc_sd"] == pytest.approx(np.std(expected, ddof=1))
+
+
+def test_scores_that_are_missing_or_of_other_pixels_are_named(tmp_path):
+    runs = matrix(kinds=(), repeats=2)
+    write_tree(tmp_path, runs)
+    mine, other = (folder_of(tmp_path, run) / "scores.h5" for run in runs)
+    content = mine.read_bytes()
+    mine.unlink()
+    with pytest.raises(InputError, match=r"control/rep0/scores\.h5 is missing"):
+        runs_table(runs, tmp_path)
+    mine.write_bytes(content)
+    rows = [("a", 1, "liver", 50, 4, 7, 939)]
+    write_run(tmp_path / "foreign", runs[1], rows)
+    other.write_bytes((folder_of(tmp_path / "foreign", runs[1]) / "scores.h5").read_bytes())
+    with pytest.raises(InputError, match=r"rep1/scores\.h5 does not hold the scores of liver"):
+        runs_table(runs, tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.5, 0.8, 0.97, 0.999])

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from labelnoise.checkpoints import load_run
+from labelnoise.roc import read_scores
 from workflow_runs import ROOT, TINY, job_counts, snakemake
 
 
@@ -50,8 +51,17 @@ def test_a_study_ends_in_tables_and_figures(study):
     figures = {str(path.relative_to(study)) for path in study.glob("results/figures/**/*.p*")}
     assert figures == {
         f"results/figures/{name}.{suffix}"
-        for name in ("degradation", "runs", "perturbations/tiny", "predictions/tiny/small/short")
+        for name in (
+            *("degradation", "runs", "slopes", "roc/tiny"),
+            *("perturbations/tiny", "predictions/tiny/small/short"),
+        )
         for suffix in ("pdf", "png")
+    }
+    tables = {path.name for path in study.glob("results/tables/*")}
+    assert tables == {"runs.csv"} | {
+        f"{name}.{suffix}"
+        for name in ("degradation", "table1", "slopes")
+        for suffix in ("csv", "md", "tex")
     }
     for path in study.glob("results/figures/**/*.png"):
         with Image.open(path) as image:
@@ -64,6 +74,22 @@ def test_the_table_is_what_the_counts_say(study):
     chosen = counts[counts["rank"] == row["checkpoint_rank"]][["tp", "fp", "fn"]].sum()
     expected = 2 * chosen["tp"] / (2 * chosen["tp"] + chosen["fp"] + chosen["fn"])
     assert row["dice"] == pytest.approx(expected, nan_ok=True)
+
+
+def test_scores_lie_beside_the_counts(study):
+    row = pd.read_csv(study / "results/tables/runs.csv").iloc[0]
+    scores = read_scores(study / row["folder"] / "scores.h5")
+    assert list(scores) == [1, 2]
+    assert scores[row["checkpoint_rank"]]["liver"].auc() == row["auc"]
+
+
+def test_figures_is_the_target_of_everything(study):
+    asked = ("--dry-run", "--forcerun", "summarise_runs")
+    counts = job_counts(snakemake(study, TINY, "figures", *asked))
+    everything = job_counts(snakemake(study, TINY, *asked))
+    assert counts.pop("figures") == everything.pop("all") == 1
+    assert counts == everything
+    assert counts["compare_with_paper"] == counts["plot_slopes"] == counts["plot_roc"] == 1
 
 
 def test_repeats_are_paired(study):
@@ -114,6 +140,7 @@ def test_a_report_holds_the_figures_and_captions(study):
     assert done.returncode == 0, done.stderr
     page = (study / "report.html").read_text()
     assert "degradation.png" in page and "95 % t-interval" in page
+    assert "slopes.png" in page and "roc/tiny.png" in page and "1806.04618" in page
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,13 @@ RC = {
 KINDS = {"control": "#000000", "natural": "#D55E00", "choppy": "#56B4E9", "random": "#F0E442"}
 SPARE_KINDS = ["#CC79A7", "#009E73", "#0072B2", "#E69F00"]
 
+# Line style of each kind, where lines of several kinds share a panel.
+KIND_LINES = {"control": "-", "natural": (0, (5, 1.2)), "choppy": (0, (3, 1, 1, 1)), "random": "-"}
+# Marker of each kind, where markers do not tell sizes.
+KIND_MARKERS = {"control": "o", "natural": "o", "choppy": "s", "random": "^"}
+# Yellow is too light for a line on white; a thin dark rim carries it.
+RIM = "0.35"
+
 # Marker of each size; a size is the target label Dice.
 SIZES = {"control": "o", "s": "^", "m": "s", "l": "D"}
 SPARE_SIZES = ["v", "P", "X", "h", "<", ">"]

@@ -14,6 +14,7 @@ from scipy import stats
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
 from labelnoise.metrics import COUNTS, dice, precision, recall, volume_ratio
+from labelnoise.roc import read_scores
 
 NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
 CELL = ["dataset", "structure", "model", "recipe", "perturbation"]
@@ -33,8 +34,9 @@ def runs_table(runs, results):
         DataFrame, a row a run and structure. `dice`, `precision`, `recall` and `volume_ratio`
         (predicted over reference volume) are pooled over all test pixels; `dice_case` is the mean
         over cases of the Dice pooled in each case, where the `cases_undefined` cases without the
-        structure in reference and prediction are left out. `label_...` columns describe the
-        training labels; `folder` is where the run lies.
+        structure in reference and prediction are left out; `auc` is the area under the ROC curve
+        of all test pixels, NaN without the structure. `label_...` columns describe the training
+        labels; `folder` is where the run lies.
 
     Raises:
         InputError: a file is missing, truncated, or lacks an entry.
@@ -134,6 +136,7 @@ def _run_rows(run, results):
             f"{path} has no rows of rank {details['chosen_rank']}, the checkpoint that run.json "
             "chose; delete it, so that the run is tested again."
         )
+    histograms = _read_histograms(folder / "scores.h5", details["chosen_rank"], chosen)
     names = {name: run[name] for name in ["dataset", "model", "recipe", "perturbation", "repeat"]}
     tail = {
         "checkpoint_rank": details["chosen_rank"],
@@ -143,7 +146,22 @@ def _run_rows(run, results):
     }
     for (_, structure), rows in chosen.groupby(["class_index", "structure"]):
         labels = _label_columns(run, structure, results)
-        yield {"structure": structure, **names, **labels, **_test_columns(rows), **tail}
+        scores = {**_test_columns(rows), "auc": histograms[structure].auc()}
+        yield {"structure": structure, **names, **labels, **scores, **tail}
+
+
+def _read_histograms(path, rank, counts):
+    """Score histograms of one checkpoint, {structure: ScoreHistogram}, of the pixels counted."""
+    histograms = read_scores(path).get(rank, {})
+    for structure, rows in counts.groupby("structure"):
+        counted = (int((rows["tp"] + rows["fn"]).sum()), int((rows["fp"] + rows["tn"]).sum()))
+        found = histograms.get(structure)
+        if not found or (found.positives, found.negatives) != counted:
+            raise InputError(
+                f"{path} does not hold the scores of {structure}, rank {rank}, of the pixels "
+                "counted in test.csv; delete both, so that the run is tested again."
+            )
+    return histograms
 
 
 def run_folder(run, results):
@@ -200,6 +218,7 @@ def _cell_row(key, cell, runs):
     row |= _columns("precision", cell["precision"], "mean", "sd", "n")
     row |= _columns("recall", cell["recall"], "mean", "sd")
     row |= _columns("volume_ratio", cell["volume_ratio"], "mean", "sd")
+    row |= _columns("auc", cell["auc"], "mean", "sd")
     return row | _columns("drop", _drops(cell, runs), "mean", "sd", "low", "high", "n")
 
 

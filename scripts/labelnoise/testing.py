@@ -1,4 +1,4 @@
-"""Counts of right and wrong pixels on clean test labels.
+"""Counts of right and wrong pixels on clean test labels, and histograms of the scores.
 
 Shape legend: N slices, C classes, H height, W width.
 """
@@ -13,6 +13,7 @@ from labelnoise.checkpoints import load
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
 from labelnoise.metrics import counts, predict
+from labelnoise.roc import ScoreHistogram, log_odds, write_scores
 from labelnoise.storage import Dataset
 from labelnoise.training_data import Slices, batches_in_order
 
@@ -20,16 +21,17 @@ log = logging.getLogger(__name__)
 
 
 def test_run(dataset, checkpoints, device, path, batch_size=16):
-    """Write the counts of every kept checkpoint, one row a slice and structure.
+    """Write the counts and the scores of every kept checkpoint.
 
-    Columns: rank, epoch, case, slice, class_index, structure, tp, fp, fn, tn. A pixel is predicted
-    to be of a class where its probability is over 0.5.
+    The counts have one row a slice and structure. Columns: rank, epoch, case, slice, class_index,
+    structure, tp, fp, fn, tn. A pixel is predicted to be of a class where its probability is over
+    0.5.
 
     Args:
         dataset: path of the dataset file; its test split is used, with reference labels.
         checkpoints: folder with top1.pt, top2.pt ...
         device: a devices.Device.
-        path: the CSV file.
+        path: the CSV file of counts. The scores go to scores.h5 beside it, see `roc.write_scores`.
         batch_size: slices at a time; it changes nothing but speed.
 
     Raises:
@@ -41,29 +43,39 @@ def test_run(dataset, checkpoints, device, path, batch_size=16):
     found = sorted(Path(checkpoints).glob("top*.pt"), key=lambda path: int(path.stem[3:]))
     if not found:
         raise InputError(f"{checkpoints} holds no checkpoint; delete it and run snakemake again.")
-    tables = []
+    tables, histograms = [], {}
     for checkpoint in found:
-        trained = load(checkpoint)
-        counted_NC4 = count_slices(trained.network.to(device.kind), slices, device.kind, batch_size)
+        trained, rank = load(checkpoint), int(checkpoint.stem[3:])
+        network = trained.network.to(device.kind)
+        counted_NC4, ranked = score_slices(network, slices, device.kind, batch_size)
+        histograms[rank] = dict(zip(data.class_names[1:], ranked, strict=True))
         table = tabulate(counted_NC4, data, rows)
-        table.insert(0, "rank", int(checkpoint.stem[3:]))
+        table.insert(0, "rank", rank)
         table.insert(1, "epoch", trained.description["epoch"])
         tables.append(table)
         log.info("tested %s on %d slices", checkpoint, len(slices))
     with whole_file(path) as temporary:
         pd.concat(tables).to_csv(temporary, index=False)
+    write_scores(Path(path).with_name("scores.h5"), histograms)
 
 
 @torch.no_grad()
-def count_slices(network, slices, device, batch_size):
-    """Count tp, fp, fn, tn of each slice and class: (N, C, 4) integers on the CPU."""
-    parts = []
+def score_slices(network, slices, device, batch_size):
+    """Count the pixels of each slice, and gather the scores of all.
+
+    Returns:
+        tp, fp, fn, tn of each slice and class, (N, C, 4) integers on the CPU; and a list of a
+        ScoreHistogram for each class but the background.
+    """
+    parts, histograms = [], {}
     for images_N1HW, labels_NHW in batches_in_order(slices, batch_size):
-        logits_NCHW = network(images_N1HW.to(device))
-        parts.append(
-            counts(predict(logits_NCHW), labels_NHW.to(device), logits_NCHW.shape[1]).cpu()
-        )
-    return torch.cat(parts)
+        logits_NCHW, labels_NHW = network(images_N1HW.to(device)), labels_NHW.to(device)
+        classes = logits_NCHW.shape[1]
+        parts.append(counts(predict(logits_NCHW), labels_NHW, classes).cpu())
+        for index in range(1, classes):
+            histogram = histograms.setdefault(index, ScoreHistogram())
+            histogram.update(log_odds(logits_NCHW, index), labels_NHW == index)
+    return torch.cat(parts), list(histograms.values())
 
 
 def tabulate(counted_NC4, data, rows):

@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 
 from labelnoise import style
 from labelnoise.figures.legends import grouped_legend
+from labelnoise.paper import nominal_dice
 
 EDGE = {"markeredgecolor": "0.15", "markeredgewidth": 0.35, "markersize": 3.6}
 WIDTH = 0.84  # share of a network's room that its perturbations take
@@ -24,9 +25,8 @@ def scatter(runs):
     Returns:
         matplotlib Figure.
     """
-    runs = runs.assign(
-        size=[style.size_name(*pair) for pair in runs[["kind", "target_dice"]].to_numpy()]
-    )
+    nominal = map(nominal_dice, runs["perturbation"], runs["target_dice"])
+    runs = runs.assign(size=list(map(style.size_name, runs["kind"], nominal)))
     rows, columns = style.panels(runs), list(style.recipes(runs["recipe"]))
     places, names = _places(runs), list(style.networks(runs["model"]))
     width = style.PAGE_WIDTH if len(columns) * len(names) > 2 else style.COLUMN_WIDTH
