@@ -12,6 +12,7 @@ def main(smk):
         from labelnoise.runs import describe_run, train_run
 
         folder = Path(smk.output.run).parent
+        viz = Path("viz", smk.wildcards.dataset)
         train_run(
             folder=folder,
             names=dict(smk.wildcards.items()),
@@ -21,8 +22,9 @@ def main(smk):
             dataset=smk.input.dataset,
             labels=smk.input.labels,
             device=device,
-            # Not a parameter of the rule: looking at a run must not make it stale.
+            # Not parameters of the rule: looking at a run must not make it stale.
             preview_every=smk.config["preview_every"],
+            viz=viz if any(viz.glob("*.npy")) else None,
             workers=smk.threads - 1,
         )
         print(describe_run(folder), flush=True)

@@ -26,9 +26,10 @@ def keep(folder, values, n, mode):
     saver = TopNSaver(folder, n, "validation_dice", mode, {})
     network = torch.nn.Linear(1, 1)
     for epoch, value in enumerate(values, start=1):
-        saver.update(epoch, {"validation_dice": value}, network)
-        assert len(list(folder.iterdir())) == min(n, len(saver.kept))
-    return [entry["epoch"] for entry in saver.finish()]
+        saver.add(epoch, {"validation_dice": value}, network)
+        saver.sweep()
+        assert len(list(folder.glob("epoch*.pt"))) == min(n, len(saver.kept))
+    return [entry["epoch"] for entry in saver.finish(folder)]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def keep(folder, values, n, mode):
 def test_the_best_n_are_kept(tmp_path, values, n, mode, epochs):
     assert keep(tmp_path, values, n, mode) == epochs
     names = {f"top{rank}.pt" for rank in range(1, len(epochs) + 1)}
-    assert {path.name for path in tmp_path.iterdir()} == names
+    assert {path.name for path in tmp_path.glob("top*.pt")} == names
 
 
 def test_the_kept_weights_are_those_of_their_epoch(tmp_path):
@@ -53,8 +54,8 @@ def test_the_kept_weights_are_those_of_their_epoch(tmp_path):
     network = torch.nn.Linear(1, 1, bias=False)
     for epoch, dice in enumerate([0.1, 0.8, 0.3], start=1):
         torch.nn.init.constant_(network.weight, epoch)
-        saver.update(epoch, {"validation_dice": dice}, network)
-    saver.finish()
+        saver.add(epoch, {"validation_dice": dice}, network)
+    saver.finish(tmp_path)
     content = torch.load(tmp_path / "top1.pt", weights_only=True)
     assert content["epoch"] == 2
     assert content["state"]["weight"].item() == 2

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from labelnoise.checkpoints import load_run
 from labelnoise.devices import Device
 from labelnoise.errors import InputError
 from labelnoise.metrics import counts
+from labelnoise.roc import read_scores
 from labelnoise.runs import choose, train_run
 from labelnoise.storage import Dataset
 from labelnoise.testing import test_run as write_counts
@@ -62,6 +64,7 @@ def test_a_run_leaves_what_it_promises(run):
         "timing.csv",
         "run.json",
         "test.csv",
+        "scores.h5",
         "tensorboard",
         "previews",
     }
@@ -99,6 +102,18 @@ def test_the_counts_are_those_of_the_reloaded_network(run, files):
     assert chosen["case"].tolist() == data.case[rows].tolist()
     np.testing.assert_array_equal(chosen[["tp", "fp", "fn", "tn"]], expected)
     assert (chosen[["tp", "fp", "fn", "tn"]].sum(axis=1) == 24 * 24).all()
+
+
+def test_the_scores_are_those_of_the_reloaded_network(run, files):
+    data = Dataset(files["dataset"])
+    images_NHW, labels_NHW = data.read(data.rows("test"))
+    rank = json.loads((run / "run.json").read_text())["chosen_rank"]
+    found = read_scores(run / "scores.h5")
+    assert list(found) == [1, 2]
+    probabilities = load_run(run).predict_scaled(images_NHW.astype(np.float32))[:, 1]
+    expected = roc_auc_score(labels_NHW.ravel() == 1, probabilities.ravel())
+    assert found[rank]["disc"].auc() == pytest.approx(expected, abs=1e-3)
+    assert found[rank]["disc"].positives == (labels_NHW == 1).sum()
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "class_sampled_cross_entropy"])

@@ -43,6 +43,14 @@ def test_the_order_depends_on_the_seed_alone():
     assert order(1, 2) != order(2, 2)
 
 
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_the_order_goes_on_after_any_epoch(done):
+    whole = list(CycledBatches(10, batch_size=4, steps_per_epoch=5, epochs=3, seed=1))
+    rest = CycledBatches(10, batch_size=4, steps_per_epoch=5, epochs=3, seed=1, done=done)
+    assert list(rest) == whole[5 * done :]
+    assert len(rest) == len(whole) - 5 * done
+
+
 def test_an_index_carries_its_epoch():
     batches = list(CycledBatches(10, batch_size=4, steps_per_epoch=2, epochs=3, seed=1))
     assert [{epoch for _, epoch in batch} for batch in batches] == [{0}, {0}, {1}, {1}, {2}, {2}]

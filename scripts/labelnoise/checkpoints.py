@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,21 +41,31 @@ class TopNSaver:
         self.description = description
         self.kept = []
 
-    def update(self, epoch, metrics, network):
-        """Keep this epoch's network if it is among the best N so far; drop the one it displaces."""
+    def add(self, epoch, metrics, network):
+        """Keep this epoch's network if it is among the best N so far.
+
+        The file of the one that it displaces stays until `sweep`, so that a training state written
+        in between never names a file that is gone.
+        """
         if math.isnan(metrics[self.monitor]):
             return
         ranking = sorted([*self.kept, {"epoch": epoch, "metrics": metrics}], key=self._order)
-        for entry in ranking[self.keep :]:
-            self._path(entry["epoch"]).unlink(missing_ok=True)
         self.kept = ranking[: self.keep]
         if any(entry["epoch"] == epoch for entry in self.kept):
             save(
                 self._path(epoch), network, {**self.description, "epoch": epoch, "metrics": metrics}
             )
 
-    def finish(self):
-        """Name the kept checkpoints top1.pt, top2.pt ... and list them, best first.
+    def sweep(self):
+        """Delete the checkpoints of epochs that are not kept."""
+        kept = {self._path(entry["epoch"]) for entry in self.kept}
+        for path in set(self.folder.glob("epoch*.pt")) - kept:
+            path.unlink()
+
+    def finish(self, folder):
+        """Put the kept checkpoints into a folder as top1.pt, top2.pt ... and list them, best first.
+
+        They stay here as well, so that a finish which was interrupted can be done again.
 
         Returns:
             A list of {"rank", "epoch", "metrics"}.
@@ -68,7 +79,7 @@ class TopNSaver:
                 "another monitor, or validation cases that show the structure."
             )
         for rank, entry in enumerate(self.kept, start=1):
-            os.replace(self._path(entry["epoch"]), self.folder / f"top{rank}.pt")
+            _link_or_copy(self._path(entry["epoch"]), Path(folder) / f"top{rank}.pt")
         return [{"rank": rank, **entry} for rank, entry in enumerate(self.kept, start=1)]
 
     def _order(self, entry):
@@ -79,14 +90,21 @@ class TopNSaver:
         return self.folder / f"epoch{epoch:05d}.pt"
 
 
+def _link_or_copy(source, target):
+    try:
+        os.link(source, target)
+    except OSError:
+        # Not every file system has links.
+        shutil.copyfile(source, target)
+
+
 def save(path, network, description):
     """Write a network's weights with the description that `load` needs."""
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    with whole_file(path) as temporary:
-        torch.save(
-            {"format": FORMAT, "format_version": FORMAT_VERSION, **description, "state": state},
-            temporary,
-        )
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION, **description, "state": state}
+    # Through a file of Python's, which says why a write fails.
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
 
 
 @dataclass

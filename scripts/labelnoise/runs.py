@@ -19,11 +19,12 @@ from labelnoise.errors import InputError
 from labelnoise.files import whole_file, whole_folder
 from labelnoise.losses import make_loss
 from labelnoise.networks import make_network
-from labelnoise.previews import Previews
+from labelnoise.resume import StateKeeper, ended_by_sigterm, make_identity
 from labelnoise.seeds import training_seed
 from labelnoise.storage import Dataset, LabelFile
 from labelnoise.training import fit
 from labelnoise.training_data import Slices
+from labelnoise.viz import SLICES, VizPreds, evenly_spaced, open_window, read_pair
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +32,26 @@ RECORDED_PACKAGES = ("torch", "numpy", "h5py", "segmentation-models-pytorch", "s
 
 
 def train_run(
-    folder, names, model, recipe, seed, dataset, labels, device, preview_every=0, workers=0
+    folder,
+    names,
+    model,
+    recipe,
+    seed,
+    dataset,
+    labels,
+    device,
+    preview_every=0,
+    workers=0,
+    viz=None,
+    window=False,
+    keep_state=False,
 ):
     """Train one network and write its run folder.
 
     The folder gets checkpoints/top1.pt ..., history.csv (metrics an epoch; nothing in it depends on
     the clock), timing.csv (seconds an epoch), run.json (what the run was), tensorboard/ and, where
-    asked for, previews/.
+    asked for, previews/ and viz/. While it is trained, .state/ holds what an interrupted training
+    needs: the same call goes on from the last whole epoch.
 
     Args:
         folder: the run folder.
@@ -48,11 +62,16 @@ def train_run(
         device: a devices.Device.
         preview_every: epochs between grids of validation predictions; 0 draws none.
         workers: processes that load slices.
+        viz: folder with a pair of arrays to show predictions on after each epoch, see
+            `viz.read_pair`; None shows none.
+        window: whether to show them in a window too, where there is a display.
+        keep_state: whether the state stays, so that the run may go on beyond its epochs.
 
     Raises:
-        InputError: see `fit`, `make_network`, `make_loss`, `Dataset` and `LabelFile`.
+        InputError: see `fit`, `make_network`, `make_loss`, `Dataset`, `LabelFile`, `read_pair` and
+            `StateKeeper`.
     """
-    folder, started = Path(folder), datetime.now(UTC)
+    folder = Path(folder)
     seed = training_seed(seed, names["model"], names["repeat"])
     make_repeatable(seed)
     data, label_file = Dataset(dataset), LabelFile(labels)
@@ -64,7 +83,57 @@ def train_run(
         **recipe["loss_settings"],
     )
     log_start(names, slices, network)
-    description = {
+    viewers = choose_viewers(folder, slices["validation"], preview_every, viz, data.window, window)
+    digests = {"dataset": data.digest(), "labels": label_file.digest()}
+    identity = make_identity(names, model, recipe, seed, digests, device.kind)
+    known = {
+        **{name: names[name] for name in ("dataset", "model", "recipe", "perturbation")},
+        "repeat": int(names["repeat"]),
+        "definitions": {"model": model, "recipe": recipe},
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "training_seed": seed,
+        "label_seed": label_file.seed,
+        "digests": digests,
+        "device": device.label,
+    }
+    with (
+        ended_by_sigterm(),
+        StateKeeper(folder / ".state", identity, recipe["epochs"]) as keeper,
+    ):
+        description = describe(names, model, recipe, seed, data)
+        saver = TopNSaver(
+            keeper.folder, recipe["keep"], recipe["monitor"], recipe["mode"], description
+        )
+        with open_board(folder / "tensorboard", keeper.state) as board:
+            history, timing = fit(
+                *(network, loss, slices, recipe, seed, device.kind, saver, keeper),
+                *(board, viewers, workers),
+            )
+        write_outputs(folder, saver, history, timing, known, keeper.sittings)
+        if not keep_state:
+            keeper.remove()
+
+
+def write_outputs(folder, saver, history, timing, known, sittings):
+    """Write the checkpoints, tables and record of a run that is trained."""
+    with whole_folder(folder / "checkpoints") as temporary:
+        kept = saver.finish(temporary)
+    write_csv(folder / "history.csv", history)
+    write_csv(folder / "timing.csv", timing)
+    record = {
+        **known,
+        "checkpoints": kept,
+        "chosen_rank": choose(kept),
+        "seconds": round(sum(epoch["train"] + epoch["validation"] for epoch in timing), 3),
+        **provenance(sittings),
+    }
+    with whole_file(folder / "run.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def describe(names, model, recipe, seed, data):
+    """Say in a checkpoint what rebuilds the network and how it was trained."""
+    return {
         **names,
         "model": model,
         "recipe": recipe,
@@ -73,35 +142,28 @@ def train_run(
         "window": [float(value) for value in data.window],
         "size": list(data.shape),
     }
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-    previews = Previews(folder / "previews", preview_every, slices["validation"])
-    with (
-        whole_folder(folder / "checkpoints") as temporary,
-        SummaryWriter(folder / "tensorboard", flush_secs=30) as board,
-    ):
-        saver = TopNSaver(temporary, recipe["keep"], recipe["monitor"], recipe["mode"], description)
-        history, timing = fit(
-            network, loss, slices, recipe, seed, device.kind, saver, board, previews, workers
-        )
-        kept = saver.finish()
-    write_csv(folder / "history.csv", history)
-    write_csv(folder / "timing.csv", timing)
-    record = {
-        **{name: names[name] for name in ("dataset", "model", "recipe", "perturbation")},
-        "repeat": int(names["repeat"]),
-        "definitions": {"model": model, "recipe": recipe},
-        "checkpoints": kept,
-        "chosen_rank": choose(kept),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "training_seed": seed,
-        "label_seed": label_file.seed,
-        "digests": {"dataset": data.digest(), "labels": label_file.digest()},
-        "seconds": round(sum(epoch["train"] + epoch["validation"] for epoch in timing), 3),
-        "device": device.label,
-        **provenance(started),
-    }
-    with whole_file(folder / "run.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def choose_viewers(folder, validation, preview_every, viz, grey_window, window):
+    """List the VizPreds of a run: validation slices every few epochs, the user's pair at each."""
+    viewers = []
+    if preview_every:
+        shown = [(int(place), 0) for place in evenly_spaced(len(validation), SLICES)]
+        images_N1HW, labels_NHW = validation.__getitems__(shown)
+        viewers.append(VizPreds(folder / "previews", images_N1HW[:, 0], labels_NHW, preview_every))
+    if viz is not None:
+        opened = open_window(str(folder)) if window else None
+        pair = read_pair(viz, grey_window)
+        viewers.append(VizPreds(folder / "viz", *pair, window=opened))
+    return viewers
+
+
+def open_board(folder, state):
+    """Open the run's TensorBoard: empty, or going on after the state's last epoch."""
+    if state is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return SummaryWriter(folder, flush_secs=30)
+    return SummaryWriter(folder, flush_secs=30, purge_step=state.epoch + 1)
 
 
 def make_repeatable(seed):
@@ -168,13 +230,14 @@ def write_csv(path, rows):
         pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
-def provenance(started):
-    """Say where, when and with what code a run was made."""
+def provenance(sittings):
+    """Say where, when and with what code a run was made, and how often it was interrupted."""
     commit = _git("rev-parse", "HEAD")
     return {
         "host": platform.node(),
-        "started": started.isoformat(timespec="seconds"),
+        "started": sittings[0]["started"],
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "interruptions": sittings[1:],
         "git_commit": commit,
         "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
         "python": platform.python_version(),

@@ -51,8 +51,10 @@ def explain(error):
     """Say in one sentence what went wrong, for the person who can mend it."""
     if isinstance(error, InputError):
         return str(error)
-    # h5py reports a failed write as an OSError or a RuntimeError with the errno in its text.
-    number = getattr(error, "errno", None) or next(
+    # h5py reports a failed write as an OSError or a RuntimeError with the errno in its text, torch
+    # as a RuntimeError that the OSError led to.
+    number = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)
+    number = number or next(
         (code for code in CANNOT_WRITE if f"errno = {code}," in str(error)), None
     )
     if number in CANNOT_WRITE:

@@ -20,11 +20,23 @@ from labelnoise.training_data import batches_in_order, training_batches
 log = logging.getLogger(__name__)
 
 
-def fit(network, loss, slices, recipe, seed, device, saver, board=None, previews=None, workers=0):
-    """Train a network.
+def fit(
+    network,
+    loss,
+    slices,
+    recipe,
+    seed,
+    device,
+    saver,
+    keeper,
+    board=None,
+    viewers=(),
+    workers=0,
+):
+    """Train a network, from its start or from the state that a keeper found.
 
-    With one seed, machine and thread count, the history is the same to the last digit on the CPU;
-    on a GPU as far as torch has deterministic kernels.
+    With one seed, machine and thread count, the history is the same to the last digit on the CPU,
+    whether or not the training was interrupted; on a GPU as far as torch has deterministic kernels.
 
     Args:
         network: the module, already initialised.
@@ -34,8 +46,9 @@ def fit(network, loss, slices, recipe, seed, device, saver, board=None, previews
         seed: the training seed, an integer.
         device: "cpu" or "cuda".
         saver: a TopNSaver.
+        keeper: a StateKeeper, which may hold a state to go on from and stores one each epoch.
         board: a TensorBoard SummaryWriter, or None.
-        previews: a Previews, or None.
+        viewers: VizPreds that look at the network after every epoch.
         workers: processes that load slices.
 
     Returns:
@@ -48,10 +61,17 @@ def fit(network, loss, slices, recipe, seed, device, saver, board=None, previews
     network.to(device, memory_format=torch.channels_last)
     optimiser = make_optimiser(network.parameters(), recipe)
     generator = torch.Generator(device).manual_seed(derive(seed, "loss"))
-    batches = iter(training_batches(slices["train"], recipe, derive(seed, "order"), workers))
-    history, timing = [], []
+    state = keeper.state
+    done, history, timing = (state.epoch, state.history, state.timing) if state else (0, [], [])
+    order = derive(seed, "order")
+    batches = iter(training_batches(slices["train"], recipe, order, workers, done))
+    if state:
+        # Not before the line above, which draws from torch's own generator.
+        state.restore(network, optimiser, generator, saver)
+    epochs = range(done + 1, recipe["epochs"] + 1)
     # disable=None: a bar on a terminal, nothing in a file.
-    for epoch in tqdm(range(1, recipe["epochs"] + 1), unit="epoch", leave=False, disable=None):
+    bar = {"initial": done, "total": recipe["epochs"], "leave": False, "disable": None}
+    for epoch in tqdm(epochs, unit="epoch", **bar):
         started = time.perf_counter()
         steps = islice(batches, recipe["steps_per_epoch"])
         trained = train_epoch(network, loss, steps, optimiser, recipe, generator, device, epoch)
@@ -59,15 +79,16 @@ def fit(network, loss, slices, recipe, seed, device, saver, board=None, previews
         validated = evaluate(network, loss, slices["validation"], recipe, device)
         row = {"epoch": epoch, **_named("train", trained), **_named("validation", validated)}
         history.append(row)
-        saver.update(epoch, row, network)
+        saver.add(epoch, row, network)
+        for viewer in viewers:
+            viewer.update(epoch, network, device, board)
         if board is not None:
             write_scalars(board, row)
-        if previews is not None:
-            previews.update(epoch, network, device)
         ended = time.perf_counter()
-        timing.append(
-            {"epoch": epoch, "train": trained_at - started, "validation": ended - trained_at}
-        )
+        seconds = {"train": trained_at - started, "validation": ended - trained_at}
+        timing.append({"epoch": epoch, **seconds, "sitting": len(keeper.sittings)})
+        keeper.write(history, timing, network, optimiser, generator, saver)
+        saver.sweep()
         _report(row, recipe["epochs"], ended - started)
     return history, timing
 
@@ -176,6 +197,8 @@ def write_scalars(board, row):
         if name != "epoch":
             part, metric = name.split("_")
             board.add_scalar(f"{metric}/{part}", value, row["epoch"])
+    # Now, since an interrupted training does not show its past epochs again.
+    board.flush()
 
 
 def _totals(logits_NCHW, labels_NHW):

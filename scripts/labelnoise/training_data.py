@@ -93,16 +93,17 @@ class CycledBatches:
     is a number of steps, so that one may end anywhere in the set, as in the paper's recipe.
     """
 
-    def __init__(self, slices, batch_size, steps_per_epoch, epochs, seed):
+    def __init__(self, slices, batch_size, steps_per_epoch, epochs, seed, done=0):
+        """Choose the batches of the epochs after the first `done` ones."""
         self.slices, self.batch_size, self.seed = slices, batch_size, seed
-        self.steps_per_epoch, self.epochs = steps_per_epoch, epochs
+        self.steps_per_epoch, self.epochs, self.done = steps_per_epoch, epochs, done
         self._order = (None, None)
 
     def __len__(self):
-        return self.steps_per_epoch * self.epochs
+        return self.steps_per_epoch * (self.epochs - self.done)
 
     def __iter__(self):
-        for step in range(len(self)):
+        for step in range(self.steps_per_epoch * self.done, self.steps_per_epoch * self.epochs):
             epoch = step // self.steps_per_epoch
             samples = range(step * self.batch_size, (step + 1) * self.batch_size)
             yield [(self._position(sample), epoch) for sample in samples]
@@ -115,14 +116,14 @@ class CycledBatches:
         return int(self._order[1][place])
 
 
-def training_batches(slices, recipe, seed, workers=0):
-    """Iterate over all batches of a run, epoch after epoch without a pause for the loader.
+def training_batches(slices, recipe, seed, workers=0, done=0):
+    """Iterate over the batches of a run after `done` epochs, without a pause between epochs.
 
     Workers help where slices are read or labels drawn on the way; what they give does not depend
     on their number.
     """
     sampler = CycledBatches(
-        len(slices), recipe["batch_size"], recipe["steps_per_epoch"], recipe["epochs"], seed
+        len(slices), recipe["batch_size"], recipe["steps_per_epoch"], recipe["epochs"], seed, done
     )
     fresh = slices.labels is not None and slices.labels.draws == "per_epoch"
     return DataLoader(
