@@ -7,6 +7,7 @@ rule prepare_dataset:
         "<results>/benchmarks/prepare_dataset/{dataset}.jsonl"
     conda:
         "../envs/study.yaml"
+    threads: 2
     resources:
         mem_mb=4000,
         runtime="4h",

@@ -6,12 +6,12 @@ from pathlib import Path
 import yaml
 
 ENVS = Path(__file__).parents[1] / "envs"
-CHECKS = {"pytest", "hypothesis", "ruff", "snakefmt", "scikit-learn"}
+CHECKS = {"pytest", "hypothesis", "ruff", "snakefmt", "scikit-learn", "simpleitk"}
 
 
 def asked_for():
     lines = (ENVS / "requirements.in").read_text().splitlines()
-    return {re.match(r"[\w-]+", line).group() for line in lines if line and line[0] != "#"}
+    return {re.match(r"[\w-]+", line).group().lower() for line in lines if line and line[0] != "#"}
 
 
 def pinned():

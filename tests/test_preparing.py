@@ -25,7 +25,7 @@ FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 SETTINGS = {"source": "fake", "size": None, "window": [0, 100], "split": FRACTIONS}
 
 
-def make_case(name, slices=2, shape=(8, 8), split=None, change=None):
+def make_case(name, slices=2, shape=(8, 8), split=None, change=None, spacing=()):
     """A case of noise with a square structure; `change` edits its arrays before they are read."""
     rng = np.random.default_rng(len(name) + sum(map(ord, name)))
     images = rng.uniform(0, 100, (slices, *shape)).astype(np.float32)
@@ -34,7 +34,7 @@ def make_case(name, slices=2, shape=(8, 8), split=None, change=None):
     numbers = np.arange(slices)
     if change:
         images, labels, numbers = change(images, labels, numbers)
-    return Case(name, lambda: (images.copy(), labels.copy(), numbers), split)
+    return Case(name, lambda: (images.copy(), labels.copy(), numbers, *spacing), split)
 
 
 def make_cases(count=10, **kwargs):
@@ -160,6 +160,51 @@ def test_case_without_structure_is_left_out(prepare, caplog):
     dataset = Dataset(prepare(cases))
     assert set(dataset.case) == {f"p{index}" for index in range(5)}
     assert "case empty shows no structure" in caplog.text
+
+
+def test_cases_left_out_are_counted_at_the_end(prepare, caplog):
+    empty = [make_case(name, change=lambda i, m, n: (i, m * 0, n)) for name in ("e1", "e2")]
+    prepare([*make_cases(8), *empty])
+    assert "fake: 2 of 10 cases are left out" in caplog.records[-1].message
+    assert caplog.records[-1].message.endswith("e1, e2")
+
+
+def test_images_of_whole_numbers(prepare):
+    cases = make_cases(4, change=lambda i, m, n: (i.astype(np.int16), m, n))
+    dataset = Dataset(prepare(cases))
+    expected = np.concatenate([case.read()[0] for case in cases]) / 50.0 - 1
+    np.testing.assert_allclose(dataset.read(range(8))[0], expected, atol=2**-11)
+
+
+def test_more_slices_than_are_in_work_at_a_time(prepare):
+    cases = make_cases(4, slices=2 * preparing.BATCH + 3)
+    dataset = Dataset(prepare(cases, size=4))
+    images = np.concatenate([case.read()[0] for case in cases])
+    # Means of 2 x 2 pixels.
+    means = images.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)) / 50 - 1
+    np.testing.assert_allclose(dataset.read(range(len(dataset)))[0], means, atol=2**-11)
+
+
+def test_spacing_is_unknown_unless_the_source_says_it(prepare):
+    assert np.isnan(Dataset(prepare(make_cases(4))).spacing).all()
+
+
+@pytest.mark.parametrize(("size", "scale"), [(None, 1), (16, 0.75), (6, 2)])
+def test_spacing_follows_the_size(prepare, size, scale):
+    # Slices of 8 x 12 are padded to 12 x 12 before they are resized.
+    cases = make_cases(4, shape=(8, 12), spacing=[(3.0, 0.5, 0.25)])
+    spacing = Dataset(prepare(cases, size=size)).spacing
+    np.testing.assert_array_equal(spacing, [[3, 0.5 * scale, 0.25 * scale]] * len(spacing))
+
+
+def test_slices_without_structure_may_be_empty(prepare, refuse):
+    def padded(images, labels, numbers):
+        images[0], labels[0] = 0, 0
+        return images, labels, numbers
+
+    cases = make_cases(4, change=padded)
+    refuse(cases, "slice 0", "every pixel of the image is 0", select="all")
+    assert Dataset(prepare(cases)).slice.tolist() == [1] * 4
 
 
 def test_progress_names_every_case(prepare, caplog):

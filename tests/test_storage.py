@@ -115,6 +115,45 @@ def test_stored_layout(tiny):
         assert file.attrs["format"] == "labelnoise-dataset" and file.attrs["format_version"] == 1
 
 
+def test_spacing_comes_back(tmp_path):
+    with write_dataset(
+        tmp_path / "x.h5", name="x", class_names=["background", "yes"], window=(0, 1), provenance={}
+    ) as writer:
+        writer.append("a", "train", [0, 1], IMAGES[:2], LABELS[:2] % 2, (2.5, 0.7, 0.8))
+        writer.append("b", "validation", [0], IMAGES[2:3], LABELS[2:3] % 2)
+        writer.append("c", "test", [0], IMAGES[3:4], LABELS[3:4] % 2, np.array([5, 1, 1]))
+    spacing = Dataset(tmp_path / "x.h5").spacing
+    assert spacing.dtype == np.float32
+    expected = [[2.5, 0.7, 0.8]] * 2 + [[np.nan] * 3] + [[5, 1, 1]]
+    np.testing.assert_array_equal(spacing, np.array(expected, np.float32))
+
+
+def test_files_older_than_the_spacing_are_read(tiny):
+    alter(tiny, _remove("spacing"))
+    with Dataset(tiny) as dataset:
+        assert dataset.spacing.shape == (5, 3) and np.isnan(dataset.spacing).all()
+        np.testing.assert_array_equal(dataset.read([4])[0], IMAGES[[4]])
+
+
+def test_workers_do_not_change_the_file(tmp_path):
+    rng = np.random.default_rng(1)
+    images = rng.uniform(-1, 1, (40, 6, 8)).astype(np.float16)
+    for workers in (1, 3):
+        with write_dataset(
+            tmp_path / f"{workers}.h5",
+            name="x",
+            class_names=["background", "yes"],
+            window=(0, 1),
+            provenance={},
+            workers=workers,
+        ) as writer:
+            for case, split in zip("abc", ("train", "validation", "test"), strict=True):
+                writer.append(case, split, range(40), images, (images > 0).astype(np.uint8))
+    assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "3.h5").read_bytes()
+    read, _ = Dataset(tmp_path / "3.h5").read(range(120))
+    np.testing.assert_array_equal(read, np.concatenate([images] * 3))
+
+
 def test_equal_input_gives_equal_bytes(tmp_path):
     first, second = (write_tiny(tmp_path / name) for name in ("one.h5", "two.h5"))
     assert first.read_bytes() == second.read_bytes()
@@ -171,7 +210,11 @@ def test_other_size_is_refused(tmp_path):
     with (
         pytest.raises(InputError, match=r"case 'c'.*4 x 4.*6 x 8.*set `size`"),
         write_dataset(
-            tmp_path / "x.h5", name="x", class_names=["no", "yes"], window=(0, 1), provenance={}
+            tmp_path / "x.h5",
+            name="x",
+            class_names=["background", "yes"],
+            window=(0, 1),
+            provenance={},
         ) as writer,
     ):
         writer.append("b", "train", [0], IMAGES[:1], LABELS[:1] % 2)
@@ -230,6 +273,7 @@ def _attr(key, value):
         (_replace("slice", np.arange(4)), ("/slice has shape (4,)", "(5,)")),
         (_replace("labels", np.zeros((5, 6, 7), np.uint8)), ("/labels (5, 6, 7)",)),
         (_replace("images", np.zeros((5, 6, 8), np.float64)), ("float64", "expected float16")),
+        (_replace("spacing", np.ones((5, 2))), ("/spacing has shape (5, 2)", "(5, 3)")),
         (_replace("slice", [4, 4, 0, 7, 3]), ("slice 4 of case b is twice",)),
         (_replace("split", ["train", "test", *["test"] * 3]), ("case b is in two splits",)),
         (_replace("split", ["train", "train", "dev", "test", "test"]), ("split ['dev']",)),

@@ -7,6 +7,8 @@ draws, C classes, H height, W width.
 import hashlib
 import json
 import os
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,23 +21,31 @@ from labelnoise.files import whole_file
 DATASET_FORMAT = "labelnoise-dataset"
 LABEL_FORMAT = "labelnoise-labels"
 FORMAT_VERSION = 1
+# What h5py takes by default.
+GZIP_LEVEL = 4
 SPLITS = ("train", "validation", "test")
+UNKNOWN_SPACING = (np.nan,) * 3
 
 
 @contextmanager
-def write_dataset(path, *, name, class_names, window, provenance):
+def write_dataset(path, *, name, class_names, window, provenance, workers=1):
     """Yield a DatasetWriter; the file appears under its name when the `with` block succeeds.
 
     Args:
         class_names: list of str, index 0 is "background".
         window: (low, high) in source units, the values stored as -1 and 1.
         provenance: dict that JSON can hold.
+        workers: threads that compress slices; the file does not depend on them.
 
     Raises:
         InputError: as DatasetWriter's methods; no file is left behind.
     """
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
-        writer = DatasetWriter(file, name, class_names)
+    with (
+        whole_file(path) as temporary,
+        h5py.File(temporary, "w") as file,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        writer = DatasetWriter(file, name, class_names, pool.map)
         yield writer
         writer.finish(window, provenance)
 
@@ -46,18 +56,20 @@ class DatasetWriter:
     Equal input gives equal bytes: nothing in the file depends on the time or the machine.
     """
 
-    def __init__(self, file, name, class_names):
+    def __init__(self, file, name, class_names, map_slices=map):
         self._file, self._name, self._class_names = file, name, list(class_names)
-        self._cases, self._slices, self._splits = [], [], []
+        self._map = map_slices
+        self._cases, self._slices, self._splits, self._spacings = [], [], [], []
         self._pixels_C = np.zeros(len(class_names), np.int64)
 
-    def append(self, case, split, slices, images_NHW, labels_NHW):
+    def append(self, case, split, slices, images_NHW, labels_NHW, spacing_3=UNKNOWN_SPACING):
         """Add all slices of one case.
 
         Args:
             slices: (n,) slice numbers.
             images_NHW: float in [-1, 1], stored as float16.
             labels_NHW: uint8 class indices.
+            spacing_3: distance of slices, rows and columns in mm, NaN where it is not known.
 
         Raises:
             InputError: the case or one of its slices comes twice, or its size is not the others'.
@@ -66,13 +78,20 @@ class DatasetWriter:
         self._check_size(case, images_NHW.shape[1:])
         start, stop = len(self._cases), len(self._cases) + len(slices)
         for key, values in (("images", images_NHW), ("labels", labels_NHW)):
-            self._file[key].resize(stop, axis=0)
-            self._file[key][start:stop] = values
+            stored = self._file[key]
+            stored.resize(stop, axis=0)
+            # HDF5 compresses under one lock; here slices are compressed side by side.
+            packed = self._map(_pack, values.astype(stored.dtype, copy=False))
+            for row, chunk in enumerate(packed, start):
+                stored.id.write_direct_chunk((row, 0, 0), chunk)
         self._cases += [case] * len(slices)
         self._splits += [split] * len(slices)
         self._slices += [int(number) for number in slices]
+        self._spacings += [spacing_3] * len(slices)
         if split == "train":
-            self._pixels_C += np.bincount(labels_NHW.ravel(), minlength=len(self._pixels_C))
+            # One slice at a time, as bincount makes eight bytes of each label.
+            for labels_HW in labels_NHW:
+                self._pixels_C += np.bincount(labels_HW.ravel(), minlength=len(self._pixels_C))
 
     def _check_new(self, case, slices):
         if case in self._cases:
@@ -109,6 +128,7 @@ class DatasetWriter:
         _write_text(self._file, "case", self._cases)
         self._file["slice"] = np.array(self._slices, np.int32)
         _write_text(self._file, "split", self._splits)
+        self._file["spacing"] = np.array(self._spacings, np.float32)
         attrs = self._file.attrs
         attrs["format"] = DATASET_FORMAT
         attrs["format_version"] = FORMAT_VERSION
@@ -252,8 +272,9 @@ class Dataset(_Reader):
 
     Attributes:
         name, class_names (list of str), window (low, high), foreground_fraction (list, a float for
-        each class index on the training split), provenance (dict), shape (H, W), and the (N,)
-        arrays case (str), slice (int) and split (str).
+        each class index on the training split), provenance (dict), shape (H, W), the (N,) arrays
+        case (str), slice (int) and split (str), and spacing (N, 3), the distance of slices, rows
+        and columns in mm, NaN where it is not known (as in files older than it).
 
     Raises:
         InputError: the file is missing, truncated, foreign, of another version or inconsistent.
@@ -272,6 +293,8 @@ class Dataset(_Reader):
         self.case, self.split = (file[key].asstr()[:].astype(str) for key in ("case", "split"))
         self.slice = file["slice"][:].astype(int)
         self.shape = tuple(file["images"].shape[1:])
+        unknown = np.full((len(self.case), 3), np.nan, np.float32)
+        self.spacing = file["spacing"][:] if "spacing" in file else unknown
         self._check_shapes(file)
         self._check_rows()
 
@@ -282,6 +305,9 @@ class Dataset(_Reader):
         for key in ("case", "slice", "split"):
             rows = file[key].shape
             self._check(rows == images[:1], f"/{key} has shape {rows}, expected {images[:1]}")
+        expected = (*images[:1], 3)
+        found = self.spacing.shape
+        self._check(found == expected, f"/spacing has shape {found}, expected {expected}")
         types = (file["images"].dtype, file["labels"].dtype)
         self._check(
             types == (np.float16, np.uint8),
@@ -411,8 +437,16 @@ def _create_stack(file, key, dtype, shape_HW):
         maxshape=(None, *shape_HW),
         chunks=(1, *shape_HW),
         compression="gzip",
+        compression_opts=GZIP_LEVEL,
         shuffle=True,
     )
+
+
+def _pack(slice_HW):
+    """A slice as HDF5's shuffle and gzip filters store it: first bytes of all pixels, then next."""
+    pixels = np.ascontiguousarray(slice_HW).reshape(-1)
+    shuffled = pixels.view(np.uint8).reshape(pixels.size, -1).T
+    return zlib.compress(np.ascontiguousarray(shuffled), GZIP_LEVEL)
 
 
 def _write_text(file, key, texts):

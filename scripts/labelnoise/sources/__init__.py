@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from labelnoise.errors import InputError
 
-SOURCES = ("phantom", "mni152", "images")
+SOURCES = ("phantom", "mni152", "images", "nifti", "msd", "dicom", "bundles")
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,9 @@ class Case:
 
     Attributes:
         name: unique in its dataset.
-        read: returns images (S, H, W) float32 in source units, labels (S, H, W) uint8 class
-            indices and slice numbers (S,).
+        read: returns images (S, H, W) of any real number type in source units, labels (S, H, W)
+            uint8 class indices, slice numbers (S,) and, where the source knows it, the spacing (3,)
+            of slices, rows and columns in mm.
         split: "train", "validation" or "test" where the source decides, else None.
     """
 
