@@ -24,7 +24,7 @@ def copy_figures(results, folder):
     """Copy the study's degradation figure, and of the picture figures one each."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(results / "figures/degradation.png", folder / "degradation.png")
-    for kind in ("perturbations", "predictions"):
+    for kind in ("perturbations", "predictions", "roc"):
         first = sorted((results / "figures" / kind).rglob("*.png"))[-1]
         shutil.copy(first, folder / f"{kind}.png")
 
