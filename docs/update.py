@@ -5,39 +5,57 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# Study: the document that shows its table between two markers.
-STUDIES = {"demo": "README.md", "liver-slices": "docs/liver-slices.md"}
+# Study: the document that shows it, and the tables that stand there between two markers.
+STUDIES = {
+    "demo": ("README.md", ["degradation"]),
+    "liver-slices": ("docs/liver-slices.md", ["degradation"]),
+    "replication-liver": ("docs/replication.md", ["table1", "slopes"]),
+    "replication-pancreas": ("docs/replication-pancreas.md", ["table1", "slopes"]),
+}
 
 
 def main():
-    for study, document in STUDIES.items():
+    for study, (document, tables) in STUDIES.items():
         results = ROOT / "results" / study
-        if not (results / "tables/degradation.md").exists():
+        # The last figure that a study makes.
+        if not (results / "figures/slopes.png").exists():
             print(f"left as it is: {document}, since {results.relative_to(ROOT)} is not finished")
             continue
         copy_figures(results, ROOT / "docs" / study)
-        insert_table(ROOT / document, (results / "tables/degradation.md").read_text())
+        texts = [(results / "tables" / f"{table}.md").read_text() for table in tables]
+        if document == "README.md":
+            texts = [first_part(text) for text in texts]
+        insert(ROOT / document, "\n".join(texts))
         print(f"updated: {document}")
 
 
 def copy_figures(results, folder):
-    """Copy the study's degradation figure, and of the picture figures one each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(results / "figures/degradation.png", folder / "degradation.png")
+    """Copy the study's tables, its figures, and of the figures with a variant each the last."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(results / "tables/degradation.md", folder / "degradation.md")
+    for name in ("degradation.png", "runs.png", "slopes.png"):
+        shutil.copy(results / "figures" / name, folder / name)
     for kind in ("perturbations", "predictions", "roc"):
-        first = sorted((results / "figures" / kind).rglob("*.png"))[-1]
-        shutil.copy(first, folder / f"{kind}.png")
+        last = sorted((results / "figures" / kind).rglob("*.png"))[-1]
+        shutil.copy(last, folder / f"{kind}.png")
 
 
-def insert_table(document, table):
-    """Put the table between the document's two markers."""
+def first_part(text):
+    """The short tables of a degradation.md, up to the end of their caption."""
+    short, caption, _ = re.split(r"(^Mean test Dice .*$)", text, maxsplit=1, flags=re.MULTILINE)
+    return short + caption
+
+
+def insert(document, text):
+    """Put text between the document's two markers."""
     begin, end = "<!-- table: made by `make docs` -->", "<!-- end of table -->"
-    text = document.read_text()
-    if begin not in text:
+    old = document.read_text()
+    if begin not in old:
         raise SystemExit(f"{document} lacks the marker {begin}")
-    block = f"{begin}\n\n{table.strip()}\n\n{end}"
+    block = f"{begin}\n\n{text.strip()}\n\n{end}"
     pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
-    document.write_text(re.sub(pattern, lambda _: block, text, flags=re.DOTALL))
+    document.write_text(re.sub(pattern, lambda _: block, old, flags=re.DOTALL))
 
 
 if __name__ == "__main__":
