@@ -1,6 +1,7 @@
 """Leases of GPUs: one process, one card; tried with cards that are only pretended."""
 
 import os
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -22,6 +23,16 @@ with lease_device(1, cards, sys.argv[1], patience=60, pause=0.01) as device:
     print(time.monotonic(), flush=True)
 """
 
+FORKING_HOLDER = """
+import os, sys, time
+from labelnoise.devices import Card, lease_device
+with lease_device(1, [Card(0, "GPU-0abc", "Pretended")], sys.argv[1]) as device:
+    loader = os.fork()
+    if loader:
+        print(loader, flush=True)
+    time.sleep(600)
+"""
+
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
@@ -31,8 +42,8 @@ def environment(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
 
 
-def hold(folder, cards, seconds):
-    command = [sys.executable, "-c", HOLDER, str(folder), str(cards), str(seconds)]
+def hold(folder, cards, seconds, program=HOLDER):
+    command = [sys.executable, "-c", program, str(folder), str(cards), str(seconds)]
     environment = {**os.environ, "PYTHONPATH": "scripts"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
@@ -70,6 +81,18 @@ def test_a_killed_holder_frees_its_card(tmp_path):
     holder.wait()
     with lease_device(1, CARDS[:1], tmp_path, patience=5, pause=0.01) as device:
         assert device.kind == "cuda"
+
+
+def test_a_killed_holder_frees_its_card_though_its_loaders_live(tmp_path):
+    holder = hold(tmp_path, 1, 600, FORKING_HOLDER)
+    pid = int(holder.stdout.readline().split()[0])
+    try:
+        holder.kill()
+        holder.wait()
+        with lease_device(1, CARDS[:1], tmp_path, patience=1, pause=0.01) as device:
+            assert device.kind == "cuda"
+    finally:
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_contending_processes_never_share_a_card(tmp_path):

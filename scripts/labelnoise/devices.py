@@ -141,4 +141,6 @@ def _lock(stack, path):
     handle.write(f"{os.getpid()}\n")
     handle.flush()
     stack.callback(handle.close)
+    # A forked loader shares the lock with its parent and would hold the card beyond its death.
+    os.register_at_fork(after_in_child=handle.close)
     return True
