@@ -11,7 +11,6 @@ label0001.nii.gz, so `case` is PANCREAS_(\\d+). A DICOM-SEG names the series it 
 """
 
 import logging
-import re
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -20,9 +19,10 @@ import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.sources import Case
-from labelnoise.sources.dicom_headers import scan, walk
+from labelnoise.sources.dicom_headers import scan
 from labelnoise.sources.dicom_seg import read_segmentation, referenced_series
 from labelnoise.sources.dicom_series import arrange, read_series
+from labelnoise.sources.patterns import case_of, compile_pattern, walk
 from labelnoise.sources.volumes import (
     ORIENTATION,
     Volume,
@@ -91,7 +91,7 @@ def _series(folder, found, settings):
             f"{folder} holds no DICOM slice ({found.words()}), expected a series for each case; "
             "correct `folder`."
         )
-    pattern = _compile("case", settings["case"], "PANCREAS_(\\d+)")
+    pattern = compile_pattern("case", settings["case"], "PANCREAS_(\\d+)")
     by_case = defaultdict(lambda: defaultdict(list))
     for slice_ in found.slices:
         name = _case_name(folder, slice_, settings["case_by"], pattern)
@@ -110,7 +110,7 @@ def _case_name(folder, slice_, case_by, pattern):
         "SeriesInstanceUID": slice_.series,
         "folder": folder.resolve().name if within == "." else within,
     }[case_by]
-    name = _group(pattern.search(text), "case")
+    name = case_of(pattern.search(text))
     if not name:
         raise InputError(
             f"{slice_.path}: `case` {pattern.pattern!r} does not match its {case_by} {text!r}, "
@@ -128,7 +128,7 @@ def _choose(name, candidates, description):
         for slices in sorted(candidates, key=lambda slices: str(slices[0].path))
     )
     if description is not None:
-        pattern = _compile("series_description", description, "", groups=0)
+        pattern = compile_pattern("series_description", description, "", groups=0)
         candidates = [slices for slices in candidates if pattern.search(slices[0].description)]
     if len(candidates) != 1:
         how = "" if description is None else f" that match `series_description` {description!r}"
@@ -175,9 +175,9 @@ def _segmentations(place, found, series):
 def _nifti_labels(place, labels):
     if not place.is_dir():
         raise InputError(f"{place} is no folder, expected one; correct `labels_folder`.")
-    pattern = _compile("labels", labels, "label(\\d+)\\.nii(\\.gz)?")
+    pattern = compile_pattern("labels", labels, "label(\\d+)\\.nii(\\.gz)?")
     matches = [(path, pattern.fullmatch(path.name)) for path in walk(place)]
-    candidates = [(_group(match, "case"), path) for path, match in matches if match]
+    candidates = [(case_of(match), path) for path, match in matches if match]
     for name, path in candidates:
         if not name:
             raise InputError(
@@ -220,24 +220,3 @@ def _read(series, label_path, settings):
     images_SHW, spacing_3 = axial_slices(image)
     labels_SHW, _ = axial_slices(Volume(labels_IJK, image.affine))
     return images_SHW, labels_SHW, np.arange(len(images_SHW)), spacing_3
-
-
-def _compile(key, text, example, groups=1):
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise InputError(
-            f"`{key}` is {text!r}, which is no regular expression ({error}); correct it."
-        ) from None
-    if pattern.groups < groups:
-        raise InputError(
-            f"`{key}` is {text!r}, which has no group; put the part that names the case in "
-            f"parentheses, such as '{example}'."
-        )
-    return pattern
-
-
-def _group(match, name):
-    if match is None:
-        return None
-    return match[name] if name in match.re.groupindex else match[1]

@@ -1,7 +1,6 @@
 """What a folder of DICOM files holds, by the headers of its files alone."""
 
 import logging
-import os
 import struct
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from labelnoise.errors import InputError
+from labelnoise.sources.patterns import walk
 
 logger = logging.getLogger(__name__)
 
@@ -89,15 +89,6 @@ def scan(folder):
     if found.skipped:
         logger.info("%s: besides %d slices, %s", folder, len(found.slices), found.words())
     return found
-
-
-def walk(folder):
-    """All files below a folder in the order of names, but hidden ones such as macOS leaves."""
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(place) / name
 
 
 def _add(found, path):

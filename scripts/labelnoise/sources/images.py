@@ -5,7 +5,6 @@ by ITU-R 601, L = 0.299 R + 0.587 G + 0.114 B, and transparency is ignored. Mask
 for each class: grey, or palette indices. A pair shares its name up to the suffix.
 """
 
-import re
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from labelnoise.errors import InputError
 from labelnoise.sources import Case
+from labelnoise.sources.patterns import case_of, compile_pattern
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 LOSSY = (".jpg", ".jpeg")
@@ -31,7 +31,7 @@ def cases(settings, seed):
     """
     _check_classes(settings["classes"])
     pairs = _pairs(settings)
-    pattern = _compile(settings["case"])
+    pattern = compile_pattern("case", settings["case"], r"scan(\d+)_")
     slices = defaultdict(list)
     for stem in sorted(pairs):
         case, number = _parse(stem, pairs[stem][0], pattern)
@@ -110,26 +110,10 @@ def _files(folder, key):
     return found
 
 
-def _compile(text):
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise InputError(
-            f"`case` is {text!r}, which is no regular expression ({error}); correct it."
-        ) from None
-    if pattern.groups == 0:
-        raise InputError(
-            f"`case` is {text!r}, which has no group; put the part that names the case in "
-            "parentheses, such as 'scan(\\d+)_'."
-        )
-    return pattern
-
-
 def _parse(stem, path, pattern):
     """The case's name, and the slice number or None where the pattern has no group for it."""
     match = pattern.search(stem)
-    groups = match.groupdict() if match else {}
-    case = groups["case"] if "case" in groups else match and match[1]
+    groups, case = match.groupdict() if match else {}, case_of(match)
     number = groups.get("slice", "0")
     if not case or number is None or not number.isdecimal():
         raise InputError(

@@ -5,13 +5,12 @@ all sub-folders of `folder`. Slices are axial and in radiological view, see `vol
 """
 
 import logging
-import os
-import re
 from functools import partial
 from pathlib import Path
 
 from labelnoise.errors import InputError
 from labelnoise.sources import Case
+from labelnoise.sources.patterns import case_of, compile_pattern, walk
 from labelnoise.sources.volumes import ORIENTATION, class_of_value, labelled_slices, read_nifti
 
 logger = logging.getLogger(__name__)
@@ -120,12 +119,12 @@ def _files(folder, text, key, folder_key):
     """Map the case in each matching file name to its path, over all sub-folders."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder, expected one; correct `{folder_key}`.")
-    pattern, found = _compile(text, key), {}
-    for path in _walk(folder):
+    pattern, found = compile_pattern(key, text, r"volume-(\d+)\.nii"), {}
+    for path in walk(folder):
         match = pattern.fullmatch(path.name)
         if not match:
             continue
-        case = match["case"] if "case" in pattern.groupindex else match[1]
+        case = case_of(match)
         if not case:
             raise InputError(
                 f"{path} matches `{key}` {text!r} without naming a case; correct the pattern."
@@ -142,27 +141,3 @@ def _files(folder, text, key, folder_key):
             f"`{folder_key}` or `{key}`."
         )
     return found
-
-
-def _walk(folder):
-    """All files below a folder but hidden ones, such as the "._" files that macOS leaves."""
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(place) / name
-
-
-def _compile(text, key):
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise InputError(
-            f"`{key}` is {text!r}, which is no regular expression ({error}); correct it."
-        ) from None
-    if pattern.groups == 0:
-        raise InputError(
-            f"`{key}` is {text!r}, which has no group; put the part that names the case in "
-            "parentheses, such as 'volume-(\\d+)\\.nii'."
-        )
-    return pattern
