@@ -1,6 +1,8 @@
 # `make demo` and `make test` need git, make and Python 3.11 or newer; the rest is set up in .venv.
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+# Text is UTF-8, whatever the locale says.
+export PYTHONUTF8 := 1
 BIN := .venv/bin
 READY := .venv/ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)

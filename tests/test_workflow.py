@@ -138,7 +138,7 @@ def test_previews_do_not_make_a_run_stale(study):
 def test_a_report_holds_the_figures_and_captions(study):
     done = snakemake(study, TINY, "--report", "report.html")
     assert done.returncode == 0, done.stderr
-    page = (study / "report.html").read_text()
+    page = (study / "report.html").read_text(encoding="utf-8")
     assert "degradation.png" in page and "95 % t-interval" in page
     assert "slopes.png" in page and "roc/tiny.png" in page and "1806.04618" in page
 
@@ -218,7 +218,7 @@ def test_a_results_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_the_readme_names_files_and_targets_that_exist():
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text()
     for line in text.splitlines():
         if line.startswith("make "):
