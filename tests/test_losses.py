@@ -23,14 +23,6 @@ NAMES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def make(name, **settings):
     share = 0.5 if "sampled" in name else None
     return make_loss(name, background_share=share, **settings)

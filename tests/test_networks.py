@@ -32,14 +32,6 @@ OURS = ["unet", "segnet", "fcn32", "fcn8"]
 every_network = pytest.mark.parametrize("name", SPECS)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def build(name, seed=0, **kwargs):
     torch.manual_seed(seed)
     return make_network(SPECS[name], **kwargs)
