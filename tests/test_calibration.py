@@ -26,6 +26,7 @@ def discs(number, size, low, high, seed=0):
 def fewer_draws(monkeypatch):
     """Tests need the method, not its full precision."""
     monkeypatch.setattr(calibration, "ENOUGH_SLICES", 200)
+    monkeypatch.setattr(calibration, "STANDARD_ERROR", 3)
 
 
 @pytest.mark.parametrize("target", [0.95, 0.90, 0.85])
@@ -60,6 +61,21 @@ def test_the_severity_is_a_property_of_the_set_and_not_of_the_draws(kind):
     assert np.mean(fresh) == pytest.approx(0.9, abs=0.005)
     # The stated spread between draws is that of fresh draws.
     assert np.std(fresh, ddof=1) == pytest.approx(found.draw_sd, rel=0.6)
+
+
+@pytest.mark.parametrize("kind", BOUNDARY)
+def test_draws_are_added_until_fresh_ones_average_within_the_tolerance(monkeypatch, kind):
+    monkeypatch.setattr(calibration, "STANDARD_ERROR", 1 / 3)
+    masks_NHW = discs(20, 48, 6, 9)
+    found = calibrate(masks_NHW, kind, 0.9, None, seed=5)
+    assert found.draws > 10 and found.draw_sd / found.draws**0.5 == pytest.approx(7e-4, rel=0.2)
+    rng = np.random.default_rng(99)
+    fresh = [m for m in masks_NHW for _ in range(400)]
+    error = measure(fresh, [perturb(m, kind, found.severity, rng) for m in fresh])
+    assert error.label_dice == pytest.approx(0.9, abs=0.002)
+    given = assess(masks_NHW, kind, found.severity, None, seed=5)
+    assert given.draws == pytest.approx(found.draws, rel=0.2)
+    assert given.error.label_dice == pytest.approx(0.9, abs=0.001)
 
 
 def test_the_spread_between_draws_is_that_of_their_label_dice():

@@ -19,12 +19,17 @@ from labelnoise.perturbations import KINDS, flip_rate, perturb
 # A larger set is represented by this many of its slices with foreground (`random`: of all its
 # slices), evenly spaced.
 MOST_SLICES = 500
-# Draws are added until they hold this many perturbed slices (natural, choppy) ...
+# The first draws hold this many perturbed slices (natural, choppy) ...
 ENOUGH_SLICES = 1000
 # ... or, for `random`, whose pixels are independent, this many foreground pixels: a standard error
 # below 0.001.
 ENOUGH_PIXELS = 100_000
+# Where they scatter too much, draws are added until the standard error of label Dice is this share
+# of the tolerance, so that fresh draws also average within the tolerance of the target.
+STANDARD_ERROR = 1 / 3
 MOST_DRAWS = 1000
+# Largest accepted difference between achieved and wanted label Dice.
+TOLERANCE = 0.002
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Calibration:
     evaluations: int
 
 
-def calibrate(masks_NHW, kind, target_dice, foreground_fraction, seed, tolerance=0.002):
+def calibrate(masks_NHW, kind, target_dice, foreground_fraction, seed, tolerance=TOLERANCE):
     """Solve for the severity that gives the wanted label Dice, pooled over a set of masks.
 
     All severities are tried on the same random draws (common random numbers), so label Dice falls
@@ -63,7 +68,8 @@ def calibrate(masks_NHW, kind, target_dice, foreground_fraction, seed, tolerance
         target_dice: wanted label Dice, in (0, 1]; 1 gives severity 0.
         foreground_fraction: share of foreground pixels in the dataset, for `random` alone.
         seed: integer of at least 0.
-        tolerance: largest accepted difference between achieved and wanted label Dice.
+        tolerance: largest accepted difference between achieved and wanted label Dice; draws are added
+            until the standard error of label Dice is a third of it.
 
     Returns:
         Calibration.
@@ -80,6 +86,11 @@ def calibrate(masks_NHW, kind, target_dice, foreground_fraction, seed, tolerance
         severity = _flip_probability(target_dice, foreground_fraction, balance)
     else:
         severity = _solve(trial, target_dice, tolerance)
+        more = _more_draws(trial, severity, tolerance)
+        if more:
+            trial, first = more, trial
+            severity = _solve(trial, target_dice, tolerance, near=severity)
+            return _outcome(trial, severity, len(first.tried))
     return _outcome(trial, severity)
 
 
@@ -102,13 +113,23 @@ def assess(masks_NHW, kind, severity, foreground_fraction, seed):
     if kind == "random":
         flip_rate(severity, foreground_fraction)
     trial, _ = _trial(masks_NHW, kind, foreground_fraction, seed)
-    return _outcome(trial, severity)
+    return _outcome(_more_draws(trial, severity, TOLERANCE) or trial, severity)
 
 
-def _outcome(trial, severity):
-    """Calibration of a severity that has been settled."""
+def _more_draws(trial, severity, tolerance):
+    """A Trial of as many draws as the standard error of label Dice asks for; None: they suffice."""
+    if trial.kind == "random":
+        return None
+    wanted = ceil((trial.draw_sd(severity) / (STANDARD_ERROR * tolerance)) ** 2)
+    if min(wanted, MOST_DRAWS) <= trial.draws:
+        return None
+    return Trial(trial.masks, trial.kind, None, trial.seed, min(wanted, MOST_DRAWS))
+
+
+def _outcome(trial, severity, evaluations=0):
+    """Calibration of a severity that has been settled, after `evaluations` on other draws."""
     error, draw_sd = trial.label_error(severity), trial.draw_sd(severity)
-    return Calibration(severity, error, trial.draws, draw_sd, len(trial.tried))
+    return Calibration(severity, error, trial.draws, draw_sd, evaluations + len(trial.tried))
 
 
 class Trial:
@@ -221,8 +242,11 @@ def _flip_probability(target_dice, foreground_fraction, balance):
     return probability
 
 
-def _solve(trial, target_dice, tolerance):
-    """Severity whose label Dice is nearest to the target, by bracketing and Brent's method."""
+def _solve(trial, target_dice, tolerance, near=None):
+    """Severity whose label Dice is nearest to the target, by bracketing and Brent's method.
+
+    near: a severity that is not far off, where one is known.
+    """
 
     def gap(severity):
         difference = trial.label_dice(severity) - target_dice
@@ -230,6 +254,9 @@ def _solve(trial, target_dice, tolerance):
         return 0.0 if abs(difference) <= tolerance / 10 else difference
 
     low, high = 0.0, 1.0
+    if near is not None:
+        low, high = 0.95 * near, 1.05 * near
+        low = low if gap(low) > 0 else 0.0
     while gap(high) > 0:
         low, high = high, 2 * high
         if high > 8 * max(trial.masks[0].shape):
