@@ -7,6 +7,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from labelnoise.config import complete, expand_runs
+from labelnoise.definitions import try_definitions
 from labelnoise.errors import InputError
 from labelnoise.files import check_writable
 
@@ -15,6 +16,8 @@ try:
     # One row per training run; every rule that gathers reads this table.
     runs = pd.DataFrame(expand_runs(config))
     check_writable(config.get("pathvars", {}).get("results", "results"))
+    if workflow.is_main_process:
+        try_definitions(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

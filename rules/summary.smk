@@ -213,7 +213,15 @@ figures = [
     *rules.plot_runs.output,
     *rules.plot_slopes.output,
     *collect(rules.plot_roc.output, dataset=config["matrix"]["dataset"]),
-    *collect(rules.plot_perturbations.output, dataset=config["matrix"]["dataset"]),
+    # A matrix of controls alone has no error to draw.
+    *collect(
+        rules.plot_perturbations.output,
+        dataset=(
+            config["matrix"]["dataset"]
+            if any(map(is_error, config["matrix"]["perturbation"]))
+            else []
+        ),
+    ),
     *collect(
         rules.plot_predictions.output,
         dataset=config["matrix"]["dataset"],

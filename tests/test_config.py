@@ -54,6 +54,14 @@ def test_defaults_are_filled_in_and_the_input_is_not_changed():
     assert config["recipes"]["labels18"]["precision"] == "32"
 
 
+def test_a_recipe_is_brought_into_one_form():
+    config = complete(changed("recipes/plain/precision", 32))
+    assert config["recipes"]["plain"]["precision"] == "32"
+    for monitor, mode in {"validation_loss": "min", "validation_dice": "max"}.items():
+        recipe = {"loss": "dice", "monitor": monitor}
+        assert complete(changed("recipes/mine", recipe))["recipes"]["mine"]["mode"] == mode
+
+
 def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("matrix: {model: [segnet]}\nrecipes: {plain: {epochs: 7}}\n")
@@ -99,6 +107,46 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ("matrix/dataset", ["lis"], ["matrix.dataset", "'lis'", "phantom", "mni152"]),
         ("matrix/perturbation", ["mchop"], ["matrix.perturbation", "'mchop'", "choppy-0.90"]),
         ("matrix/repeats", 0, ["matrix.repeats", ">= 1"]),
+        ("matrix/model", [], ["matrix.model", "is empty", "one at least"]),
+        ("matrix/model", ["unet", "unet"], ["matrix.model", "'unet' twice"]),
+        ("datasets/phantom/size", None, ["datasets.phantom.size", "integer"]),
+        ("datasets/phantom/size", 16, ["datasets.phantom.size", ">= 32"]),
+        ("datasets/x", {**IMAGES, "classes": {}}, ["datasets.x.classes", "is empty"]),
+        (
+            "datasets/x",
+            {**IMAGES, "classes": {"liver": [1, 2], "tumour": [2]}},
+            ["datasets.x.classes", "value 2 to liver and tumour"],
+        ),
+        (
+            "datasets/x",
+            {**IMAGES, "classes": {"background": [1]}},
+            ["datasets.x.classes", "'background'", "remove it"],
+        ),
+        (
+            "datasets/x",
+            {
+                "source": "msd",
+                "folder": "d",
+                "window": [0, 1],
+                "classes": {"a": [1]},
+                "ignore": [1],
+            },
+            ["datasets.x.ignore", "1"],
+        ),
+        ("recipes/plain/learning_rate", "1e-3", ["learning_rate", "'1e-3'", "write 1.0e-3"]),
+        ("recipes/plain/learning_rate", "0.1", ["learning_rate", "without quotes: 0.1"]),
+        ("recipes/plain/precision", 16, ["recipes.plain.precision", "16", "32, bf16"]),
+        ("recipes/plain/monitor", "validation_dice", ["recipes.plain.mode", "'min'", "write max"]),
+        (
+            "perturbations/natural-0.95/target_dice",
+            float("nan"),
+            ["natural-0.95.target_dice", "nan"],
+        ),
+        (
+            "perturbations/natural-0.95",
+            {"kind": "random", "severity": 1.5},
+            ["natural-0.95.severity", "1.5", "probability"],
+        ),
     ],
 )
 def test_a_mistake_is_named_by_its_key(path, value, parts):

@@ -231,6 +231,11 @@ def test_constant_image(refuse):
     refuse(cases, "case flat, slice 0", "every pixel of the image is 7", "remove the slice")
 
 
+def test_window_that_misses_the_data(refuse):
+    cases = [*make_cases(4), make_case("cold", change=lambda i, m, n: (i - 5000, m, n))]
+    refuse(cases, "case cold, slice 0", "the values are -49", "`window` [", "nothing to see")
+
+
 def test_mask_of_another_size(refuse):
     cases = [*make_cases(4), make_case("odd", change=lambda i, m, n: (i, m[:, :6], n))]
     refuse(cases, "case odd", "2 x 8 x 8", "2 x 6 x 8", "mask of its own size")

@@ -166,6 +166,22 @@ def test_a_wrong_config_stops_before_anything_runs(tmp_path, sections, parts):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_matrix_of_controls_alone_draws_no_label_errors(tmp_path):
+    study = changed(matrix={**TINY["matrix"], "perturbation": ["control"]})
+    counts = job_counts(snakemake(tmp_path, study, "--dry-run"))
+    assert "plot_perturbations" not in counts and counts["plot_degradation"] == 1
+
+
+def test_an_unknown_encoder_stops_before_anything_runs(tmp_path):
+    study = changed(models={"small": {"network": "smp.Unet", "encoder": "nope"}})
+    done = snakemake(tmp_path, study)
+    assert done.returncode != 0
+    output = done.stdout + done.stderr
+    assert "config key 'models.small': Unknown encoder 'nope'" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_mistake_in_the_data_is_one_sentence_and_the_log_has_the_traceback(tmp_path):
     for sub in ("images", "masks"):
         (tmp_path / "pairs" / sub).mkdir(parents=True)

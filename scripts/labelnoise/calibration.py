@@ -68,8 +68,8 @@ def calibrate(masks_NHW, kind, target_dice, foreground_fraction, seed, tolerance
         target_dice: wanted label Dice, in (0, 1]; 1 gives severity 0.
         foreground_fraction: share of foreground pixels in the dataset, for `random` alone.
         seed: integer of at least 0.
-        tolerance: largest accepted difference between achieved and wanted label Dice; draws are added
-            until the standard error of label Dice is a third of it.
+        tolerance: largest accepted difference between achieved and wanted label Dice; draws are
+            added until the standard error of label Dice is a third of it.
 
     Returns:
         Calibration.

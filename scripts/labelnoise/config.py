@@ -2,9 +2,11 @@
 
 import difflib
 import re
+from collections import Counter
 from copy import deepcopy
 from functools import cache
-from itertools import product
+from itertools import chain, product
+from math import isfinite
 from pathlib import Path
 
 import jsonschema
@@ -68,11 +70,12 @@ def complete(config):
     error = best_match(_validator().iter_errors(config), key=_depth_first)
     if error is not None:
         raise InputError(_sentence(error))
+    _check_numbers(config)
     _check_matrix(config)
     for name, dataset in config["datasets"].items():
         _check_dataset(name, dataset)
     for name, recipe in config["recipes"].items():
-        _check_recipe(name, recipe)
+        _complete_recipe(name, recipe)
     for name, perturbation in config["perturbations"].items():
         _check_perturbation(name, perturbation)
     return config
@@ -150,14 +153,20 @@ def _sentence(error):
             missing = next(name for name in rule if name not in found)
             return f"{where} lacks the key '{missing}'; add it."
         case "enum" | "const":
-            known = ", ".join(map(str, rule)) if error.validator == "enum" else rule
+            known = ", ".join(dict.fromkeys(map(str, rule))) if error.validator == "enum" else rule
             return f"{where} is {found!r}; expected one of: {known}."
         case "pattern":
             about = error.schema.get("description") or f"a name that matches {rule}"
             return f"{where} is {found!r}; expected {about}."
         case "type":
             kind = " or ".join(rule) if isinstance(rule, list) else rule
-            return f"{where} is {found!r}; expected a value of type {kind}{_about(error)}."
+            hint = _written_as_text(found) if "number" in kind else ""
+            return f"{where} is {found!r}; expected a value of type {kind}{_about(error)}{hint}."
+        case "minItems" | "minProperties" if not found:
+            return f"{where} is empty; give one at least{_about(error)}."
+        case "uniqueItems":
+            twice = next(item for item in found if found.count(item) > 1)
+            return f"{where} names {twice!r} twice; name it once."
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
             sign = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<="}
             bound = f"{sign.get(error.validator, '<')} {rule}"
@@ -170,6 +179,28 @@ def _sentence(error):
 def _about(error):
     text = error.schema.get("description")
     return f" ({text})" if text else ""
+
+
+def _written_as_text(found):
+    """Hint for a number that YAML 1.1 reads as text, such as 1e-3."""
+    try:
+        number = float(found)
+    except (TypeError, ValueError):
+        return ""
+    if isinstance(found, str) and "e" in found.lower() and "." not in found:
+        mantissa, exponent = found.lower().split("e")
+        return f"; YAML reads this as text, write {mantissa}.0e{int(exponent):+d}"
+    return f"; write it without quotes: {number:g}"
+
+
+def _check_numbers(value, key=""):
+    """Refuse NaN and infinity, which pass every comparison of the schema or mean nothing."""
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, item in items:
+            _check_numbers(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, float) and not isfinite(value):
+        raise InputError(f"config key '{key}' is {value}; expected a finite number.")
 
 
 def _check_matrix(config):
@@ -194,8 +225,32 @@ def _check_dataset(name, dataset):
             f"config key 'datasets.{name}.window' is {dataset['window']}; "
             "expected [low, high] with low < high."
         )
+    _check_classes(name, dataset)
     if "case" in dataset:
         _check_case_pattern(name, dataset["case"])
+
+
+def _check_classes(name, dataset):
+    key = f"config key 'datasets.{name}"
+    classes = dataset.get("classes", {})
+    if "background" in classes or dataset.get("structure") == "background":
+        section = "classes" if classes else "structure"
+        raise InputError(
+            f"{key}.{section}' names 'background', which is every pixel of no structure; remove it."
+        )
+    for value, number in Counter(chain.from_iterable(map(set, classes.values()))).items():
+        if number > 1:
+            owners = [structure for structure, values in classes.items() if value in values]
+            raise InputError(
+                f"{key}.classes' gives the label value {value} to {' and '.join(owners)}; "
+                "give every value to one structure."
+            )
+    for value in dataset.get("ignore", []):
+        if any(value in values for values in classes.values()):
+            raise InputError(
+                f"{key}.ignore' holds {value}, which '{name}.classes' gives to a structure; "
+                "name it in one of the two."
+            )
 
 
 def _check_case_pattern(name, pattern):
@@ -210,8 +265,9 @@ def _check_case_pattern(name, pattern):
         raise InputError(f"{key} is {pattern!r}; put the case's part of the name in parentheses.")
 
 
-def _check_recipe(name, recipe):
+def _complete_recipe(name, recipe):
     key = f"config key 'recipes.{name}"
+    recipe["precision"] = str(recipe["precision"])
     if recipe["keep"] > recipe["epochs"]:
         raise InputError(
             f"{key}.keep' is {recipe['keep']} but 'epochs' is {recipe['epochs']}; "
@@ -221,6 +277,12 @@ def _check_recipe(name, recipe):
     if recipe["monitor"] not in monitors:
         raise InputError(
             f"{key}.monitor' is '{recipe['monitor']}'; expected one of: {', '.join(monitors)}."
+        )
+    better = "min" if recipe["monitor"].endswith("loss") else "max"
+    if recipe.setdefault("mode", better) != better:
+        raise InputError(
+            f"{key}.mode' is '{recipe['mode']}', but a {'low' if better == 'min' else 'high'} "
+            f"{recipe['monitor']} is the better one; write {better}, or leave it out."
         )
 
 
@@ -234,4 +296,9 @@ def _check_perturbation(name, perturbation):
         raise InputError(
             f"{key} has {' and '.join(sizes) or 'no size'}; "
             "give either target_dice or severity, and not both."
+        )
+    elif perturbation["kind"] == "random" and perturbation.get("severity", 0) > 1:
+        raise InputError(
+            f"config key 'perturbations.{name}.severity' is {perturbation['severity']}; for random "
+            "it is a probability, expected a number <= 1."
         )

@@ -116,7 +116,9 @@ def prepare_case(name, case, settings, window, classes):
     check_slices(where, images_SHW, labels_SHW, numbers_S, rows, classes)
     size = settings.get("size")
     spacing_3 = resize_spacing(spacing[0] if spacing else None, images_SHW.shape[1:], size)
-    images_SHW, labels_SHW = convert_slices(images_SHW, labels_SHW, rows, window, size, classes)
+    images_SHW, labels_SHW = convert_slices(
+        where, images_SHW, labels_SHW, rows, numbers_S, window, size, classes
+    )
     numbers_S = np.asarray(numbers_S)[rows]
     if only_structure:
         # A structure of a few pixels can vanish when the slice shrinks.
@@ -126,19 +128,23 @@ def prepare_case(name, case, settings, window, classes):
     return images_SHW, labels_SHW, numbers_S, spacing_3
 
 
-def convert_slices(images_SHW, labels_SHW, rows, window, size, classes):
+def convert_slices(where, images_SHW, labels_SHW, rows, numbers_S, window, size, classes):
     """Window and resize some slices as they are stored, in batches.
 
     Batches keep memory low: a whole scan of 450 slices is 0.5 GB as float32 at 512 x 512.
 
     Returns:
         images float16 in [-1, 1] and labels uint8 of the slices `rows`.
+
+    Raises:
+        InputError: the window leaves nothing to see of a slice.
     """
     shape = (len(rows), size, size) if size else (len(rows), *images_SHW.shape[1:])
     stored, labels = np.empty(shape, np.float16), np.empty(shape, np.uint8)
     for start in range(0, len(rows), BATCH):
         batch = slice(start, start + BATCH)
         windowed = apply_window(images_SHW[rows[batch]], window)
+        check_windowed(where, images_SHW, windowed, rows[batch], numbers_S, window)
         chosen = labels_SHW[rows[batch]]
         if size:
             windowed = resize_images(pad_to_square(windowed, -1), size)
@@ -216,6 +222,22 @@ def check_slices(where, images_SHW, labels_SHW, numbers_S, rows, classes):
             raise InputError(
                 f"{slice_}: a label is {labels_HW.max()}, expected 0 to {classes - 1}; check the "
                 "mask values in `classes`."
+            )
+
+
+def check_windowed(where, images_SHW, windowed, rows, numbers_S, window):
+    """Refuse a slice that a window makes constant: all of it lies on one side.
+
+    Raises:
+        InputError: one does.
+    """
+    for row, windowed_HW in zip(rows, windowed, strict=True):
+        if windowed_HW.min() == windowed_HW.max():
+            low, high = images_SHW[row].min(), images_SHW[row].max()
+            raise InputError(
+                f"{where}, slice {numbers_S[row]}: the values are {low:g} to {high:g}, so `window` "
+                f"[{window[0]:g}, {window[1]:g}] leaves nothing to see; give the values between "
+                "which the structure shows, or remove the slice."
             )
 
 

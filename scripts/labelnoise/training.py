@@ -19,6 +19,9 @@ from labelnoise.training_data import batches_in_order, training_batches
 
 log = logging.getLogger(__name__)
 
+# The base class; one that steps by calls of its own; ones for sparse gradients or matrices alone.
+UNFIT_OPTIMISERS = {"Optimizer", "LBFGS", "SparseAdam", "Muon"}
+
 
 def fit(
     network,
@@ -156,7 +159,7 @@ def make_optimiser(parameters, recipe):
     known = {
         name: kind
         for name, kind in vars(torch.optim).items()
-        if isinstance(kind, type) and issubclass(kind, base) and kind is not base
+        if isinstance(kind, type) and issubclass(kind, base) and name not in UNFIT_OPTIMISERS
     }
     name = recipe["optimiser"]
     if name not in known:

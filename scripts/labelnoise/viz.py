@@ -23,7 +23,8 @@ MAKE = "make one with `python scripts/make_viz.py {}`"
 class VizPreds:
     """Draws a grid of image, prediction and reference side by side, a row a slice.
 
-    Always as PNG, in TensorBoard where there is a board, and in a window where one is given.
+    Prediction and reference are foreground: all structures together. Always as PNG, in TensorBoard
+    where there is a board, and in a window where one is given.
     """
 
     def __init__(self, folder, images_NHW, references_NHW, every=1, window=None):

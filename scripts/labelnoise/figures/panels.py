@@ -8,29 +8,28 @@ import json
 import numpy as np
 
 from labelnoise import style
+from labelnoise.errors import InputError
 from labelnoise.figures.gallery import disc
 from labelnoise.perturbations import perturb
 from labelnoise.seeds import derive
 
-# Datasets with several structures are shown by their first.
-STRUCTURE = 1
 
-
-def typical_rows(data, split, number):
+def typical_rows(data, split, number, structure):
     """Choose slices of different cases that show much of the structure, the same at every call.
 
     Args:
         data: a storage.Dataset.
         split: the split to choose from.
         number: how many; fewer where the split has fewer cases.
+        structure: class index of the structure.
 
     Returns:
-        Rows of the dataset, one a case.
+        Rows of the dataset, one a case, which show the structure.
     """
     rows = data.rows(split)
-    areas = np.array([np.count_nonzero(data.read_labels([row])[0] == STRUCTURE) for row in rows])
+    areas = np.array([np.count_nonzero(data.read_labels([row])[0] == structure) for row in rows])
     largest = {}
-    for row, area in zip(rows, areas, strict=True):
+    for row, area in zip(rows[areas > 0], areas[areas > 0], strict=True):
         largest[data.case[row]] = max(largest.get(data.case[row], (area, row)), (area, row))
     cases = sorted(largest)
     spaced = np.linspace(0, len(cases) - 1, min(number, len(cases))).round().astype(int)
@@ -40,6 +39,8 @@ def typical_rows(data, split, number):
 def perturbed_panels(data, calibrations, seed):
     """Perturb a disc and two slices of a dataset with every calibrated error.
 
+    Several structures get rows of their own, a disc and one slice each.
+
     Args:
         data: a storage.Dataset.
         calibrations: paths of calibration files, in the order of the figure's columns.
@@ -47,45 +48,69 @@ def perturbed_panels(data, calibrations, seed):
 
     Returns:
         (rows, row titles) for `gallery`.
+
+    Raises:
+        InputError: there is no error to show.
     """
-    shown = {"disc": (None, disc(data.shape[0]))}
-    for row in typical_rows(data, "train", 2):
-        images_NHW, labels_NHW = data.read([row])
-        name = f"{data.case[row]}, slice {data.slice[row]}"
-        shown[name] = (images_NHW[0], (labels_NHW[0] == STRUCTURE).astype(np.uint8))
-    errors = [_read_calibration(path, data.class_names[STRUCTURE]) for path in calibrations]
-    rows = [
-        [_panel(error, name, *picture, seed) for error in errors] for name, picture in shown.items()
-    ]
-    return rows, list(shown)
+    if not calibrations:
+        raise InputError(
+            "config key 'matrix.perturbation' names no label error, so there is none to draw; add "
+            "one, or leave this figure out."
+        )
+    structures = data.class_names[1:]
+    rows, titles = [], []
+    for index, structure in enumerate(structures, start=1):
+        shown = {"disc": (None, disc(data.shape[0]))}
+        for row in typical_rows(data, "train", _share(2, structures), index):
+            images_NHW, labels_NHW = data.read([row])
+            name = f"{data.case[row]}, slice {data.slice[row]}"
+            shown[name] = (images_NHW[0], (labels_NHW[0] == index).astype(np.uint8))
+        errors = [_read_calibration(path, structure) for path in calibrations]
+        for name, picture in shown.items():
+            rows.append([_panel(error, name, *picture, seed) for error in errors])
+            titles.append(_title(name, structure, structures))
+    return rows, titles
 
 
 def predicted_panels(data, networks, number=4):
-    """Predict a few test slices with several trained networks.
+    """Predict a few test slices with several trained networks; every structure on its own rows.
 
     Args:
         data: a storage.Dataset.
         networks: {perturbation: checkpoints.TrainedNetwork}, the control first.
-        number: how many slices.
+        number: how many slices, shared among the structures.
 
     Returns:
         (rows, row titles) for `examples`.
     """
-    chosen = typical_rows(data, "test", number)
-    images_NHW, labels_NHW = data.read(chosen)
-    predictions = {
-        style.display_perturbation(name): network.predict_scaled(images_NHW)[:, STRUCTURE] > 0.5
-        for name, network in networks.items()
-    }
-    rows = [
-        (
-            images_NHW[place],
-            (labels_NHW[place] == STRUCTURE).astype(np.uint8),
-            [(title, masks_NHW[place]) for title, masks_NHW in predictions.items()],
-        )
-        for place in range(len(chosen))
-    ]
-    return rows, [f"{data.case[row]}, slice {data.slice[row]}" for row in chosen]
+    structures = data.class_names[1:]
+    rows, titles = [], []
+    for index, structure in enumerate(structures, start=1):
+        chosen = typical_rows(data, "test", _share(number, structures), index)
+        if not chosen:
+            continue
+        images_NHW, labels_NHW = data.read(chosen)
+        predictions = {
+            style.display_perturbation(name): network.predict_scaled(images_NHW).argmax(1) == index
+            for name, network in networks.items()
+        }
+        for place, row in enumerate(chosen):
+            reference_HW = (labels_NHW[place] == index).astype(np.uint8)
+            masks = [(title, masks_NHW[place]) for title, masks_NHW in predictions.items()]
+            rows.append((images_NHW[place], reference_HW, masks))
+            name = f"{data.case[row]}, slice {data.slice[row]}"
+            titles.append(_title(name, structure, structures))
+    return rows, titles
+
+
+def _share(number, structures):
+    """Slices for each structure, of a number for all."""
+    return max(1, number // len(structures))
+
+
+def _title(name, structure, structures):
+    """Name of a row, with the structure where there are several."""
+    return name if len(structures) == 1 else f"{structure}: {name}"
 
 
 def _read_calibration(path, structure):
