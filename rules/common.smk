@@ -10,6 +10,7 @@ from labelnoise.config import complete, expand_runs
 from labelnoise.definitions import try_definitions
 from labelnoise.errors import InputError
 from labelnoise.files import check_writable
+from labelnoise.locks import hold_study
 
 try:
     config = complete(config)
@@ -20,6 +21,12 @@ try:
         try_definitions(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
+
+
+onstart:
+    # Held until this process ends, however it ends.
+    hold_study(config.get("pathvars", {}).get("results", "results"))
+
 
 EACH_RUN = (
     "<results>/runs/{run.dataset}/{run.model}/{run.recipe}/{run.perturbation}/rep{run.repeat}"

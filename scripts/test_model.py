@@ -1,11 +1,10 @@
 """Count the pixels that each kept checkpoint gets right and wrong, and gather its scores."""
 
-from labelnoise.devices import lease_device
-from labelnoise.scripting import logged
+from labelnoise.scripting import device_of_job, logged
 
 
 def main(smk):
-    with logged(smk.log[0]), lease_device(smk.resources.gpu) as device:
+    with logged(smk.log[0]), device_of_job(smk, "testing") as device:
         # torch may only start once the lease has said which card it sees.
         from labelnoise.testing import test_run
 

@@ -2,32 +2,41 @@
 
 from pathlib import Path
 
-from labelnoise.devices import lease_device
-from labelnoise.scripting import logged
+from labelnoise.locks import end_holder
+from labelnoise.scripting import device_of_job, logged
 
 
 def main(smk):
-    with logged(smk.log[0]), lease_device(smk.resources.gpu) as device:
-        # torch may only start once the lease has said which card it sees.
-        from labelnoise.runs import describe_run, train_run
+    folder = Path(smk.output.run).parent
+    with logged(smk.log[0]):
+        # Snakemake starts a run once, and a study has one Snakemake: who else trains it is a
+        # process that a killed Snakemake left behind, with its GPU.
+        end_holder(folder / ".state" / "lock")
+        with device_of_job(smk, "training") as device:
+            train(smk, folder, device)
 
-        folder = Path(smk.output.run).parent
-        viz = Path("viz", smk.wildcards.dataset)
-        train_run(
-            folder=folder,
-            names=dict(smk.wildcards.items()),
-            model=smk.params.model,
-            recipe=smk.params.recipe,
-            seed=smk.params.seed,
-            dataset=smk.input.dataset,
-            labels=smk.input.labels,
-            device=device,
-            # Not parameters of the rule: looking at a run must not make it stale.
-            preview_every=smk.config["preview_every"],
-            viz=viz if any(viz.glob("*.npy")) else None,
-            workers=smk.threads - 1,
-        )
-        print(describe_run(folder), flush=True)
+
+def train(smk, folder, device):
+    """Train on the device that the job holds."""
+    # torch may only start once the lease has said which card it sees.
+    from labelnoise.runs import describe_run, train_run
+
+    viz = Path("viz", smk.wildcards.dataset)
+    train_run(
+        folder=folder,
+        names=dict(smk.wildcards.items()),
+        model=smk.params.model,
+        recipe=smk.params.recipe,
+        seed=smk.params.seed,
+        dataset=smk.input.dataset,
+        labels=smk.input.labels,
+        device=device,
+        # Not parameters of the rule: looking at a run must not make it stale.
+        preview_every=smk.config["preview_every"],
+        viz=viz if any(viz.glob("*.npy")) else None,
+        workers=smk.threads - 1,
+    )
+    print(describe_run(folder), flush=True)
 
 
 if __name__ == "__main__":

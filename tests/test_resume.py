@@ -246,7 +246,7 @@ def other_model(folder, files):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (other_version, "is of version 0, expected 1"),
+        (other_version, "is of version 0, expected 2"),
         (not_a_state, "cannot be read as training state"),
         (later_epoch, "is past epoch 8"),
         (other_labels, "is of another label file"),
@@ -275,7 +275,9 @@ def test_one_process_at_a_time_trains_a_run(tmp_path):
     process.start()
     assert held.wait(60)
     with (
-        pytest.raises(InputError, match=rf"rep0 is being trained by .*process {process.pid} on"),
+        pytest.raises(
+            InputError, match=rf"training of .*rep0 is in use by process {process.pid} on"
+        ),
         StateKeeper(tmp_path / "rep0/.state", {}, 1),
     ):
         pass

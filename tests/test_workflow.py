@@ -44,6 +44,7 @@ def test_a_study_ends_in_tables_and_figures(study):
     runs = pd.read_csv(study / "results/tables/runs.csv")
     assert len(runs) == 4
     assert runs["device"].unique().tolist() == ["cpu"]
+    assert (runs["host"] == platform.node()).all() and (runs["accumulation"] == 1).all()
     assert (runs["label_dice"][runs["perturbation"] == "control"] == 1).all()
     assert runs["label_dice"][runs["perturbation"] == "choppy-0.85"].between(0.8, 0.9).all()
     degradation = pd.read_csv(study / "results/tables/degradation.csv")

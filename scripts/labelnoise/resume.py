@@ -1,6 +1,5 @@
 """Training that may be stopped at any moment and goes on from its last whole epoch."""
 
-import fcntl
 import json
 import logging
 import os
@@ -17,11 +16,12 @@ import torch
 
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
+from labelnoise.locks import hold
 
 log = logging.getLogger(__name__)
 
 FORMAT = "labelnoise-state"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass
@@ -39,6 +39,8 @@ class TrainingState:
         kept: the list of a TopNSaver.
         history, timing: what `fit` returns, so far.
         sittings: a mapping with after_epoch, started and host for each time the training started.
+        parts: in how many parts a batch is taken, see `memory`.
+        out_of_memory: what was said when it did not fit as a whole, or None.
     """
 
     identity: dict
@@ -50,6 +52,8 @@ class TrainingState:
     history: list
     timing: list
     sittings: list
+    parts: int
+    out_of_memory: str | None
 
     def save(self, path):
         """Write the state; the file is whole or the one before it."""
@@ -124,17 +128,20 @@ class StateKeeper:
     Attributes:
         folder: the folder.
         state: the TrainingState found there, or None.
+        parts, out_of_memory: see TrainingState; 1 and None until `split`.
         sittings: see TrainingState; the last entry is this process's.
     """
 
-    def __init__(self, folder, identity, epochs):
+    def __init__(self, folder, identity, epochs, device="cpu"):
         """Name the folder.
 
         Args:
             folder: it is made if need be.
             identity: see `make_identity`; a state of another training is set aside.
             epochs: epochs of this training; a state that is past them is set aside as well.
+            device: label of the device, for those who look at the lock.
         """
+        self.device = device
         self.folder, self.identity, self.epochs = Path(folder), identity, epochs
         self.path = self.folder / "state.pt"
 
@@ -145,9 +152,10 @@ class StateKeeper:
             InputError: another process holds the folder.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.folder)
+        holds = f"the training of {self.folder.parent}"
+        self._lock = hold(self.folder / "lock", holds, device=self.device)
         self._clear()
-        self.state = self._read()
+        self.reload()
         earlier = self.state.sittings if self.state else []
         done = self.state.epoch if self.state else 0
         if self.state:
@@ -156,6 +164,16 @@ class StateKeeper:
         sitting = {"after_epoch": done, "started": now, "host": platform.node()}
         self.sittings = [*earlier, sitting]
         return self
+
+    def reload(self, parts=None, out_of_memory=None):
+        """Read the last whole epoch's state again, to go on with a batch in so many parts."""
+        self.state = self._read()
+        if parts is not None:
+            self.parts, self.out_of_memory = parts, out_of_memory
+        elif self.state:
+            self.parts, self.out_of_memory = self.state.parts, self.state.out_of_memory
+        else:
+            self.parts, self.out_of_memory = 1, None
 
     def __exit__(self, *failure):
         self._lock.close()
@@ -175,6 +193,8 @@ class StateKeeper:
             history,
             timing,
             self.sittings,
+            self.parts,
+            self.out_of_memory,
         ).save(self.path)
 
     def remove(self):
@@ -237,23 +257,3 @@ def ended_by_sigterm():
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _lock(folder):
-    """Hold the folder until the file is closed or the process dies."""
-    handle = open(folder / "lock", "a+")  # noqa: SIM115 - the keeper closes it
-    try:
-        # Of this process alone: flock would also be held by its data loaders, which outlive it.
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.seek(0)
-        holder = handle.read().strip() or "unknown"
-        handle.close()
-        raise InputError(
-            f"{folder.parent} is being trained by another process ({holder}); wait for it, or end "
-            "it, and run the same command again."
-        ) from None
-    handle.truncate(0)
-    handle.write(f"process {os.getpid()} on {platform.node()}\n")
-    handle.flush()
-    return handle

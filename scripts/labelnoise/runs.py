@@ -18,6 +18,7 @@ from labelnoise.checkpoints import TopNSaver
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file, whole_folder
 from labelnoise.losses import make_loss
+from labelnoise.memory import is_out_of_memory, release, split
 from labelnoise.networks import make_network
 from labelnoise.resume import StateKeeper, ended_by_sigterm, make_identity
 from labelnoise.seeds import training_seed
@@ -73,45 +74,91 @@ def train_run(
     """
     folder = Path(folder)
     seed = training_seed(seed, names["model"], names["repeat"])
-    make_repeatable(seed)
+    device.limit_memory()
     data, label_file = Dataset(dataset), LabelFile(labels)
     slices = choose_slices(data, label_file, recipe)
-    network = make_network(model, classes=len(data.class_names))
     loss = make_loss(
         recipe["loss"],
         background_share=recipe["background_share"] or 1 - data.foreground_fraction[0],
         **recipe["loss_settings"],
     )
-    log_start(names, slices, network)
+
+    def make_fresh():
+        make_repeatable(seed)
+        return make_network(model, classes=len(data.class_names))
+
+    log_start(names, slices)
     viewers = choose_viewers(folder, slices["validation"], preview_every, viz, data.window, window)
     digests = {"dataset": data.digest(), "labels": label_file.digest()}
     identity = make_identity(names, model, recipe, seed, digests, device.kind)
-    known = {
-        **{name: names[name] for name in ("dataset", "model", "recipe", "perturbation")},
-        "repeat": int(names["repeat"]),
-        "definitions": {"model": model, "recipe": recipe},
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "training_seed": seed,
-        "label_seed": label_file.seed,
-        "digests": digests,
-        "device": device.label,
-    }
+    description = describe(names, model, recipe, seed, data)
     with (
         ended_by_sigterm(),
-        StateKeeper(folder / ".state", identity, recipe["epochs"]) as keeper,
+        StateKeeper(folder / ".state", identity, recipe["epochs"], device.label) as keeper,
     ):
-        description = describe(names, model, recipe, seed, data)
-        saver = TopNSaver(
-            keeper.folder, recipe["keep"], recipe["monitor"], recipe["mode"], description
-        )
-        with open_board(folder / "tensorboard", keeper.state) as board:
-            history, timing = fit(
-                *(network, loss, slices, recipe, seed, device.kind, saver, keeper),
-                *(board, viewers, workers),
+
+        def attempt():
+            network = make_fresh()
+            log.info("%d parameters", count_parameters(network))
+            saver = TopNSaver(
+                keeper.folder, recipe["keep"], recipe["monitor"], recipe["mode"], description
             )
-        write_outputs(folder, saver, history, timing, known, keeper.sittings)
+            with open_board(folder / "tensorboard", keeper.state) as board:
+                history, timing = fit(
+                    *(network, loss, slices, recipe, seed, device.kind, saver, keeper),
+                    *(board, viewers, workers),
+                )
+            return count_parameters(network), saver, history, timing
+
+        parameters, saver, history, timing = within_memory(attempt, keeper, recipe, device)
+        record = {
+            **{name: names[name] for name in ("dataset", "model", "recipe", "perturbation")},
+            "repeat": int(names["repeat"]),
+            "definitions": {"model": model, "recipe": recipe},
+            "parameters": parameters,
+            "training_seed": seed,
+            "label_seed": label_file.seed,
+            "digests": digests,
+            **device.record(),
+            "accumulation": keeper.parts,
+            "out_of_memory": keeper.out_of_memory,
+        }
+        write_outputs(folder, saver, history, timing, record, keeper.sittings)
         if not keep_state:
             keeper.remove()
+
+
+def within_memory(attempt, keeper, recipe, device):
+    """Call a training; where memory does not suffice, once more with every batch in parts.
+
+    Args:
+        attempt: a function without arguments that trains from the keeper's state.
+        keeper: a StateKeeper.
+        recipe: the recipe.
+        device: a devices.Device.
+
+    Returns:
+        What `attempt` returns.
+
+    Raises:
+        InputError: the parts do not fit either.
+    """
+    while True:
+        try:
+            return attempt()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            parts, said = split(recipe["batch_size"], keeper.parts, error, device)
+        # Outside of `except`, whose traceback holds on to the tensors.
+        log.warning("%s; going on with each batch in %d equal parts", said, parts)
+        release(device)
+        keeper.reload(parts, said)
+
+
+def count_parameters(network):
+    """Number of trained numbers of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def write_outputs(folder, saver, history, timing, known, sittings):
@@ -202,14 +249,13 @@ def _number(value):
     return value if value == value else -1.0
 
 
-def log_start(names, slices, network):
+def log_start(names, slices):
     """Say in the log what is about to be trained."""
     log.info(
-        "training %s: %d training and %d validation slices, %d parameters",
+        "training %s: %d training and %d validation slices",
         "/".join(map(str, names.values())),
         len(slices["train"]),
         len(slices["validation"]),
-        sum(parameter.numel() for parameter in network.parameters()),
     )
 
 

@@ -7,6 +7,7 @@ import sys
 import traceback
 from contextlib import contextmanager
 
+from labelnoise.devices import lease_device
 from labelnoise.errors import InputError
 
 CANNOT_WRITE = {
@@ -45,6 +46,21 @@ def logged(path):
         sys.exit(f"error: {sentence}")
     finally:
         logging.shutdown()
+
+
+def device_of_job(smk, verb):
+    """Lease what a job's resource `gpu` and the config say, see `devices.lease_device`.
+
+    Args:
+        smk: the script's `snakemake` object.
+        verb: what the job does to its run, for those who wait for the same GPU.
+    """
+    return lease_device(
+        smk.resources.gpu,
+        slots=smk.config["runs_per_gpu"],
+        patience=60 * smk.config["gpu_wait"],
+        purpose=f"{verb} {'/'.join(smk.wildcards)}",
+    )
 
 
 def explain(error):

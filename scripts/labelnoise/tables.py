@@ -114,7 +114,7 @@ def read_runs(path):
     """
     text = io.StringIO(_read_text(path))
     # Only an empty cell is a missing number; names such as "NA" and "007" stay text.
-    names = dict.fromkeys([*CELL, "kind", "device", "folder"], str)
+    names = dict.fromkeys([*CELL, "kind", "device", "host", "folder"], str)
     return pd.read_csv(text, dtype=names, keep_default_na=False, na_values=[""])
 
 
@@ -142,6 +142,8 @@ def _run_rows(run, results):
         "checkpoint_rank": details["chosen_rank"],
         "checkpoint_epoch": int(chosen["epoch"].iloc[0]),
         **{name: details[name] for name in ["seconds", "device", "parameters"]},
+        "host": details.get("host", ""),
+        "accumulation": details.get("accumulation", 1),
         "folder": folder.as_posix(),
     }
     for (_, structure), rows in chosen.groupby(["class_index", "structure"]):

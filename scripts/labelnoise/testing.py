@@ -37,6 +37,7 @@ def test_run(dataset, checkpoints, device, path, batch_size=16):
     Raises:
         InputError: a checkpoint or the dataset cannot be read, or there is no checkpoint.
     """
+    device.limit_memory()
     data = Dataset(dataset)
     rows = data.rows("test")
     slices = Slices(data, rows)

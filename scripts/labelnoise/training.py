@@ -6,6 +6,7 @@ Shape legend: N slices, C classes, H height, W width.
 import logging
 import time
 from contextlib import nullcontext
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from labelnoise.errors import InputError
+from labelnoise.memory import backward_in_parts, forward
 from labelnoise.metrics import counts, dice, precision, predict, recall
 from labelnoise.seeds import derive
 from labelnoise.training_data import batches_in_order, training_batches
@@ -49,7 +51,8 @@ def fit(
         seed: the training seed, an integer.
         device: "cpu" or "cuda".
         saver: a TopNSaver.
-        keeper: a StateKeeper, which may hold a state to go on from and stores one each epoch.
+        keeper: a StateKeeper, which may hold a state to go on from and stores one each epoch, and
+            says in how many parts a batch is taken, see `memory`.
         board: a TensorBoard SummaryWriter, or None.
         viewers: VizPreds that look at the network after every epoch.
         workers: processes that load slices.
@@ -77,9 +80,11 @@ def fit(
     for epoch in tqdm(epochs, unit="epoch", **bar):
         started = time.perf_counter()
         steps = islice(batches, recipe["steps_per_epoch"])
-        trained = train_epoch(network, loss, steps, optimiser, recipe, generator, device, epoch)
+        trained = train_epoch(
+            network, loss, steps, optimiser, recipe, generator, device, epoch, keeper.parts
+        )
         trained_at = time.perf_counter()
-        validated = evaluate(network, loss, slices["validation"], recipe, device)
+        validated = evaluate(network, loss, slices["validation"], recipe, device, keeper.parts)
         row = {"epoch": epoch, **_named("train", trained), **_named("validation", validated)}
         history.append(row)
         saver.add(epoch, row, network)
@@ -96,7 +101,7 @@ def fit(
     return history, timing
 
 
-def train_epoch(network, loss, batches, optimiser, recipe, generator, device, epoch):
+def train_epoch(network, loss, batches, optimiser, recipe, generator, device, epoch, parts=1):
     """Take one optimiser step a batch; give the epoch's loss, Dice, precision and recall.
 
     The scores are those of the batches as they were seen, against the labels trained on.
@@ -106,11 +111,18 @@ def train_epoch(network, loss, batches, optimiser, recipe, generator, device, ep
     for images_N1HW, labels_NHW in batches:
         images_N1HW = images_N1HW.to(device, non_blocking=True)
         labels_NHW = labels_NHW.to(device, non_blocking=True)
-        with mixed_precision(recipe, device):
-            logits_NCHW = network(images_N1HW)
-        value = loss(logits_NCHW.float(), labels_NHW, generator)
         optimiser.zero_grad(set_to_none=True)
-        value.backward()
+        precision = partial(mixed_precision, recipe, device)
+        compute_loss = partial(loss, labels_NHW=labels_NHW, generator=generator)
+        if parts == 1:
+            with precision():
+                logits_NCHW = network(images_N1HW)
+            value = compute_loss(logits_NCHW.float())
+            value.backward()
+        else:
+            value, logits_NCHW = backward_in_parts(
+                network, compute_loss, images_N1HW, parts, precision
+            )
         optimiser.step()
         losses.append(value.detach())
         totals_C4 = totals_C4 + _totals(logits_NCHW, labels_NHW)
@@ -121,7 +133,7 @@ def train_epoch(network, loss, batches, optimiser, recipe, generator, device, ep
 
 
 @torch.no_grad()
-def evaluate(network, loss, slices, recipe, device):
+def evaluate(network, loss, slices, recipe, device, parts=1):
     """Give loss, Dice, precision and recall over all slices.
 
     Counts are pooled over the slices. A loss that samples pixels draws the same ones at every
@@ -133,7 +145,7 @@ def evaluate(network, loss, slices, recipe, device):
     for images_N1HW, labels_NHW in batches_in_order(slices, recipe["batch_size"]):
         images_N1HW, labels_NHW = images_N1HW.to(device), labels_NHW.to(device)
         with mixed_precision(recipe, device):
-            logits_NCHW = network(images_N1HW)
+            logits_NCHW = forward(network, images_N1HW, parts)
         total = total + loss(logits_NCHW.float(), labels_NHW, generator) * len(labels_NHW)
         totals_C4 = totals_C4 + _totals(logits_NCHW, labels_NHW)
     return {"loss": float(total) / len(slices), **scores(totals_C4)}

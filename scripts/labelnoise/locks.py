@@ -1,0 +1,151 @@
+"""Locks of files, or of ranges of their bytes, that end with the process, however it ends.
+
+They are POSIX record locks: no child shares them, so a data loader that outlives its killed parent
+holds nothing, and the system names the holder. In return a process must keep one descriptor of a
+file that it holds a lock of: closing any other one would give the lock up.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import signal
+import struct
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from labelnoise.errors import InputError
+
+log = logging.getLogger(__name__)
+
+# struct flock of 64-bit Linux: type, whence, start, length, process.
+FLOCK = "@hhqqi0q"
+# Open files of the studies that this process holds; closing one would give it up.
+_studies = []
+
+
+def try_lock(file, start=0, length=0):
+    """Take an exclusive lock without waiting.
+
+    Args:
+        file: an open, writable file.
+        start, length: the range of bytes, which need not exist; length 0 is all there is to come.
+
+    Returns:
+        Whether it was had. A lock of this process itself is no obstacle.
+    """
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def unlock(file, start=0, length=0):
+    """Give a range up."""
+    fcntl.lockf(file, fcntl.LOCK_UN, length, start)
+
+
+def lock_holders(file, start=0, length=2**62):
+    """Ask who holds parts of a range, without touching the locks.
+
+    Args:
+        file: an open file; opening it for the purpose is safe in a process that holds none of its
+            locks.
+        start, length: the range of bytes.
+
+    Returns:
+        Numbers of the other processes that do, in the order of the bytes; not above 0 where one
+        runs on another host.
+    """
+    asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    kind, _, first, size, process = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    if kind == fcntl.F_UNLCK:
+        return []
+    # The lock that is named need not be the first one in the range.
+    stop, end = start + length, first + size if size else 2**63
+    before = lock_holders(file, start, first - start) if first > start else []
+    after = lock_holders(file, end, stop - end) if end < stop else []
+    return list(dict.fromkeys([*before, process, *after]))
+
+
+def hold(path, holds, **note):
+    """Lock a file for this process alone, with a note in it of who it is.
+
+    Args:
+        path: the file; it is made if need be.
+        holds: what the file stands for, as the subject of the error's sentence.
+        note: what else to write down beside process, host and time.
+
+    Returns:
+        The open file; closing it gives the lock up.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    file = open(path, "a+")  # noqa: SIM115 - the caller closes it
+    if not try_lock(file):
+        who = describe_holder(file)
+        file.close()
+        raise InputError(
+            f"{holds} is in use by {who}; wait for it, or end it, and run the same command again."
+        )
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    content = {"pid": os.getpid(), "host": platform.node(), **note, "started": started}
+    file.truncate(0)
+    file.write(json.dumps(content) + "\n")
+    file.flush()
+    return file
+
+
+def read_note(file):
+    """Give what `hold` wrote into a file, or an empty mapping."""
+    file.seek(0)
+    try:
+        note = json.loads(file.read())
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def describe_holder(file):
+    """Name the process that holds a file: its number, host and start, as far as they are known."""
+    note = read_note(file)
+    process, host = note.get("pid", "unknown"), note.get("host", "an unknown host")
+    return f"process {process} on {host}, since {note.get('started', 'unknown')}"
+
+
+def end_holder(path, patience=30):
+    """End the process of this host that holds a file, for a caller that knows that none should.
+
+    Args:
+        path: the file; it need not exist.
+        patience: seconds that SIGTERM has before SIGKILL.
+    """
+    if not os.path.exists(path):
+        return
+    with open(path, "a+") as file:
+        holders, host = lock_holders(file), read_note(file).get("host")
+        if not holders or holders[0] <= 0 or host != platform.node():
+            return
+        log.warning("ending %s, which holds %s", describe_holder(file), path)
+        for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):
+            with suppress(ProcessLookupError):
+                os.kill(holders[0], number)
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                if holders[0] not in lock_holders(file):
+                    return
+                time.sleep(0.05)
+
+
+def hold_study(results):
+    """Hold a study's results folder for one Snakemake at a time, until the process ends.
+
+    Raises:
+        InputError: another one holds it.
+    """
+    os.makedirs(results, exist_ok=True)
+    _studies.append(hold(os.path.join(results, ".lock"), f"the results folder {results}"))
