@@ -2,6 +2,7 @@
 
 import copy
 import json
+import platform
 import resource
 
 import numpy as np

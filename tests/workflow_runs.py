@@ -39,17 +39,26 @@ def snakemake(folder, study, *arguments, limit=None):
         arguments: targets and options.
         limit: a function to call in the process before it starts.
     """
+    return subprocess.run(
+        command(folder, study, *arguments),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        preexec_fn=limit,
+        check=False,
+    )
+
+
+def command(folder, study, *arguments):
+    """Write the study beside its results and give the command that runs it; see `snakemake`."""
     overlay = folder / "study.yaml"
     overlay.write_text(yaml.safe_dump(study))
-    command = [
+    return [
         *(sys.executable, "-m", "snakemake", *arguments),
         *("--snakefile", ROOT / "Snakefile", "--directory", folder),
         *("--cores", "2", "--workflow-profile", ROOT / "profiles" / "cpu"),
         *("--configfile", ROOT / "config.yaml", overlay),
     ]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, preexec_fn=limit, check=False
-    )
 
 
 def job_counts(dry_run):
