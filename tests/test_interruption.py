@@ -114,6 +114,22 @@ def test_ten_kills_change_nothing(twin, tmp_path):
     assert_same_results(tmp_path / "results", twin)
 
 
+def test_ctrl_c_and_a_shutdown_end_soon_and_change_nothing(twin, tmp_path):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = start(tmp_path)
+        assert wait_for(tmp_path, "train_model", process)
+        time.sleep(1)
+        # A terminal, or the end of a session, reaches all processes at once.
+        os.killpg(process.pid, number)
+        process.communicate(timeout=30)
+        assert process.returncode != 0
+        assert_whole(tmp_path / "results", twin)
+    done = snakemake(tmp_path, STUDY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_whole(tmp_path / "results", twin)
+    assert_same_results(tmp_path / "results", twin)
+
+
 def assert_same_results(results, twin):
     def names(folder):
         """Final names, which each study has alike; those of TensorBoard hold process and time."""
