@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from labelnoise.errors import InputError
 from labelnoise.preparing import prepare_dataset
 from labelnoise.sources import bundles
 from labelnoise.storage import Dataset
+from refusals import assert_not_prepared
 
 FOLDERS = ("training", "validation", "testing")
 # Two slices of 4 x 5; the structure is asymmetric in every axis.
@@ -56,11 +56,7 @@ def read_all(folder, **changes):
 
 
 def assert_refused(folder, *words, **changes):
-    with pytest.raises(InputError) as error:
-        prepare_dataset("lis", settings(folder, **changes), 0, folder.parent / "out" / "lis.h5")
-    for word in words:
-        assert str(word) in str(error.value)
-    assert not list(folder.parent.rglob("*.h5"))
+    assert_not_prepared("lis", settings(folder, **changes), folder.parent, *words)
 
 
 @pytest.mark.parametrize("save", [save_dense, save_sparse])

@@ -22,12 +22,12 @@ from dicom_files import (
     write_seg,
     write_series,
 )
-from labelnoise.errors import InputError
 from labelnoise.preparing import prepare_dataset
 from labelnoise.sources import dicom
 from labelnoise.sources.dicom_headers import scan
 from labelnoise.sources.dicom_series import arrange, read_series
 from labelnoise.storage import Dataset
+from refusals import assert_not_prepared
 
 
 def settings(root, **changes):
@@ -60,11 +60,7 @@ def read_only(found):
 
 
 def assert_refused(root, found, *words):
-    with pytest.raises(InputError) as error:
-        prepare_dataset("psd", found, 0, root / "out" / "psd.h5")
-    for word in words:
-        assert str(word) in str(error.value)
-    assert not list(root.rglob("*.h5"))
+    assert_not_prepared("psd", found, root, *words)
 
 
 @pytest.fixture

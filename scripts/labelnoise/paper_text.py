@@ -14,6 +14,7 @@ from labelnoise.table_layout import (
     mean_sd,
     number,
     repeats,
+    row_blocks,
     split,
 )
 
@@ -28,13 +29,13 @@ NO_SLOPES = "No label error has a control of the same repeat, so there are no sl
 def table1_to_markdown(comparison):
     """What `paper.compare_with_paper` returns: Table 1 as the paper sets it, then every cell."""
     wide = markdown(_wide_blocks(comparison), _wide_caption(comparison))
-    return f"{wide}\n{markdown(_long_blocks(comparison), _long_caption(comparison))}"
+    return f"{wide}\n{markdown(row_blocks(comparison, _long_row), _long_caption(comparison))}"
 
 
 def table1_to_latex(comparison):
     """The same as LaTeX tables `tab:table1` and `tab:table1-long`; see `table_layout.latex`."""
     wide = latex(_wide_blocks(comparison), _wide_caption(comparison), "tab:table1")
-    long = latex(_long_blocks(comparison), _long_caption(comparison), "tab:table1-long")
+    long = latex(row_blocks(comparison, _long_row), _long_caption(comparison), "tab:table1-long")
     return f"{wide}\n{long}"
 
 
@@ -42,14 +43,14 @@ def slopes_to_markdown(table):
     """What `paper.slopes` returns, as Markdown."""
     if table.empty:
         return f"{NO_SLOPES}\n"
-    return markdown(_slope_blocks(table), _slope_caption(table))
+    return markdown(row_blocks(table, _slope_row), _slope_caption(table))
 
 
 def slopes_to_latex(table, label="tab:slopes"):
     """The same as one LaTeX table; see `table_layout.latex`."""
     if table.empty:
         return f"% {NO_SLOPES}\n"
-    return latex(_slope_blocks(table), _slope_caption(table), label)
+    return latex(row_blocks(table, _slope_row), _slope_caption(table), label)
 
 
 def _wide_blocks(comparison):
@@ -80,13 +81,6 @@ def _paper(row):
     return f"{number(row['paper_liver_dice'], 4)} ({signed(row['difference'])})"
 
 
-def _long_blocks(comparison):
-    return [
-        Block(title, pd.DataFrame(map(_long_row, rows.to_dict("records"))))
-        for title, rows in split(comparison)
-    ]
-
-
 def _long_row(row):
     control = row["kind"] == "control"
     return {
@@ -105,13 +99,6 @@ def _long_row(row):
         "volume ratio": number(row["volume_ratio_mean"]),
         "AUC": number(row["auc_mean"], 4),
     }
-
-
-def _slope_blocks(table):
-    return [
-        Block(title, pd.DataFrame(map(_slope_row, rows.to_dict("records"))))
-        for title, rows in split(table)
-    ]
 
 
 def _slope_row(row):

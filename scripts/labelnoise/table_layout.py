@@ -37,6 +37,14 @@ def split(table):
             yield f"{panel}; recipe {style.display(recipe)}", here[here["recipe"] == recipe]
 
 
+def row_blocks(table, show):
+    """Blocks with a line for each row of the table, as `show` gives it: {column: text}."""
+    return [
+        Block(title, pd.DataFrame(map(show, rows.to_dict("records"))))
+        for title, rows in split(table)
+    ]
+
+
 def repeats(table):
     """Say over how many repeats the cells of a table are."""
     low, high = table["n"].min(), table["n"].max()

@@ -11,18 +11,19 @@ from labelnoise.table_layout import (
     mean_sd,
     number,
     repeats,
+    row_blocks,
     split,
 )
 
 
 def to_markdown(table):
     """Every cell with intervals, paired drop, precision, recall and volume ratio, as Markdown."""
-    return markdown(_long_blocks(table), _long_caption(table))
+    return markdown(row_blocks(table, _long_row), _long_caption(table))
 
 
 def to_latex(table, label="tab:degradation"):
     """The same as LaTeX, a table for each block, labelled `label`-1, -2 ..."""
-    blocks, caption = _long_blocks(table), _long_caption(table)
+    blocks, caption = row_blocks(table, _long_row), _long_caption(table)
     return "\n".join(
         latex([Block("", block.cells)], f"{block.title}. {caption}", f"{label}-{place}")
         for place, block in enumerate(blocks, start=1)
@@ -37,13 +38,6 @@ def wide_to_markdown(table):
 def wide_to_latex(table, label="tab:dice"):
     """The same as one LaTeX table; see `table_layout.latex`."""
     return latex(_wide_blocks(table), _wide_caption(table), label)
-
-
-def _long_blocks(table):
-    return [
-        Block(title, pd.DataFrame(map(_long_row, rows.to_dict("records"))))
-        for title, rows in split(table)
-    ]
 
 
 def _long_row(row):
