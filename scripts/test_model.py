@@ -1,5 +1,7 @@
 """Count the pixels that each kept checkpoint gets right and wrong, and gather its scores."""
 
+from pathlib import Path
+
 from labelnoise.devices import lease_device
 from labelnoise.scripting import logged
 
@@ -7,9 +9,10 @@ from labelnoise.scripting import logged
 def main(smk):
     with logged(smk.log[0]), lease_device(smk.resources.gpu) as device:
         # torch may only start once the lease has said which card it sees.
-        from labelnoise.testing import test_run
+        from labelnoise.testing import describe_test, test_run
 
         test_run(smk.input.dataset, smk.input.checkpoints, device, smk.output.counts)
+        print(describe_test(Path(smk.output.counts).parent), flush=True)
 
 
 if __name__ == "__main__":
