@@ -190,7 +190,7 @@ def test_every_state_is_counted(tmp_path, holding):
     assert re.search(
         rf"{going}: epoch 1 of 2, since \S+ \(30 min\), on NVIDIA H100 GPU-0123abcd, node7 "
         r"\(process 123\)",
-        text,
+        " ".join(text.split()),
     )
     assert f"{stopped}: after epoch 1 of 2" in text
     assert f"{SENTENCE}\n    {log}" in text
@@ -367,7 +367,7 @@ def test_what_was_never_measured_is_unknown():
 
 
 def test_an_eta_says_what_it_leaves_out(tmp_path):
-    """A trained run of 10 epochs in 20 s, so 20 s for the one that waits; 3 runs have no measure."""
+    """A trained run of 10 epochs in 20 s, so 20 s for the one that waits; 3 have no measure."""
     runs = [
         *make_runs("finished", 1, seconds=20.0),
         *make_runs("waiting", 1),
@@ -421,6 +421,19 @@ def test_a_resumed_run_tells_its_epoch_before_it_has_trained_one(tmp_path):
     tree.state(tree.names[0])
     tree.log("train_model", tree.names[0], "INFO going on after epoch 1 of 2")
     assert tree.status().runs[0].epoch == 1
+
+
+def test_no_line_is_wider_than_100_columns(tmp_path, holding):
+    """But for what cannot be broken: the name of a log."""
+    tree = Tree(tmp_path, perturbation=["control", "choppy-0.85"], repeats=40)
+    first, second, *others = tree.names
+    holding(tree.results / "runs" / first / ".state" / "lock", json.dumps(HOLDER))
+    tree.fail("train_model", second, "it broke in a way that takes many words to tell, " * 5)
+    for name in others:
+        tree.train(name, recipe={"epochs": 9})
+    text = render(tree.status(), NOW).replace(str(tree.results), "results")
+    assert "it broke" in text and "outdated" in text and "node7" in text
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_an_empty_study_waits(tmp_path):

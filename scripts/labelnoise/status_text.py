@@ -1,6 +1,7 @@
 """A study's status as text for a terminal of 100 columns."""
 
 import re
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
@@ -56,10 +57,9 @@ def render_failures(status, shown=None):
     entries = []
     for failure in status.failures[:shown]:
         blocked = f", {failure.blocked} runs wait for it" if failure.blocked else ""
-        entries.append(
-            f"  {' '.join(filter(None, [failure.rule, failure.name]))}{blocked}\n"
-            f"    {failure.sentence}\n    {failure.log}"
-        )
+        sentence = _wrapped(failure.sentence, "    ")
+        title = " ".join(filter(None, [failure.rule, failure.name])) + blocked
+        entries.append(f"  {title}\n{sentence}\n    {failure.log}")
     left = len(status.failures) - len(entries)
     more = f"\n  ... and {left} more, which --failed shows" if left else ""
     return "Failed\n" + "\n".join(entries) + more
@@ -208,7 +208,7 @@ def _legend(status):
     counts = status.count()
     marks = [f"{mark} {LEGEND[state]}" for state, mark in MARKS.items() if counts[state]]
     each = len({run.repeat for run in status.runs})
-    return ", ".join([f"Finished runs, of {each} in each cell", *marks]) + "."
+    return _wrapped(", ".join([f"Finished runs, of {each} in each cell", *marks]) + ".", "")
 
 
 def _those(status, state):
@@ -243,4 +243,11 @@ def _listed(title, lines):
     if not lines:
         return ""
     more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return "\n  ".join([title, *lines[:SHOWN], *more])
+    return "\n".join([title, *(_wrapped(line, "  ", "      ") for line in [*lines[:SHOWN], *more])])
+
+
+def _wrapped(text, indent, later=None):
+    """Break text at its spaces alone, so that paths and names stay whole, to be copied."""
+    later = indent if later is None else later
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=later, **whole)
