@@ -8,7 +8,7 @@ READY := .venv/ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 DEMO := $(SNAKEMAKE) --workflow-profile profiles/cpu --configfile studies/demo.yaml
 
-.PHONY: demo test check format report docs lock clean
+.PHONY: demo status test check format report docs lock clean
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -17,6 +17,10 @@ demo: $(READY)
 	$(DEMO) --quiet all --report results/demo/report.html
 	@cat results/demo/tables/degradation.md
 	@printf '\nTables   results/demo/tables\nFigures  results/demo/figures\nReport   results/demo/report.html\n'
+
+## How far a study is: make status STUDY=studies/demo.yaml; FAILED=1 shows what failed and no more.
+status: $(READY)
+	@$(BIN)/python scripts/status.py $(if $(STUDY),--configfile $(STUDY)) $(if $(FAILED),--failed)
 
 ## Formatters, linters and tests.
 test: check

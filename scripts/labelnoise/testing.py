@@ -3,6 +3,7 @@
 Shape legend: N slices, C classes, H height, W width.
 """
 
+import json
 import logging
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from labelnoise.checkpoints import load
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
-from labelnoise.metrics import counts, predict
+from labelnoise.metrics import COUNTS, counts, dice, predict
 from labelnoise.roc import ScoreHistogram, log_odds, write_scores
 from labelnoise.storage import Dataset
 from labelnoise.training_data import Slices, batches_in_order
@@ -58,6 +59,17 @@ def test_run(dataset, checkpoints, device, path, batch_size=16):
     with whole_file(path) as temporary:
         pd.concat(tables).to_csv(temporary, index=False)
     write_scores(Path(path).with_name("scores.h5"), histograms)
+
+
+def describe_test(folder):
+    """Say in one line for the terminal what Dice a tested run's chosen checkpoint has."""
+    record = json.loads((Path(folder) / "run.json").read_text())
+    names = (record[name] for name in ("dataset", "model", "recipe", "perturbation"))
+    table = pd.read_csv(Path(folder) / "test.csv", dtype={"structure": str}, keep_default_na=False)
+    chosen = table[table["rank"] == record["chosen_rank"]]
+    pooled = chosen.groupby("structure", sort=False)[list(COUNTS)].sum()
+    scores = (f"{name} {dice(row.to_numpy()):.4f}" for name, row in pooled.iterrows())
+    return f"tested {'/'.join(names)}/rep{record['repeat']}: test Dice {', '.join(scores)}"
 
 
 @torch.no_grad()

@@ -1,0 +1,44 @@
+"""Say how far a study is: what is finished, running, failed and waiting, and when it is through."""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from labelnoise.scripting import explain
+from labelnoise.status import read_study
+from labelnoise.status_text import render, render_failures
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add(
+        *("--configfile", "--configfiles"),
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files that overlay config.yaml, as for snakemake, such as studies/demo.yaml",
+    )
+    add("--failed", action="store_true", help="show what failed, all of it and nothing else")
+    arguments = parser.parse_args(argv)
+    own = Path("config.yaml") if Path("config.yaml").is_file() else ROOT / "config.yaml"
+    try:
+        status = read_study([own, *arguments.configfile])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(f"error: {explain(error)}")
+    try:
+        print(render_failures(status) if arguments.failed else render(status, datetime.now(UTC)))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # As `make status | head` ends it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()
