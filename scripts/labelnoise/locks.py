@@ -12,6 +12,7 @@ import os
 import platform
 import signal
 import struct
+import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,8 +21,10 @@ from labelnoise.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# struct flock of 64-bit Linux: type, whence, start, length, process.
-FLOCK = "@hhqqi0q"
+# struct flock of 64-bit systems, and where it has type, start, length and process.
+MAC = sys.platform == "darwin"
+FLOCK = "qqihh" if MAC else "hhqqi4x"
+KIND, START, LENGTH, PROCESS = (3, 0, 1, 2) if MAC else (0, 2, 3, 4)
 # Open files of the studies that this process holds; closing one would give it up.
 _studies = []
 
@@ -60,10 +63,13 @@ def lock_holders(file, start=0, length=2**62):
         Numbers of the other processes that do, in the order of the bytes; not above 0 where one
         runs on another host.
     """
-    asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-    kind, _, first, size, process = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked))
-    if kind == fcntl.F_UNLCK:
+    question = [0] * 5
+    question[KIND], question[START], question[LENGTH] = fcntl.F_WRLCK, start, length
+    answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(FLOCK, *question))
+    found = struct.unpack(FLOCK, answer)
+    if found[KIND] == fcntl.F_UNLCK:
         return []
+    first, size, process = found[START], found[LENGTH], found[PROCESS]
     # The lock that is named need not be the first one in the range.
     stop, end = start + length, first + size if size else 2**63
     before = lock_holders(file, start, first - start) if first > start else []

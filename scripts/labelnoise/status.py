@@ -11,12 +11,9 @@ failed    the log of its training or test ends in an error
 waiting   none of these; where there is training state, it was interrupted and goes on from there
 """
 
-import fcntl
 import heapq
 import json
 import re
-import struct
-import sys
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,6 +21,7 @@ from pathlib import Path
 
 from labelnoise.config import expand_runs, load_config
 from labelnoise.errors import InputError
+from labelnoise.locks import lock_holders
 
 # The lines that `scripting.logged`, `training.fit` and `resume.StateKeeper` write.
 RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ([A-Z]+) (.*)$", re.MULTILINE)
@@ -203,14 +201,7 @@ def lock_holder(path):
     except (FileNotFoundError, NotADirectoryError):
         return None
     with handle:
-        # struct flock, of the whole file.
-        mac = sys.platform == "darwin"
-        form = "qqihh" if mac else "hhqqi4x"
-        question = (0, 0, 0, fcntl.F_WRLCK, 0) if mac else (fcntl.F_WRLCK, 0, 0, 0, 0)
-        answer = fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack(form, *question))
-        if struct.unpack(form, answer)[3 if mac else 0] == fcntl.F_UNLCK:
-            return None
-        return _holder(handle.read())
+        return _holder(handle.read()) if lock_holders(handle) else None
 
 
 def last_error(path):
