@@ -145,14 +145,22 @@ def installed_cards():
         for index in range(pynvml.nvmlDeviceGetCount()):
             card = pynvml.nvmlDeviceGetHandleByIndex(index)
             for handle in _instances(pynvml, card) or [card]:
-                memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+                used, total = _memory(pynvml, handle)
                 uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
                 # Others than us may use a card, who know nothing of our locks.
-                used = memory.used // (2 * GIB)
-                found.append((used, Card(index, uuid, name, memory.total)))
+                found.append((used // (2 * GIB), Card(index, uuid, name, total)))
         return [card for _, card in sorted(found, key=lambda entry: entry[0])]
     finally:
         pynvml.nvmlShutdown()
+
+
+def _memory(pynvml, handle):
+    """Bytes in use, and in all; 0 where the driver does not say."""
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError:
+        return 0, 0
+    return memory.used, memory.total
 
 
 def _instances(pynvml, card):
