@@ -9,6 +9,7 @@ differ by them: the tables/runs.csv of a finished study, or your own.
 
 import argparse
 import sys
+from textwrap import fill
 
 from labelnoise.config import expand_runs
 from labelnoise.scheduling import (
@@ -139,7 +140,9 @@ def assumptions(options, slowdown, table):
             f"{options.runs_per_card} runs share a card and each takes {slowdown:g} times as long"
             f"{gain}"
         )
-    return "\n".join(["Assumed:", *(f"- {line}" for line in lines)])
+    return "\n".join(
+        ["Assumed:", *(fill(f"- {line}", 96, subsequent_indent="  ") for line in lines)]
+    )
 
 
 def compare(works, cards, options, slowdown, first):
