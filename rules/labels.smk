@@ -12,7 +12,7 @@ rule prepare_dataset:
         mem_mb=4000,
         runtime="4h",
     params:
-        settings=lookup(within=config, dpath="datasets/{dataset}"),
+        settings=lambda wildcards: config["datasets"][wildcards.dataset],
         seed=config["seed"],
     script:
         "../scripts/prepare_dataset.py"
@@ -31,7 +31,7 @@ rule calibrate_perturbation:
         mem_mb=4000,
         runtime="1h",
     params:
-        perturbation=lookup(within=config, dpath="perturbations/{perturbation}"),
+        perturbation=lambda wildcards: config["perturbations"][wildcards.perturbation],
         seed=config["seed"],
     script:
         "../scripts/calibrate_perturbation.py"
@@ -52,7 +52,7 @@ rule perturb_labels:
         mem_mb=4000,
         runtime="1h",
     params:
-        perturbation=lookup(within=config, dpath="perturbations/{perturbation}"),
+        perturbation=lambda wildcards: config["perturbations"][wildcards.perturbation],
         seed=config["seed"],
     script:
         "../scripts/perturb_labels.py"

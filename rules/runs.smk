@@ -20,8 +20,8 @@ rule train_model:
         mem_mb=8000,
         runtime="8h",
     params:
-        model=lookup(within=config, dpath="models/{model}"),
-        recipe=lookup(within=config, dpath="recipes/{recipe}"),
+        model=lambda wildcards: config["models"][wildcards.model],
+        recipe=lambda wildcards: config["recipes"][wildcards.recipe],
         seed=config["seed"],
     script:
         "../scripts/train_model.py"
