@@ -1,5 +1,9 @@
 """Files appear whole or not at all; streams of random numbers derive from names."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from labelnoise.errors import InputError
@@ -73,3 +77,23 @@ def test_repeats_pair_up_over_perturbations_and_labels_over_networks():
         for repeat in range(2)
     }
     assert len(different) == 8
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_what_a_killed_process_left_is_swept_away_and_what_a_living_one_writes_is_not(
+    tmp_path, whole
+):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    suffix = ".csv" if whole is whole_file else ""
+    names = {process: f".a.part-{process}{suffix}" for process in (dead.pid, os.getppid())}
+    for name in [*names.values(), f".b.part-{dead.pid}{suffix}"]:
+        if suffix:
+            (tmp_path / name).write_text("half")
+        else:
+            (tmp_path / name).mkdir()
+    with whole(tmp_path / f"a{suffix}") as temporary:
+        if suffix:
+            temporary.write_text("whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"a{suffix}", names[os.getppid()], f".b.part-{dead.pid}{suffix}"}

@@ -1,5 +1,6 @@
 """Files and folders that appear under their final name only when they are whole."""
 
+import glob
 import os
 import shutil
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ def whole_file(path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.part-{os.getpid()}{path.suffix}")
+    _sweep(path.parent, f".{path.stem}.part-", path.suffix)
     try:
         yield temporary
         sync(temporary)
@@ -36,7 +38,7 @@ def whole_folder(path):
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.part-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    _sweep(path.parent, f".{path.name}.part-", "")
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -44,6 +46,28 @@ def whole_folder(path):
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sweep(folder, start, end):
+    """Delete what killed processes left of the same file: folder/start<process>end."""
+    for part in folder.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
+        process = part.name.removeprefix(start).removesuffix(end)
+        if process.isdigit() and not _is_alive(int(process)):
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)
+            else:
+                part.unlink(missing_ok=True)
+
+
+def _is_alive(process):
+    """Whether another process of this number runs on this host."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return process != os.getpid()
 
 
 def check_writable(folder):
