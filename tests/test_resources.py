@@ -1,9 +1,11 @@
 """What trainings ask a cluster for."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
+from labelnoise import scripting
 from labelnoise.resources import (
     LONGEST_GUESS_MINUTES,
     LONGEST_MINUTES,
@@ -107,3 +109,25 @@ def test_rules_ask_for_them_and_what_they_ask_makes_nothing_stale(tmp_path):
     measured = dry_run()
     assert f"runtime={START_MINUTES + 2 * 2 * 10}" in measured
     assert "perturb_labels" not in first + third + measured
+
+
+@pytest.mark.parametrize(
+    ("resources", "gpus"),
+    [
+        ({"gpu": 1}, 1),
+        ({"gpu": 0}, 0),
+        ({"gpu": 0, "gres": "gpu:1"}, 1),
+        ({"gpu": 0, "gres": ""}, 0),
+    ],
+)
+def test_a_card_may_be_asked_for_by_gres(monkeypatch, resources, gpus):
+    class Resources(dict):
+        __getattr__ = dict.__getitem__
+
+    asked = []
+    monkeypatch.setattr(scripting, "lease_device", lambda gpus, **settings: asked.append(gpus))
+    config = {"runs_per_gpu": 1, "gpu_wait": 1}
+    wildcards = ["lis", "unet"]
+    job = SimpleNamespace(resources=Resources(resources), config=config, wildcards=wildcards)
+    scripting.device_of_job(job, "training")
+    assert asked == [gpus]
