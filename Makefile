@@ -8,7 +8,7 @@ READY := .venv/ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 DEMO := $(SNAKEMAKE) --workflow-profile profiles/cpu --configfile studies/demo.yaml
 
-.PHONY: demo status test check format report docs lock clean
+.PHONY: demo status jobs test test-slurm check format report docs lock clean
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -22,9 +22,18 @@ demo: $(READY)
 status: $(READY)
 	@$(BIN)/python scripts/status.py $(if $(STUDY),--configfile $(STUDY)) $(if $(FAILED),--failed)
 
+## This folder's jobs on Slurm: number, state, time so far, limit, node or reason, and which run it is.
+jobs:
+	@squeue --me --noheader --format='%Z|%i %T %M %l %R %k' | grep -F "$(CURDIR)|" | cut -d'|' -f2- | \
+		sed -E -e '/_wildcards_/{ s/ rule_([a-z]+)_[a-z]+_wildcards_/ \1-/; s/_([0-9]+)$$/-r\1/; :a; s/_([^ ]*)$$/-\1/; ta; }'
+
 ## Formatters, linters and tests.
 test: check
 	$(BIN)/python -m pytest
+
+## A tiny study on a real Slurm of one node, which ../shared/slurm starts; skipped where that is absent.
+test-slurm: $(READY)
+	$(BIN)/python -m pytest -m slurm -rs tests/slurm
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -11,12 +11,14 @@ from labelnoise.definitions import try_definitions
 from labelnoise.errors import InputError
 from labelnoise.files import check_writable
 from labelnoise.locks import hold_study
+from labelnoise.resources import measured_seconds, training_megabytes, training_minutes
 
 try:
     config = complete(config)
     # One row per training run; every rule that gathers reads this table.
     runs = pd.DataFrame(expand_runs(config))
-    check_writable(config.get("pathvars", {}).get("results", "results"))
+    RESULTS = config.get("pathvars", {}).get("results", "results")
+    check_writable(RESULTS)
     if workflow.is_main_process:
         try_definitions(config)
 except InputError as error:
@@ -25,7 +27,7 @@ except InputError as error:
 
 onstart:
     # Held until this process ends, however it ends.
-    hold_study(config.get("pathvars", {}).get("results", "results"))
+    hold_study(RESULTS)
 
 
 EACH_RUN = (
@@ -63,3 +65,29 @@ def shown_perturbations():
         )
     controls = [name for name in config["matrix"]["perturbation"] if not is_error(name)]
     return controls + [name for _, name in largest.values()]
+
+
+def grows(amount):
+    """Resource that is asked for, and once more at every further attempt."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def definitions(wildcards):
+    """Model and recipe of a run, and the size of its slices in pixels, None where not given."""
+    return (
+        config["models"][wildcards.model],
+        config["recipes"][wildcards.recipe],
+        config["datasets"][wildcards.dataset].get("size"),
+    )
+
+
+def minutes_to_train(wildcards, attempt):
+    """Time limit of a training."""
+    measured = measured_seconds(RESULTS, wildcards.dataset, wildcards.model, wildcards.recipe)
+    _, recipe, size = definitions(wildcards)
+    return training_minutes(measured, recipe, size, attempt)
+
+
+def megabytes_to_train(wildcards, attempt):
+    """Main memory of a training."""
+    return training_megabytes(*definitions(wildcards), attempt)

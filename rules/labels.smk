@@ -9,8 +9,8 @@ rule prepare_dataset:
         "../envs/study.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime="4h",
+        mem_mb=grows(4000),
+        runtime=grows(240),
     params:
         settings=lambda wildcards: config["datasets"][wildcards.dataset],
         seed=config["seed"],
@@ -28,8 +28,8 @@ rule calibrate_perturbation:
     conda:
         "../envs/study.yaml"
     resources:
-        mem_mb=4000,
-        runtime="1h",
+        mem_mb=grows(4000),
+        runtime=grows(60),
     params:
         perturbation=lambda wildcards: config["perturbations"][wildcards.perturbation],
         seed=config["seed"],
@@ -49,8 +49,8 @@ rule perturb_labels:
     conda:
         "../envs/study.yaml"
     resources:
-        mem_mb=4000,
-        runtime="1h",
+        mem_mb=grows(4000),
+        runtime=grows(60),
     params:
         perturbation=lambda wildcards: config["perturbations"][wildcards.perturbation],
         seed=config["seed"],

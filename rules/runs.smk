@@ -17,8 +17,8 @@ rule train_model:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime="8h",
+        mem_mb=megabytes_to_train,
+        runtime=minutes_to_train,
     params:
         model=lambda wildcards: config["models"][wildcards.model],
         recipe=lambda wildcards: config["recipes"][wildcards.recipe],
@@ -43,7 +43,7 @@ rule test_model:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime="1h",
+        mem_mb=megabytes_to_train,
+        runtime=grows(60),
     script:
         "../scripts/test_model.py"

@@ -51,12 +51,15 @@ def logged(path):
 def device_of_job(smk, verb):
     """Lease what a job's resource `gpu` and the config say, see `devices.lease_device`.
 
+    On clusters that are asked for cards by another resource, `gres: gpu:1`, `gpu` is 0.
+
     Args:
         smk: the script's `snakemake` object.
         verb: what the job does to its run, for those who wait for the same GPU.
     """
+    by_gres = str(smk.resources.get("gres", "")).startswith("gpu")
     return lease_device(
-        smk.resources.gpu,
+        smk.resources.gpu or int(by_gres),
         slots=smk.config["runs_per_gpu"],
         patience=60 * smk.config["gpu_wait"],
         purpose=f"{verb} {'/'.join(smk.wildcards)}",
