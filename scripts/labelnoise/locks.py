@@ -123,28 +123,42 @@ def describe_holder(file):
     return f"process {process} on {host}, since {note.get('started', 'unknown')}"
 
 
-def end_holder(path, patience=30):
-    """End the process of this host that holds a file, for a caller that knows that none should.
+def end_holder(path, patience=30, patience_elsewhere=120):
+    """End the process that holds a file, for a caller that knows that none should.
+
+    One on another host cannot be ended from here, but a scheduler may be about to.
 
     Args:
         path: the file; it need not exist.
         patience: seconds that SIGTERM has before SIGKILL.
+        patience_elsewhere: seconds to wait for a process on another host.
     """
     if not os.path.exists(path):
         return
     with open(path, "a+") as file:
         holders, host = lock_holders(file), read_note(file).get("host")
-        if not holders or holders[0] <= 0 or host != platform.node():
+        if not holders:
+            return
+        if holders[0] <= 0 or host != platform.node():
+            log.warning("waiting for %s, which holds %s", describe_holder(file), path)
+            _wait_until_free(file, patience_elsewhere)
             return
         log.warning("ending %s, which holds %s", describe_holder(file), path)
         for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):
             with suppress(ProcessLookupError):
                 os.kill(holders[0], number)
-            deadline = time.monotonic() + seconds
-            while time.monotonic() < deadline:
-                if holders[0] not in lock_holders(file):
-                    return
-                time.sleep(0.05)
+            if _wait_until_free(file, seconds):
+                return
+
+
+def _wait_until_free(file, seconds):
+    """Wait until nobody holds a file; say whether that came about."""
+    deadline = time.monotonic() + seconds
+    while lock_holders(file):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def hold_study(results):

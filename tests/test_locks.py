@@ -1,0 +1,97 @@
+"""Locks of files: exclusive, named, and gone with the process."""
+
+import json
+import multiprocessing
+import os
+import platform
+import signal
+import time
+
+import pytest
+
+from labelnoise.errors import InputError
+from labelnoise.locks import end_holder, hold, lock_holders, try_lock, unlock
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def holding(tmp_path):
+    """Start a process that holds a file; it ends at SIGTERM unless it is stubborn."""
+    processes = []
+
+    def start(seconds=60, stubborn=False):
+        ready = FORK.Event()
+
+        def work():
+            if stubborn:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            file = hold(tmp_path / "lock", "the file")
+            ready.set()
+            time.sleep(seconds)
+            file.close()
+
+        process = FORK.Process(target=work)
+        process.start()
+        processes.append(process)
+        assert ready.wait(30)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def test_parts_of_a_file_are_held_and_asked_for_one_by_one(tmp_path):
+    path, ready, finish = tmp_path / "lock", FORK.Event(), FORK.Event()
+
+    def work():
+        with open(path, "a+") as file:
+            assert try_lock(file, 0, 10) and try_lock(file, 20, 10)
+            ready.set()
+            finish.wait(30)
+
+    process = FORK.Process(target=work)
+    process.start()
+    assert ready.wait(30)
+    with open(path, "a+") as file:
+        assert lock_holders(file) == lock_holders(file, 5, 20) == [process.pid]
+        assert lock_holders(file, 10, 10) == [] == lock_holders(file, 30)
+        assert try_lock(file, 10, 10) and not try_lock(file, 5, 10)
+        unlock(file, 10, 10)
+        finish.set()
+        process.join()
+        assert lock_holders(file) == []
+
+
+def test_a_file_has_one_holder_who_is_named(tmp_path, holding):
+    process = holding()
+    with pytest.raises(InputError, match=rf"the file is in use by process {process.pid} on"):
+        hold(tmp_path / "lock", "the file")
+    process.kill()
+    process.join()
+    with hold(tmp_path / "lock", "the file", device="cpu"):
+        note = json.loads((tmp_path / "lock").read_text())
+    assert (note["pid"], note["host"], note["device"]) == (os.getpid(), platform.node(), "cpu")
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_holder_that_nobody_waits_for_is_ended(tmp_path, holding, stubborn):
+    process = holding(stubborn=stubborn)
+    end_holder(tmp_path / "lock", patience=0.2 if stubborn else 30)
+    process.join(30)
+    assert process.exitcode == (-signal.SIGKILL if stubborn else -signal.SIGTERM)
+    # Nobody: nothing to do, nothing to fail.
+    end_holder(tmp_path / "lock")
+    end_holder(tmp_path / "none")
+
+
+def test_a_holder_on_another_host_is_waited_for(tmp_path, holding, monkeypatch):
+    process = holding(seconds=0.5)
+    monkeypatch.setattr(platform, "node", lambda: "elsewhere")
+    end_holder(tmp_path / "lock", patience_elsewhere=0)
+    assert process.is_alive()
+    end_holder(tmp_path / "lock", patience_elsewhere=30)
+    process.join()
+    assert process.exitcode == 0
