@@ -1,5 +1,7 @@
 """Locks of files: exclusive, named, and gone with the process."""
 
+import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -95,3 +97,14 @@ def test_a_holder_on_another_host_is_waited_for(tmp_path, holding, monkeypatch):
     end_holder(tmp_path / "lock", patience_elsewhere=30)
     process.join()
     assert process.exitcode == 0
+
+
+def test_a_file_system_without_locks_keeps_nobody_off(tmp_path, monkeypatch, caplog):
+    def refuse(*arguments):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    with hold(tmp_path / "lock", "the file") as file:
+        assert "file system without locks" in caplog.text
+        assert lock_holders(file) == []

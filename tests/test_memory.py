@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from labelnoise import memory, training
+from labelnoise import memory, testing, training
 from labelnoise.devices import Card, Device
 from labelnoise.errors import InputError
 from labelnoise.losses import make_loss
@@ -227,3 +227,22 @@ def test_parts_are_equal_and_the_sentence_names_the_card(monkeypatch):
     assert "(3.0 GiB were in use, of 1/4 of 80.0 GiB)" in sentence
     with pytest.raises(InputError, match=r"H100 GPU-1.*runs_per_gpu \(4\)"):
         split(1, 1, error, shared)
+
+
+@pytest.mark.parametrize(("suffices", "tried"), [(3, [16, 8, 4, 2]), (1, [16, 8, 4, 2, 1])])
+def test_a_test_takes_fewer_slices_until_they_fit(monkeypatch, caplog, suffices, tried):
+    seen = []
+
+    def score(network, slices, device, batch_size):
+        seen.append(batch_size)
+        if batch_size > suffices:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return "scores"
+
+    monkeypatch.setattr(testing, "score_slices", score)
+    assert testing.score_within_memory(None, None, CPU, 16) == "scores"
+    assert seen == tried
+    assert "out of memory with 16 slices at a time on cpu" in caplog.text
+    suffices = 0
+    with pytest.raises(InputError, match="with one slice at a time on cpu"):
+        testing.score_within_memory(None, None, CPU, 2)

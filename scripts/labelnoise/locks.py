@@ -5,6 +5,7 @@ holds nothing, and the system names the holder. In return a process must keep on
 file that it holds a lock of: closing any other one would give the lock up.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 MAC = sys.platform == "darwin"
 FLOCK = "qqihh" if MAC else "hhqqi4x"
 KIND, START, LENGTH, PROCESS = (3, 0, 1, 2) if MAC else (0, 2, 3, 4)
+# What Lustre and NFS say where they are mounted without locks.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # Open files of the studies that this process holds; closing one would give it up.
 _studies = []
 
@@ -41,8 +44,13 @@ def try_lock(file, start=0, length=0):
     """
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
-    except (BlockingIOError, PermissionError):
-        return False
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            log.warning("%s is on a file system without locks; nobody is kept off it", file.name)
+            return True
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
     return True
 
 
@@ -65,7 +73,12 @@ def lock_holders(file, start=0, length=2**62):
     """
     question = [0] * 5
     question[KIND], question[START], question[LENGTH] = fcntl.F_WRLCK, start, length
-    answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(FLOCK, *question))
+    try:
+        answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(FLOCK, *question))
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return []
+        raise
     found = struct.unpack(FLOCK, answer)
     if found[KIND] == fcntl.F_UNLCK:
         return []

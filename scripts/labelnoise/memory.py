@@ -38,10 +38,7 @@ def split(batch_size, parts, error, device):
     Raises:
         InputError: the batch was taken in parts before, or is one slice; the message has advice.
     """
-    sentence = (
-        f"out of memory with {batch_size // parts} slices at a time on {device.label}: "
-        f"{_first_sentence(error)}{_in_use(device)}"
-    )
+    sentence = describe(error, batch_size // parts, device)
     if parts > 1 or batch_size == 1:
         sharing = f", runs_per_gpu ({device.slots})" if device.slots > 1 else ""
         raise InputError(
@@ -52,9 +49,12 @@ def split(batch_size, parts, error, device):
     return parts, sentence
 
 
-def _first_sentence(error):
-    # Further ones are about torch's settings.
-    return ". ".join(str(error).split(". ")[:2]).strip().rstrip(".")
+def describe(error, slices, device):
+    """Say how much was wanted, and how much was in use, of what there is."""
+    # Further sentences of torch's are about its settings.
+    wanted = ". ".join(str(error).split(". ")[:2]).strip().rstrip(".")
+    at_once = f"{slices} slices" if slices > 1 else "one slice"
+    return f"out of memory with {at_once} at a time on {device.label}: {wanted}{_in_use(device)}"
 
 
 def _in_use(device):

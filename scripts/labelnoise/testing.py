@@ -13,6 +13,7 @@ import torch
 from labelnoise.checkpoints import load
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
+from labelnoise.memory import describe, is_out_of_memory, release
 from labelnoise.metrics import COUNTS, counts, dice, predict
 from labelnoise.roc import ScoreHistogram, log_odds, write_scores
 from labelnoise.storage import Dataset
@@ -49,7 +50,7 @@ def test_run(dataset, checkpoints, device, path, batch_size=16):
     for checkpoint in found:
         trained, rank = load(checkpoint), int(checkpoint.stem[3:])
         network = trained.network.to(device.kind)
-        counted_NC4, ranked = score_slices(network, slices, device.kind, batch_size)
+        counted_NC4, ranked = score_within_memory(network, slices, device, batch_size)
         histograms[rank] = dict(zip(data.class_names[1:], ranked, strict=True))
         table = tabulate(counted_NC4, data, rows)
         table.insert(0, "rank", rank)
@@ -70,6 +71,26 @@ def describe_test(folder):
     pooled = chosen.groupby("structure", sort=False)[list(COUNTS)].sum()
     scores = (f"{name} {dice(row.to_numpy()):.4f}" for name, row in pooled.iterrows())
     return f"tested {'/'.join(names)}/rep{record['repeat']}: test Dice {', '.join(scores)}"
+
+
+def score_within_memory(network, slices, device, batch_size):
+    """As `score_slices`, with half as many slices at a time while memory does not suffice.
+
+    Raises:
+        InputError: it does not suffice for one slice.
+    """
+    while True:
+        try:
+            return score_slices(network, slices, device.kind, batch_size)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            said = describe(error, batch_size, device)
+        if batch_size == 1:
+            raise InputError(f"{said}; lower runs_per_gpu or use a GPU with more memory.")
+        batch_size //= 2
+        log.warning("%s; going on with %d", said, batch_size)
+        release(device)
 
 
 @torch.no_grad()
