@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
-from labelnoise.locks import end_holder
+from labelnoise.locks import take_over
 from labelnoise.scripting import device_of_job, logged
 
 
 def main(smk):
     folder = Path(smk.output.run).parent
+    study = smk.config.get("pathvars", {}).get("results", "results")
     with logged(smk.log[0]):
-        # Snakemake starts a run once, and a study has one Snakemake: who else trains it is a
-        # process that a killed Snakemake left behind, with its GPU.
-        end_holder(folder / ".state" / "lock")
+        # Before the lease, since a training that was left behind holds a GPU.
+        take_over(folder / ".state" / "lock", study)
         with device_of_job(smk, "training") as device:
-            train(smk, folder, device)
+            train(smk, folder, study, device)
 
 
-def train(smk, folder, device):
+def train(smk, folder, study, device):
     """Train on the device that the job holds."""
     # torch may only start once the lease has said which card it sees.
     from labelnoise.runs import describe_run, train_run
@@ -35,6 +35,7 @@ def train(smk, folder, device):
         preview_every=smk.config["preview_every"],
         viz=viz if any(viz.glob("*.npy")) else None,
         workers=smk.threads - 1,
+        study=study,
     )
     print(describe_run(folder), flush=True)
 

@@ -11,8 +11,9 @@ import time
 
 import pytest
 
+from labelnoise import locks
 from labelnoise.errors import InputError
-from labelnoise.locks import end_holder, hold, lock_holders, try_lock, unlock
+from labelnoise.locks import end_holder, hold, hold_study, lock_holders, take_over, try_lock, unlock
 
 FORK = multiprocessing.get_context("fork")
 
@@ -108,3 +109,32 @@ def test_a_file_system_without_locks_keeps_nobody_off(tmp_path, monkeypatch, cap
     with hold(tmp_path / "lock", "the file") as file:
         assert "file system without locks" in caplog.text
         assert lock_holders(file) == []
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Results folder of a study that this process has."""
+    monkeypatch.setattr(locks, "_studies", [])
+    monkeypatch.setenv(locks.STUDY_WORD, "")
+    hold_study(tmp_path / "results")
+    yield tmp_path / "results"
+    for file in locks._studies:
+        file.close()
+
+
+def test_the_jobs_of_a_study_end_those_that_were_left_behind(tmp_path, study, holding):
+    process = holding()
+    take_over(tmp_path / "lock", study)
+    process.join(30)
+    assert process.exitcode == -signal.SIGTERM
+
+
+def test_a_job_that_was_left_behind_ends_nobody(tmp_path, study, holding, monkeypatch):
+    process = holding()
+    monkeypatch.setenv(locks.STUDY_WORD, "of an earlier one")
+    with pytest.raises(InputError, match=r"has ended, and another one has .*results; this job"):
+        take_over(tmp_path / "lock", study)
+    # By hand, without a Snakemake: nobody is ended either.
+    monkeypatch.delenv(locks.STUDY_WORD)
+    take_over(tmp_path / "lock", study)
+    assert process.is_alive()

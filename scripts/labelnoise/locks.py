@@ -15,6 +15,7 @@ import signal
 import struct
 import sys
 import time
+import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -28,6 +29,8 @@ FLOCK = "qqihh" if MAC else "hhqqi4x"
 KIND, START, LENGTH, PROCESS = (3, 0, 1, 2) if MAC else (0, 2, 3, 4)
 # What Lustre and NFS say where they are mounted without locks.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+STUDY_LOCK = ".lock"
+STUDY_WORD = "LABELNOISE_STUDY_WORD"
 # Open files of the studies that this process holds; closing one would give it up.
 _studies = []
 
@@ -177,8 +180,39 @@ def _wait_until_free(file, seconds):
 def hold_study(results):
     """Hold a study's results folder for one Snakemake at a time, until the process ends.
 
+    Its jobs inherit a word by which they know whether it still has the study.
+
     Raises:
         InputError: another one holds it.
     """
     os.makedirs(results, exist_ok=True)
-    _studies.append(hold(os.path.join(results, ".lock"), f"the results folder {results}"))
+    word = uuid.uuid4().hex
+    holds = f"the results folder {results}"
+    _studies.append(hold(os.path.join(results, STUDY_LOCK), holds, word=word))
+    os.environ[STUDY_WORD] = word
+
+
+def take_over(path, results):
+    """End whoever else holds the file of a run, which an ended Snakemake left behind.
+
+    A Snakemake starts a run once, and a study has one Snakemake. Without a word from one this does
+    nothing.
+
+    Args:
+        path: the file.
+        results: the study's results folder.
+
+    Raises:
+        InputError: it is this process that was left behind.
+    """
+    word = os.environ.get(STUDY_WORD)
+    if word is None:
+        return
+    with open(os.path.join(results, STUDY_LOCK)) as file:
+        now = read_note(file).get("word")
+    if word != now:
+        raise InputError(
+            f"the snakemake that started this job has ended, and another one has {results}; this "
+            "job leaves the run to it."
+        )
+    end_holder(path)

@@ -16,7 +16,7 @@ import torch
 
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
-from labelnoise.locks import hold
+from labelnoise.locks import hold, take_over
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class StateKeeper:
         sittings: see TrainingState; the last entry is this process's.
     """
 
-    def __init__(self, folder, identity, epochs, device="cpu"):
+    def __init__(self, folder, identity, epochs, device="cpu", study=None):
         """Name the folder.
 
         Args:
@@ -140,8 +140,10 @@ class StateKeeper:
             identity: see `make_identity`; a state of another training is set aside.
             epochs: epochs of this training; a state that is past them is set aside as well.
             device: label of the device, for those who look at the lock.
+            study: results folder of the study whose Snakemake asks for the training, which may
+                take it over from a process that another one left behind, see `locks.take_over`.
         """
-        self.device = device
+        self.device, self.study = device, study
         self.folder, self.identity, self.epochs = Path(folder), identity, epochs
         self.path = self.folder / "state.pt"
 
@@ -152,6 +154,8 @@ class StateKeeper:
             InputError: another process holds the folder.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.study:
+            take_over(self.folder / "lock", self.study)
         holds = f"the training of {self.folder.parent}"
         self._lock = hold(self.folder / "lock", holds, device=self.device)
         self._clear()

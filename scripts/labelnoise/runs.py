@@ -46,6 +46,7 @@ def train_run(
     viz=None,
     window=False,
     keep_state=False,
+    study=None,
 ):
     """Train one network and write its run folder.
 
@@ -67,6 +68,7 @@ def train_run(
             `viz.read_pair`; None shows none.
         window: whether to show them in a window too, where there is a display.
         keep_state: whether the state stays, so that the run may go on beyond its epochs.
+        study: results folder of the study that the run is a part of, see StateKeeper.
 
     Raises:
         InputError: see `fit`, `make_network`, `make_loss`, `Dataset`, `LabelFile`, `read_pair` and
@@ -94,7 +96,7 @@ def train_run(
     description = describe(names, model, recipe, seed, data)
     with (
         ended_by_sigterm(),
-        StateKeeper(folder / ".state", identity, recipe["epochs"], device.label) as keeper,
+        StateKeeper(folder / ".state", identity, recipe["epochs"], device.label, study) as keeper,
     ):
 
         def attempt():
