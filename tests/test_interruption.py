@@ -121,7 +121,7 @@ def test_ctrl_c_and_a_shutdown_end_soon_and_change_nothing(twin, tmp_path):
         time.sleep(1)
         # A terminal, or the end of a session, reaches all processes at once.
         os.killpg(process.pid, number)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         assert process.returncode != 0
         assert_whole(tmp_path / "results", twin)
     done = snakemake(tmp_path, STUDY)
