@@ -10,6 +10,7 @@ from labelnoise.config import complete, expand_runs
 from labelnoise.definitions import try_definitions
 from labelnoise.errors import InputError
 from labelnoise.files import check_writable
+from labelnoise.layout import results_folder
 from labelnoise.locks import hold_study
 from labelnoise.resources import measured_seconds, training_megabytes, training_minutes
 
@@ -17,7 +18,7 @@ try:
     config = complete(config)
     # One row per training run; every rule that gathers reads this table.
     runs = pd.DataFrame(expand_runs(config))
-    RESULTS = config.get("pathvars", {}).get("results", "results")
+    RESULTS = results_folder(config)
     check_writable(RESULTS)
     if workflow.is_main_process:
         try_definitions(config)

@@ -11,6 +11,7 @@ from labelnoise import names as short_names
 from labelnoise.config import load_config
 from labelnoise.devices import installed_cards, lease_device, visible
 from labelnoise.errors import InputError
+from labelnoise.layout import results_folder
 from labelnoise.names import full_name
 from labelnoise.scripting import explain
 
@@ -120,11 +121,6 @@ def choose_config(dataset, configs):
     known = {name: config for config in reversed(configs) for name in config["datasets"]}
     name = full_name("dataset", dataset, known)
     return known[name], name
-
-
-def results_folder(config):
-    """The study's results folder."""
-    return Path(config.get("pathvars", {}).get("results", "results"))
 
 
 def named(arguments, config):

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from labelnoise.layout import results_folder
 from labelnoise.locks import take_over
 from labelnoise.scripting import device_of_job, logged
 
 
 def main(smk):
     folder = Path(smk.output.run).parent
-    study = smk.config.get("pathvars", {}).get("results", "results")
+    study = results_folder(smk.config)
     with logged(smk.log[0]):
         # Before the lease, since a training that was left behind holds a GPU.
         take_over(folder / ".state" / "lock", study)

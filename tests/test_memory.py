@@ -7,23 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
-from labelnoise import memory, testing, training
-from labelnoise.devices import Card, Device
+from labelnoise import testing, training
+from labelnoise.devices import GIB, Card, Device
 from labelnoise.errors import InputError
 from labelnoise.losses import make_loss
 from labelnoise.memory import backward_in_parts, is_out_of_memory, split
 from labelnoise.networks import make_network
 from labelnoise.runs import train_run
-from tiny import MODEL, RECIPE, write_discs, write_error
+from tiny import CPU, MODEL, NAMES, RECIPE, write_files
 
-CPU = Device("cpu", "cpu")
-NAMES = {
-    "dataset": "discs",
-    "model": "unet",
-    "recipe": "plain",
-    "perturbation": "choppy-x",
-    "repeat": "0",
-}
 LOSSES = {
     "class_sampled_cross_entropy": {"background_share": 0.3},
     "cross_entropy": {},
@@ -116,9 +108,7 @@ def test_running_averages_move_by_one_batch():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    dataset = write_discs(folder / "discs.h5")
-    return {"dataset": dataset, "labels": write_error(folder / "labels.h5", dataset)}
+    return write_files(tmp_path_factory.mktemp("data"))
 
 
 def scarce(monkeypatch, slices, calls=0):
@@ -219,8 +209,8 @@ def test_what_counts_as_a_lack_of_memory():
 
 
 def test_parts_are_equal_and_the_sentence_names_the_card(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 * memory.GIB)
-    shared = Device("cuda", "H100 GPU-1", Card(0, "GPU-1", "H100", 80 * memory.GIB), slots=4)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 * GIB)
+    shared = Device("cuda", "H100 GPU-1", Card(0, "GPU-1", "H100", 80 * GIB), slots=4)
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB. More.")
     assert [split(size, 1, error, CPU)[0] for size in (20, 9, 7, 2)] == [2, 3, 7, 2]
     _, sentence = split(20, 1, error, shared)

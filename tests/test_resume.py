@@ -16,23 +16,16 @@ import pandas as pd
 import pytest
 import torch
 
+import tiny
 from labelnoise import resume, runs, training
 from labelnoise.checkpoints import TopNSaver
-from labelnoise.devices import Device
 from labelnoise.errors import InputError
 from labelnoise.resume import StateKeeper, TrainingState
 from labelnoise.runs import train_run
 from labelnoise.scripting import explain
-from tiny import MODEL, RECIPE, write_discs, write_error
+from tiny import CPU, MODEL, RECIPE, write_error, write_files
 
-CPU = Device("cpu", "cpu")
-NAMES = {
-    "dataset": "discs",
-    "model": "fcn32",
-    "recipe": "labels18",
-    "perturbation": "choppy-x",
-    "repeat": "0",
-}
+NAMES = tiny.NAMES | {"model": "fcn32", "recipe": "labels18"}
 # Dropout, sampled pixels and fresh labels: every random stream that a training has.
 DROPOUT = {"network": "fcn32", "width": 2, "head_width": 16, "dropout": 0.5}
 SAMPLED = RECIPE | {"loss": "class_sampled_cross_entropy", "epochs": 8}
@@ -43,10 +36,7 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    dataset = write_discs(folder / "discs.h5")
-    labels = write_error(folder / "labels.h5", dataset, draws="per_epoch")
-    return {"dataset": dataset, "labels": labels}
+    return write_files(tmp_path_factory.mktemp("data"), draws="per_epoch")
 
 
 def train(folder, files, recipe=None, model=DROPOUT, **options):

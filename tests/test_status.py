@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from labelnoise.config import expand_runs, load_config
+from labelnoise.layout import run_name
 from labelnoise.status import (
     Eta,
     Rate,
@@ -25,7 +26,6 @@ from labelnoise.status import (
     lock_holder,
     makespan,
     measure,
-    run_name,
 )
 from labelnoise.status_text import cell_text, duration, render, render_failures, table
 from workflow_runs import ROOT, TINY, snakemake

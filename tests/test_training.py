@@ -10,7 +10,6 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from labelnoise.checkpoints import load_run
-from labelnoise.devices import Device
 from labelnoise.errors import InputError
 from labelnoise.metrics import counts
 from labelnoise.roc import read_scores
@@ -18,23 +17,12 @@ from labelnoise.runs import choose, train_run
 from labelnoise.storage import Dataset
 from labelnoise.testing import test_run as write_counts
 from labelnoise.training import check_finite, make_optimiser
-from tiny import MODEL, RECIPE, write_discs, write_error
-
-CPU = Device("cpu", "cpu")
-NAMES = {
-    "dataset": "discs",
-    "model": "unet",
-    "recipe": "plain",
-    "perturbation": "choppy-x",
-    "repeat": "0",
-}
+from tiny import CPU, MODEL, NAMES, RECIPE, write_discs, write_files
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    dataset = write_discs(folder / "discs.h5")
-    return {"dataset": dataset, "labels": write_error(folder / "labels.h5", dataset)}
+    return write_files(tmp_path_factory.mktemp("data"))
 
 
 def train(folder, files, recipe=None, model=MODEL, names=NAMES, **options):

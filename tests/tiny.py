@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from labelnoise.devices import Device
 from labelnoise.perturbations import draw_labels
 from labelnoise.storage import Dataset, write_dataset, write_labels
 
@@ -21,6 +22,14 @@ RECIPE = {
     "mode": "min",
     "keep": 2,
     "validation_labels": "clean",
+}
+CPU = Device("cpu", "cpu")
+NAMES = {
+    "dataset": "discs",
+    "model": "unet",
+    "recipe": "plain",
+    "perturbation": "choppy-x",
+    "repeat": "0",
 }
 MODEL = {"network": "unet", "width": 2, "depth": 2}
 SPLITS = ["train"] * 5 + ["validation"] * 2 + ["test"] * 2
@@ -67,3 +76,9 @@ def write_error(path, dataset, kind="choppy", severity=1.0, draws=1, seed=7):
                 labels = draw_labels(reference, kind, {1: severity}, fractions, seed, draw, rows)
                 writer.write(draw, 0, labels)
     return path
+
+
+def write_files(folder, **error):
+    """Write a dataset and labels for it; `error` goes to `write_error`."""
+    dataset = write_discs(folder / "discs.h5")
+    return {"dataset": dataset, "labels": write_error(folder / "labels.h5", dataset, **error)}

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from labelnoise.errors import InputError
-from labelnoise.files import whole_file
+from labelnoise.files import is_alive, whole_file
 from labelnoise.locks import lock_holders, try_lock, unlock
 
 log = logging.getLogger(__name__)
@@ -318,7 +318,7 @@ class Lease:
     def _introduce(self):
         """Leave a note for those who wait, and sweep away those of the dead."""
         for note in self.folder.glob(f"{_file_name(self.card)}.*.json"):
-            if not Path("/proc", note.suffixes[-2][1:]).exists():
+            if not is_alive(int(note.suffixes[-2][1:])):
                 note.unlink(missing_ok=True)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         with suppress(OSError), whole_file(self.note) as temporary:

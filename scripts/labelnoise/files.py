@@ -52,15 +52,15 @@ def _sweep(folder, start, end):
     """Delete what killed processes left of the same file: folder/start<process>end."""
     for part in folder.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
         process = part.name.removeprefix(start).removesuffix(end)
-        if process.isdigit() and not _is_alive(int(process)):
+        if process.isdigit() and not is_alive(int(process)):
             if part.is_dir():
                 shutil.rmtree(part, ignore_errors=True)
             else:
                 part.unlink(missing_ok=True)
 
 
-def _is_alive(process):
-    """Whether another process of this number runs on this host."""
+def is_alive(process):
+    """Whether a process of this number, but for this one, runs on this host."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from labelnoise.devices import GIB
 from labelnoise.errors import InputError
-
-GIB = 2**30
 
 
 def is_out_of_memory(error):

@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from labelnoise.checkpoints import TopNSaver
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file, whole_folder
+from labelnoise.layout import run_name
 from labelnoise.losses import make_loss
 from labelnoise.memory import is_out_of_memory, release, split
 from labelnoise.networks import make_network
@@ -85,10 +86,6 @@ def train_run(
         **recipe["loss_settings"],
     )
 
-    def make_fresh():
-        make_repeatable(seed)
-        return make_network(model, classes=len(data.class_names))
-
     log_start(names, slices)
     viewers = choose_viewers(folder, slices["validation"], preview_every, viz, data.window, window)
     digests = {"dataset": data.digest(), "labels": label_file.digest()}
@@ -100,7 +97,8 @@ def train_run(
     ):
 
         def attempt():
-            network = make_fresh()
+            make_repeatable(seed)
+            network = make_network(model, classes=len(data.class_names))
             log.info("%d parameters", count_parameters(network))
             saver = TopNSaver(
                 keeper.folder, recipe["keep"], recipe["monitor"], recipe["mode"], description
@@ -264,10 +262,9 @@ def log_start(names, slices):
 def describe_run(folder):
     """Say in one line for the terminal what a finished run came to and where it ran."""
     record = json.loads((Path(folder) / "run.json").read_text())
-    names = (record[name] for name in ("dataset", "model", "recipe", "perturbation"))
     metrics = record["checkpoints"][record["chosen_rank"] - 1]["metrics"]
     return (
-        f"trained {'/'.join(names)}/rep{record['repeat']}: validation Dice "
+        f"trained {run_name(record)}: validation Dice "
         f"{metrics['validation_dice']:.4f}, {record['seconds']:.0f} s on {record['device']}"
     )
 

@@ -4,7 +4,6 @@ Snakemake starts a ready job as soon as a slot is free. Among jobs of equal prio
 order of its own: the ready jobs are a set. So any order is as likely as another; many are tried.
 """
 
-import heapq
 import io
 import random
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from statistics import mean
 import pandas as pd
 
 from labelnoise.errors import InputError
+from labelnoise.slots import slot_ends
 
 KEYS = ("dataset", "model", "recipe")
 
@@ -128,9 +128,7 @@ def fill(works, slots, slowdown=1.0):
         The Schedule.
     """
     lengths = [work.seconds * slowdown + work.overhead for work in works]
-    ends = [0.0] * slots
-    for length in lengths:
-        heapq.heapreplace(ends, ends[0] + length)
+    ends = slot_ends([0.0] * slots, lengths)
     makespan = max(ends)
     computing = sum(work.seconds * slowdown for work in works)
     return Schedule(

@@ -16,7 +16,8 @@ import pandas as pd
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
 from labelnoise.inputs import ready_inputs
-from labelnoise.tables import run_folder, runs_table
+from labelnoise.layout import run_folder
+from labelnoise.tables import runs_table
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ failed    the log of its training or test ends in an error
 waiting   none of these; where there is training state, it was interrupted and goes on from there
 """
 
-import heapq
 import json
 import re
 from collections import Counter
@@ -21,7 +20,9 @@ from pathlib import Path
 
 from labelnoise.config import expand_runs, load_config
 from labelnoise.errors import InputError
+from labelnoise.layout import results_folder, run_folder, run_name
 from labelnoise.locks import lock_holders
+from labelnoise.slots import slot_ends
 
 # The lines that `scripting.logged`, `training.fit` and `resume.StateKeeper` write.
 RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ([A-Z]+) (.*)$", re.MULTILINE)
@@ -159,7 +160,7 @@ def read_study(config_files, folder="."):
         if not Path(path).is_file():
             raise InputError(f"there is no config file {path}; name one such as studies/demo.yaml.")
     config = load_config(*config_files)
-    return gather(config, Path(folder, config.get("pathvars", {}).get("results", "results")))
+    return gather(config, Path(folder, results_folder(config)))
 
 
 def gather(config, results):
@@ -183,12 +184,6 @@ def gather(config, results):
         *_failures_after(config, results),
     ]
     return status
-
-
-def run_name(names):
-    """Give the part of every path that names a run, from a mapping with its names."""
-    tail = (names[name] for name in ("dataset", "model", "recipe", "perturbation"))
-    return "/".join([*tail, f"rep{names['repeat']}"])
 
 
 def lock_holder(path):
@@ -271,17 +266,12 @@ def makespan(busy, queue, at_once):
         busy, queue: seconds left of each job; at most `at_once` are busy.
         at_once: jobs at a time.
     """
-    ends = [*busy, *[0.0] * (at_once - len(busy))]
-    heapq.heapify(ends)
-    for seconds in queue:
-        heapq.heapreplace(ends, ends[0] + seconds)
-    return max(ends)
+    return max(slot_ends([*busy, *[0.0] * (at_once - len(busy))], queue))
 
 
 def _look_at(names, definitions, results):
     """Give the Run of one row of the matrix, and its Failure or None."""
-    name = run_name(names)
-    folder = results / "runs" / name
+    name, folder = run_name(names), run_folder(names, results)
     train_log = results / "logs" / "train_model" / f"{name}.log"
     run = Run(
         **{key: names[key] for key in ("dataset", "model", "recipe", "perturbation", "repeat")},

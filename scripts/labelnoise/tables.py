@@ -13,6 +13,7 @@ from scipy import stats
 
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
+from labelnoise.layout import run_folder
 from labelnoise.metrics import COUNTS, dice, precision, recall, volume_ratio
 from labelnoise.roc import read_scores
 
@@ -164,12 +165,6 @@ def _read_histograms(path, rank, counts):
                 "counted in test.csv; delete both, so that the run is tested again."
             )
     return histograms
-
-
-def run_folder(run, results):
-    """Folder of a run, below `results`."""
-    names = [run[name] for name in ["dataset", "model", "recipe", "perturbation"]]
-    return Path(results, "runs", *names, f"rep{run['repeat']}")
 
 
 def _label_columns(run, structure, results):

@@ -13,6 +13,7 @@ import torch
 from labelnoise.checkpoints import load
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
+from labelnoise.layout import run_name
 from labelnoise.memory import describe, is_out_of_memory, release
 from labelnoise.metrics import COUNTS, counts, dice, predict
 from labelnoise.roc import ScoreHistogram, log_odds, write_scores
@@ -65,12 +66,11 @@ def test_run(dataset, checkpoints, device, path, batch_size=16):
 def describe_test(folder):
     """Say in one line for the terminal what Dice a tested run's chosen checkpoint has."""
     record = json.loads((Path(folder) / "run.json").read_text())
-    names = (record[name] for name in ("dataset", "model", "recipe", "perturbation"))
     table = pd.read_csv(Path(folder) / "test.csv", dtype={"structure": str}, keep_default_na=False)
     chosen = table[table["rank"] == record["chosen_rank"]]
     pooled = chosen.groupby("structure", sort=False)[list(COUNTS)].sum()
     scores = (f"{name} {dice(row.to_numpy()):.4f}" for name, row in pooled.iterrows())
-    return f"tested {'/'.join(names)}/rep{record['repeat']}: test Dice {', '.join(scores)}"
+    return f"tested {run_name(record)}: test Dice {', '.join(scores)}"
 
 
 def score_within_memory(network, slices, device, batch_size):

@@ -14,22 +14,33 @@ from labelnoise.perturbations import perturb
 from labelnoise.seeds import derive
 
 
-def typical_rows(data, split, number, structure):
-    """Choose slices of different cases that show much of the structure, the same at every call.
+def typical_rows(data, split, number):
+    """Choose slices of different cases that show much of a structure, the same at every call.
 
     Args:
         data: a storage.Dataset.
         split: the split to choose from.
-        number: how many; fewer where the split has fewer cases.
-        structure: class index of the structure.
+        number: how many, shared among the structures, but one of each at least; fewer where the
+            split has fewer cases.
 
     Returns:
-        Rows of the dataset, one a case, which show the structure.
+        {class index: rows of the dataset, one a case, which show that structure}.
     """
-    rows = data.rows(split)
-    areas = np.array([np.count_nonzero(data.read_labels([row])[0] == structure) for row in rows])
+    rows, classes = data.rows(split), len(data.class_names)
+    areas_NC = np.array(
+        [np.bincount(data.read_labels([row])[0].ravel(), minlength=classes) for row in rows]
+    )
+    each = max(1, number // (classes - 1))
+    return {
+        index: _largest_of_cases(data, rows, areas_NC[:, index], each)
+        for index in range(1, classes)
+    }
+
+
+def _largest_of_cases(data, rows, areas_N, number):
+    """Of evenly spaced cases the slice with the largest area, where there is any."""
     largest = {}
-    for row, area in zip(rows[areas > 0], areas[areas > 0], strict=True):
+    for row, area in zip(rows[areas_N > 0], areas_N[areas_N > 0], strict=True):
         largest[data.case[row]] = max(largest.get(data.case[row], (area, row)), (area, row))
     cases = sorted(largest)
     spaced = np.linspace(0, len(cases) - 1, min(number, len(cases))).round().astype(int)
@@ -59,9 +70,9 @@ def perturbed_panels(data, calibrations, seed):
         )
     structures = data.class_names[1:]
     rows, titles = [], []
-    for index, structure in enumerate(structures, start=1):
-        shown = {"disc": (None, disc(data.shape[0]))}
-        for row in typical_rows(data, "train", _share(2, structures), index):
+    for index, chosen in typical_rows(data, "train", 2).items():
+        structure, shown = data.class_names[index], {"disc": (None, disc(data.shape[0]))}
+        for row in chosen:
             images_NHW, labels_NHW = data.read([row])
             name = f"{data.case[row]}, slice {data.slice[row]}"
             shown[name] = (images_NHW[0], (labels_NHW[0] == index).astype(np.uint8))
@@ -85,8 +96,7 @@ def predicted_panels(data, networks, number=4):
     """
     structures = data.class_names[1:]
     rows, titles = [], []
-    for index, structure in enumerate(structures, start=1):
-        chosen = typical_rows(data, "test", _share(number, structures), index)
+    for index, chosen in typical_rows(data, "test", number).items():
         if not chosen:
             continue
         images_NHW, labels_NHW = data.read(chosen)
@@ -99,13 +109,8 @@ def predicted_panels(data, networks, number=4):
             masks = [(title, masks_NHW[place]) for title, masks_NHW in predictions.items()]
             rows.append((images_NHW[place], reference_HW, masks))
             name = f"{data.case[row]}, slice {data.slice[row]}"
-            titles.append(_title(name, structure, structures))
+            titles.append(_title(name, data.class_names[index], structures))
     return rows, titles
-
-
-def _share(number, structures):
-    """Slices for each structure, of a number for all."""
-    return max(1, number // len(structures))
 
 
 def _title(name, structure, structures):
