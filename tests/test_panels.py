@@ -66,6 +66,16 @@ def test_every_structure_has_its_predictions_where_it_shows(data):
     assert [masks[0][1].mean() for *_, masks in rows] == [1, 1, 0]
 
 
+def test_a_pixel_is_predicted_as_it_is_counted_in_the_test(data):
+    class Unsure:
+        def predict_scaled(self, images_NHW):
+            """Liver is the likeliest class everywhere, and nowhere above one half."""
+            return np.tile(np.array([0.3, 0.4, 0.3])[:, None, None], (len(images_NHW), 1, 48, 48))
+
+    rows, _ = predicted_panels(data, {"control": Unsure()})
+    assert all(not masks[0][1].any() for *_, masks in rows)
+
+
 def test_no_error_is_nothing_to_draw(data):
     with pytest.raises(InputError, match=r"matrix\.perturbation.*no label error"):
         perturbed_panels(data, [], seed=1)

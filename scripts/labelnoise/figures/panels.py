@@ -101,7 +101,7 @@ def predicted_panels(data, networks, number=4):
             continue
         images_NHW, labels_NHW = data.read(chosen)
         predictions = {
-            style.display_perturbation(name): network.predict_scaled(images_NHW).argmax(1) == index
+            style.display_perturbation(name): network.predict_scaled(images_NHW)[:, index] > 0.5
             for name, network in networks.items()
         }
         for place, row in enumerate(chosen):
