@@ -19,9 +19,9 @@ import torch  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from labelnoise.config import load_config  # noqa: E402
-from labelnoise.labelling import calibrate_dataset, perturb_dataset  # noqa: E402
+from labelnoise.data.prepare import prepare_dataset  # noqa: E402
+from labelnoise.labels.dataset import calibrate_dataset, perturb_dataset  # noqa: E402
 from labelnoise.networks import make_network  # noqa: E402
-from labelnoise.preparing import prepare_dataset  # noqa: E402
 
 SIZE, CASES, SLICES = 512, 6, 4
 STEP = 20  # slices a step in the paper

@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from labelnoise.preparing import prepare_dataset  # noqa: E402
+from labelnoise.data.prepare import prepare_dataset  # noqa: E402
 
 SPLIT = {"train": 0.5, "validation": 0.25, "test": 0.25}
 NAMES = ("volume", "segmentation")

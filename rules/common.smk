@@ -7,12 +7,12 @@ import pandas as pd
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from labelnoise.config import complete, expand_runs
-from labelnoise.definitions import try_definitions
+from labelnoise.training.definitions import try_definitions
 from labelnoise.errors import InputError
 from labelnoise.files import check_writable
-from labelnoise.layout import results_folder
-from labelnoise.locks import hold_study
-from labelnoise.resources import measured_seconds, training_megabytes, training_minutes
+from labelnoise.study import results_folder
+from labelnoise.jobs.locks import hold_study
+from labelnoise.jobs.resources import measured_seconds, training_megabytes, training_minutes
 
 try:
     config = complete(config)

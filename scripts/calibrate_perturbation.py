@@ -1,7 +1,7 @@
 """Solve for the severity of a label error on one dataset."""
 
-from labelnoise.labelling import calibrate_dataset
-from labelnoise.scripting import logged
+from labelnoise.jobs.script import logged
+from labelnoise.labels.dataset import calibrate_dataset
 
 
 def main(smk):

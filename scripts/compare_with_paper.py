@@ -1,15 +1,15 @@
 """Put Table 1 of the paper, and the slopes that follow from it, beside the study's own."""
 
-from labelnoise.paper import compare_with_paper, slopes
-from labelnoise.paper_text import (
+from labelnoise.evaluation.tables import degradation_table, read_runs, write_csv
+from labelnoise.jobs.script import logged
+from labelnoise.report.paper import compare_with_paper, slopes
+from labelnoise.report.paper_text import (
     slopes_to_latex,
     slopes_to_markdown,
     table1_to_latex,
     table1_to_markdown,
 )
-from labelnoise.scripting import logged
-from labelnoise.table_layout import write_text
-from labelnoise.tables import degradation_table, read_runs, write_csv
+from labelnoise.report.table_layout import write_text
 
 
 def main(smk):

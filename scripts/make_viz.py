@@ -8,9 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from labelnoise.scripting import explain
-from labelnoise.storage import Dataset
-from labelnoise.viz import write_pair
+from labelnoise.data.storage import Dataset
+from labelnoise.jobs.script import explain
+from labelnoise.training.viewers import write_pair
 from model_runner import choose_config, positive, read_configs, results_folder, viz_folder
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from labelnoise import names as short_names
 from labelnoise.config import load_config
-from labelnoise.devices import installed_cards, lease_device, visible
 from labelnoise.errors import InputError
-from labelnoise.layout import results_folder
+from labelnoise.jobs.devices import installed_cards, lease_device, visible
+from labelnoise.jobs.script import explain
 from labelnoise.names import full_name
-from labelnoise.scripting import explain
+from labelnoise.study import results_folder
 
 ROOT = Path(__file__).parents[1]
 LABELS18 = ROOT / "studies" / "labels18.yaml"
@@ -180,7 +180,7 @@ def viz_folder(dataset):
 
 def check_viz(arguments, dataset, settings):
     """Refuse -v without a good pair of arrays before anything is trained."""
-    from labelnoise.viz import read_pair
+    from labelnoise.training.viewers import read_pair
 
     if arguments.visualize:
         read_pair(viz_folder(dataset), settings["window"])
@@ -193,7 +193,7 @@ def train(session, arguments):
     session.save()
     viz = viz_folder(session.names["dataset"])
     with chosen_device(arguments.gpu) as device, told_how_to_go_on(session):
-        from labelnoise.runs import describe_run, train_run
+        from labelnoise.training.run import describe_run, train_run
 
         train_run(
             session.folder,
@@ -215,7 +215,7 @@ def train(session, arguments):
 
 def test(session, arguments):
     """Test a session's kept checkpoints on clean labels; print how the chosen one does."""
-    from labelnoise.tables import runs_table
+    from labelnoise.evaluation.tables import runs_table
 
     if not session.is_finished():
         raise InputError(
@@ -223,7 +223,7 @@ def test(session, arguments):
         )
     inputs = session.inputs(workers=os.cpu_count())
     with chosen_device(arguments.gpu) as device:
-        from labelnoise.testing import test_run
+        from labelnoise.evaluation.score import test_run
 
         counts = session.folder / "test.csv"
         test_run(inputs.dataset, session.folder / "checkpoints", device, counts)

@@ -1,7 +1,7 @@
 """Draw the wrong labels of one repeat and measure them."""
 
-from labelnoise.labelling import perturb_dataset
-from labelnoise.scripting import logged
+from labelnoise.jobs.script import logged
+from labelnoise.labels.dataset import perturb_dataset
 
 
 def main(smk):

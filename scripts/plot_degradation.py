@@ -1,9 +1,9 @@
 """Draw test Dice against the Dice of the training labels."""
 
-from labelnoise import style
-from labelnoise.figures.degradation import degradation
-from labelnoise.scripting import logged
-from labelnoise.tables import read_runs
+from labelnoise.evaluation.tables import read_runs
+from labelnoise.jobs.script import logged
+from labelnoise.report import style
+from labelnoise.report.figures.degradation import degradation
 
 
 def main(smk):

@@ -1,10 +1,10 @@
 """Draw every kind and size of label error on a disc and on slices of one dataset."""
 
-from labelnoise import style
-from labelnoise.figures.gallery import gallery
-from labelnoise.figures.panels import perturbed_panels
-from labelnoise.scripting import logged
-from labelnoise.storage import Dataset
+from labelnoise.data.storage import Dataset
+from labelnoise.jobs.script import logged
+from labelnoise.report import style
+from labelnoise.report.figures.panels import perturbed_panels
+from labelnoise.report.figures.perturbations import gallery
 
 
 def main(smk):

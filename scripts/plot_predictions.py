@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from labelnoise import style
-from labelnoise.checkpoints import load_run
-from labelnoise.figures.examples import examples
-from labelnoise.figures.panels import predicted_panels
-from labelnoise.scripting import logged
-from labelnoise.storage import Dataset
+from labelnoise.data.storage import Dataset
+from labelnoise.jobs.script import logged
+from labelnoise.report import style
+from labelnoise.report.figures.panels import predicted_panels
+from labelnoise.report.figures.predictions import examples
+from labelnoise.training.checkpoints import load_run
 
 
 def main(smk):

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from labelnoise import style
-from labelnoise.figures.roc import roc
-from labelnoise.roc import read_scores
-from labelnoise.scripting import logged
-from labelnoise.tables import read_runs
+from labelnoise.evaluation.histograms import read_scores
+from labelnoise.evaluation.tables import read_runs
+from labelnoise.jobs.script import logged
+from labelnoise.report import style
+from labelnoise.report.figures.roc import roc
 
 
 def main(smk):

@@ -1,9 +1,9 @@
 """Draw the test Dice of every single run."""
 
-from labelnoise import style
-from labelnoise.figures.scatter import scatter
-from labelnoise.scripting import logged
-from labelnoise.tables import read_runs
+from labelnoise.evaluation.tables import read_runs
+from labelnoise.jobs.script import logged
+from labelnoise.report import style
+from labelnoise.report.figures.runs import scatter
 
 
 def main(smk):

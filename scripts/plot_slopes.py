@@ -1,10 +1,10 @@
 """Draw the Dice lost for each label Dice lost, beside the paper's."""
 
-from labelnoise import style
-from labelnoise.figures.slopes import draw_slopes
-from labelnoise.paper import slopes
-from labelnoise.scripting import logged
-from labelnoise.tables import read_runs
+from labelnoise.evaluation.tables import read_runs
+from labelnoise.jobs.script import logged
+from labelnoise.report import style
+from labelnoise.report.figures.slopes import draw_slopes
+from labelnoise.report.paper import slopes
 
 
 def main(smk):

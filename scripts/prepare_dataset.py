@@ -1,7 +1,7 @@
 """Turn a source of images and reference labels into one HDF5 file."""
 
-from labelnoise.preparing import prepare_dataset
-from labelnoise.scripting import logged
+from labelnoise.data.prepare import prepare_dataset
+from labelnoise.jobs.script import logged
 
 
 def main(smk):

@@ -12,6 +12,7 @@ import sys
 from textwrap import fill
 
 from labelnoise.config import expand_runs
+from labelnoise.jobs.script import explain
 from labelnoise.scheduling import (
     Work,
     any_order,
@@ -20,7 +21,6 @@ from labelnoise.scheduling import (
     read_seconds,
     slowest_network,
 )
-from labelnoise.scripting import explain
 from model_runner import positive, read_configs
 
 HOUR = 3600

@@ -6,9 +6,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labelnoise.scripting import explain
-from labelnoise.status import read_study
-from labelnoise.status_text import render, render_failures
+from labelnoise.jobs.script import explain
+from labelnoise.jobs.status import read_study
+from labelnoise.jobs.status_text import render, render_failures
 
 ROOT = Path(__file__).parents[1]
 

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from labelnoise.scripting import logged
-from labelnoise.table_layout import write_text
-from labelnoise.table_text import (
+from labelnoise.evaluation.tables import degradation_table, runs_table, write_csv
+from labelnoise.jobs.script import logged
+from labelnoise.report.table_layout import write_text
+from labelnoise.report.table_text import (
     to_latex,
     to_markdown,
     wide_to_latex,
     wide_to_markdown,
 )
-from labelnoise.tables import degradation_table, runs_table, write_csv
 
 
 def main(smk):

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from labelnoise.scripting import device_of_job, logged
+from labelnoise.jobs.script import device_of_job, logged
 
 
 def main(smk):
     with logged(smk.log[0]), device_of_job(smk, "testing") as device:
         # torch may only start once the lease has said which card it sees.
-        from labelnoise.testing import describe_test, test_run
+        from labelnoise.evaluation.score import describe_test, test_run
 
         test_run(smk.input.dataset, smk.input.checkpoints, device, smk.output.counts)
         print(describe_test(Path(smk.output.counts).parent), flush=True)

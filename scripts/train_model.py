@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from labelnoise.layout import results_folder
-from labelnoise.locks import take_over
-from labelnoise.scripting import device_of_job, logged
+from labelnoise.jobs.locks import take_over
+from labelnoise.jobs.script import device_of_job, logged
+from labelnoise.study import results_folder
 
 
 def main(smk):
@@ -20,7 +20,7 @@ def main(smk):
 def train(smk, folder, study, device):
     """Train on the device that the job holds."""
     # torch may only start once the lease has said which card it sees.
-    from labelnoise.runs import describe_run, train_run
+    from labelnoise.training.run import describe_run, train_run
 
     viz = Path("viz", smk.wildcards.dataset)
     train_run(

@@ -1,8 +1,8 @@
 """Plain loop implementations of the label errors, obviously right, for tests and benchmarks.
 
-They share no code with `labelnoise.perturbations`, but ask the generator for their normal draws in
-the same order, so that natural and choppy can be compared pixel by pixel. Masks are binary, uint8
-(H height, W width).
+They share no code with `labelnoise.labels.perturbations`, but ask the generator for their normal
+draws in the same order, so that natural and choppy can be compared pixel by pixel. Masks are
+binary, uint8 (H height, W width).
 """
 
 import math

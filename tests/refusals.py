@@ -2,8 +2,8 @@
 
 import pytest
 
+from labelnoise.data.prepare import prepare_dataset
 from labelnoise.errors import InputError
-from labelnoise.preparing import prepare_dataset
 
 
 def assert_not_prepared(name, settings, root, *words):

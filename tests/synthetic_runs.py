@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labelnoise.roc import BINS, ScoreHistogram, write_scores
+from labelnoise.evaluation.histograms import BINS, ScoreHistogram, write_scores
 from labelnoise.seeds import derive
 
 COST = {"control": 0.0, "natural": 1.2, "choppy": 0.9, "random": 0.1}

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from labelnoise.devices import Device
-from labelnoise.perturbations import draw_labels
-from labelnoise.storage import Dataset, write_dataset, write_labels
+from labelnoise.data.storage import Dataset, write_dataset, write_labels
+from labelnoise.jobs.devices import Device
+from labelnoise.labels.perturbations import draw_labels
 
 SIZE = 24
 RECIPE = {

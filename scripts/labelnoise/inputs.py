@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from labelnoise.data.prepare import prepare_dataset
+from labelnoise.data.sources import open_source
+from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
-from labelnoise.labelling import calibrate_dataset, perturb_dataset
-from labelnoise.preparing import prepare_dataset
+from labelnoise.labels.dataset import calibrate_dataset, perturb_dataset
 from labelnoise.seeds import label_seed
-from labelnoise.sources import open_source
-from labelnoise.storage import Dataset, LabelFile
 
 log = logging.getLogger(__name__)
 

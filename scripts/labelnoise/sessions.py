@@ -14,10 +14,10 @@ from pathlib import Path
 import pandas as pd
 
 from labelnoise.errors import InputError
+from labelnoise.evaluation.tables import runs_table
 from labelnoise.files import whole_file
 from labelnoise.inputs import ready_inputs
-from labelnoise.layout import run_folder
-from labelnoise.tables import runs_table
+from labelnoise.study import run_folder
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Source data in, dataset files out."""

@@ -1,0 +1,44 @@
+"""Where slices come from: a module for each kind of source data, all with the same functions.
+
+A source module has `cases(settings, seed)` -> list of Case, `class_names(settings)` -> list of str
+with "background" first, and `describe(settings)` -> dict of provenance.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from labelnoise.errors import InputError
+
+SOURCES = ("phantom", "mni152", "images", "nifti", "msd", "dicom", "bundles")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A patient or scan: all its slices go to one split.
+
+    Attributes:
+        name: unique in its dataset.
+        read: returns images (S, H, W) of any real number type in source units, labels (S, H, W)
+            uint8 class indices, slice numbers (S,) and, where the source knows it, the spacing (3,)
+            of slices, rows and columns in mm.
+        split: "train", "validation" or "test" where the source decides, else None.
+    """
+
+    name: str
+    read: Callable
+    split: str | None = None
+
+
+def open_source(name):
+    """Import a source module by its name, so that only the one in use loads its libraries.
+
+    Raises:
+        InputError: no source has that name.
+    """
+    if name not in SOURCES:
+        raise InputError(
+            f"`source` is {name!r}, which is no source of slices; expected one of "
+            f"{', '.join(SOURCES)}."
+        )
+    return importlib.import_module(f"labelnoise.data.sources.{name}")

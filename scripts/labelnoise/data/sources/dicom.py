@@ -1,0 +1,222 @@
+"""CT or MR as DICOM, one series a case, with labels as NIfTI or DICOM-SEG.
+
+Files are found by their headers, anywhere below `folder`; names and order of files mean nothing.
+Slices are sorted by position along the slice normal, and values rescaled as the headers say. Labels
+come onto the image's grid by their positions in the patient: a NIfTI label may be flipped, permuted
+and in another slice order, a DICOM-SEG may lack frames. Orientation of the slices: `volumes`.
+
+NIfTI labels find their case by name: the group of `labels` in the file's name equals the group of
+`case` in the PatientID (or folder). Pancreas-CT has patients PANCREAS_0001 and files
+label0001.nii.gz, so `case` is PANCREAS_(\\d+). A DICOM-SEG names the series it was drawn on.
+"""
+
+import logging
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from labelnoise.data.sources import Case
+from labelnoise.data.sources.dicom_headers import scan
+from labelnoise.data.sources.dicom_seg import read_segmentation, referenced_series
+from labelnoise.data.sources.dicom_series import arrange, read_series
+from labelnoise.data.sources.patterns import case_of, compile_pattern, walk
+from labelnoise.data.sources.volumes import (
+    ORIENTATION,
+    Volume,
+    axial_slices,
+    class_of_value,
+    labelled_slices,
+    read_nifti,
+)
+from labelnoise.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+DEFAULTS = {
+    "case_by": "PatientID",
+    "case": "(.+)",
+    "series_description": None,
+    "label_kind": "nifti",
+    "labels_folder": None,
+    "labels": r"label(\d+)\.nii(\.gz)?",
+    "ignore": [],
+    "unlabelled": "refuse",
+}
+
+
+def cases(settings, seed):
+    """One case for each name that `case` finds, in the order of names; the seed is not used.
+
+    Reads headers alone, and checks them, before any case is prepared.
+
+    Raises:
+        InputError: a folder is missing or holds no series, a case has no series or several, a
+            series has a gap or two kinds of slices, or a case has no label or several.
+    """
+    settings = DEFAULTS | settings
+    class_of_value(settings["classes"], settings["ignore"])
+    folder = Path(settings["folder"])
+    found = scan(folder)
+    series = _series(folder, found, settings)
+    labels = _labels(folder, found, settings, series)
+    series = _labelled(folder, series, labels, settings)
+    return [
+        Case(name, partial(_read, series[name], labels[name], settings)) for name in sorted(series)
+    ]
+
+
+def class_names(settings):
+    return ["background", *settings["classes"]]
+
+
+def describe(settings):
+    """Provenance: the folders as the config names them, and how slices lie."""
+    settings = DEFAULTS | settings
+    return {
+        "what": f"DICOM series in {settings['folder']}, labels as {settings['label_kind']} in "
+        f"{settings['labels_folder'] or settings['folder']}",
+        "licence": "not known to this project; see the folder's own documents",
+        "classes": {name: list(values) for name, values in settings["classes"].items()},
+        "ignore": list(settings["ignore"]),
+        "orientation": ORIENTATION,
+    }
+
+
+def _series(folder, found, settings):
+    """{case: Series}; the one series of each case that `series_description` leaves."""
+    if not found.slices:
+        raise InputError(
+            f"{folder} holds no DICOM slice ({found.words()}), expected a series for each case; "
+            "correct `folder`."
+        )
+    pattern = compile_pattern("case", settings["case"], "PANCREAS_(\\d+)")
+    by_case = defaultdict(lambda: defaultdict(list))
+    for slice_ in found.slices:
+        name = _case_name(folder, slice_, settings["case_by"], pattern)
+        by_case[name][slice_.series].append(slice_)
+    series = {}
+    for name in sorted(by_case):
+        slices = _choose(name, list(by_case[name].values()), settings["series_description"])
+        series[name] = arrange(slices, found.unplaced[slices[0].series])
+    return series
+
+
+def _case_name(folder, slice_, case_by, pattern):
+    within = slice_.path.parent.relative_to(folder).as_posix()
+    text = {
+        "PatientID": slice_.patient,
+        "SeriesInstanceUID": slice_.series,
+        "folder": folder.resolve().name if within == "." else within,
+    }[case_by]
+    name = case_of(pattern.search(text))
+    if not name:
+        raise InputError(
+            f"{slice_.path}: `case` {pattern.pattern!r} does not match its {case_by} {text!r}, "
+            "expected a name for the case; correct `case`, or set `case_by` to another of "
+            "PatientID, SeriesInstanceUID, folder."
+        )
+    return name
+
+
+def _choose(name, candidates, description):
+    """Slices of the one series of a case that matches `series_description`."""
+    listed = "; ".join(
+        f"{slices[0].description or 'no description'!r}, {len(slices)} slices in "
+        f"{slices[0].path.parent}"
+        for slices in sorted(candidates, key=lambda slices: str(slices[0].path))
+    )
+    if description is not None:
+        pattern = compile_pattern("series_description", description, "", groups=0)
+        candidates = [slices for slices in candidates if pattern.search(slices[0].description)]
+    if len(candidates) != 1:
+        how = "" if description is None else f" that match `series_description` {description!r}"
+        raise InputError(
+            f"case {name} has {len(candidates)} series{how}, expected one; set "
+            f"`series_description` to a pattern that only one of its series matches: {listed}."
+        )
+    return candidates[0]
+
+
+def _labels(folder, found, settings, series):
+    """{case: path of its label}; labels without a case are counted and left."""
+    place = Path(settings["labels_folder"] or folder)
+    if settings["label_kind"] == "seg":
+        candidates = _segmentations(place, found if place == folder else scan(place), series)
+    else:
+        candidates = _nifti_labels(place, settings["labels"])
+    labels = {}
+    for name, path in candidates:
+        if name in labels and name in series:
+            raise InputError(
+                f"{path} and {labels[name]} are both labels of case {name}, expected one; keep one "
+                "of them below `labels_folder`, or correct `labels`."
+            )
+        labels[name] = path
+    unused = sorted(set(labels) - set(series))
+    if unused:
+        logger.info("%s: %d labels belong to no case (%s)", place, len(unused), ", ".join(unused))
+    return labels
+
+
+def _segmentations(place, found, series):
+    if not found.segmentations:
+        raise InputError(
+            f"{place} holds no DICOM-SEG file, expected one for each case; correct `labels_folder` "
+            "or `label_kind`."
+        )
+    case_of = {one.uid: name for name, one in series.items()}
+    for path in found.segmentations:
+        for uid in sorted(referenced_series(path)):
+            yield case_of.get(uid, uid), path
+
+
+def _nifti_labels(place, labels):
+    if not place.is_dir():
+        raise InputError(f"{place} is no folder, expected one; correct `labels_folder`.")
+    pattern = compile_pattern("labels", labels, "label(\\d+)\\.nii(\\.gz)?")
+    matches = [(path, pattern.fullmatch(path.name)) for path in walk(place)]
+    candidates = [(case_of(match), path) for path, match in matches if match]
+    for name, path in candidates:
+        if not name:
+            raise InputError(
+                f"{path} matches `labels` {labels!r} without naming a case; correct the pattern."
+            )
+    if not candidates:
+        raise InputError(
+            f"{place} holds no file named as `labels` {labels!r}, expected a label for each case; "
+            "correct `labels_folder` or `labels`."
+        )
+    return candidates
+
+
+def _labelled(folder, series, labels, settings):
+    """The cases that have a label; the others are refused or left, by `unlabelled`."""
+    without = sorted(set(series) - set(labels))
+    if without and (settings["unlabelled"] == "refuse" or len(without) == len(series)):
+        spare = ", ".join(sorted(set(labels) - set(series))) or "none"
+        raise InputError(
+            f"{folder}: {len(without)} of {len(series)} cases have no label ({', '.join(without)}; "
+            f"labels left over: {spare}), expected one each; add the labels, let `case` and "
+            "`labels` give both the same name, or set `unlabelled: skip`."
+        )
+    if without:
+        logger.warning(
+            "%s: %d cases have no label and are left: %s", folder, len(without), ", ".join(without)
+        )
+    return {name: series[name] for name in series if name in labels}
+
+
+def _read(series, label_path, settings):
+    """Read one case: images, labels, slice numbers and spacing, as `labelled_slices`."""
+    image = read_series(series)
+    classes, ignore = settings["classes"], settings["ignore"]
+    if settings["label_kind"] == "nifti":
+        where = f"{label_path} for {series.folder}"
+        return labelled_slices(image, read_nifti(label_path), classes, where, ignore)
+    frame = series.slices[0].frame
+    labels_IJK = read_segmentation(label_path, image, frame, classes, ignore)
+    images_SHW, spacing_3 = axial_slices(image)
+    labels_SHW, _ = axial_slices(Volume(labels_IJK, image.affine))
+    return images_SHW, labels_SHW, np.arange(len(images_SHW)), spacing_3

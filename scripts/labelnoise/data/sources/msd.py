@@ -1,0 +1,216 @@
+"""A task folder of the Medical Segmentation Decathlon, or a raw dataset folder of nnU-Net.
+
+Both hold `dataset.json`, `imagesTr/` and `labelsTr/`. The Decathlon lists its training pairs in
+`dataset.json` and may keep several channels in one image. nnU-Net v2 (told by `file_ending`) lists
+none: `imagesTr/CASE_0000.nii.gz`, a file for each channel, goes with `labelsTr/CASE.nii.gz`. Test
+images have no public labels and are not read. Slices are axial and in radiological view, see
+`volumes`.
+"""
+
+import json
+import logging
+import re
+from functools import partial
+from pathlib import Path
+
+from labelnoise.data.sources import Case
+from labelnoise.data.sources.nifti import list_names, pair_up, read_pair
+from labelnoise.data.sources.volumes import ORIENTATION, class_of_value
+from labelnoise.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+ENDINGS = (".nii.gz", ".nii")
+
+
+def cases(settings, seed):
+    """One case for each training pair, in the order of names; the seed is not used.
+
+    Raises:
+        InputError: `dataset.json` is missing or not understood, a file is missing, a case comes
+            twice, no channel is chosen among several, or a label value means two things.
+    """
+    folder, about = Path(settings["folder"]), _about(settings)
+    classes, ignore = _classes(settings, about), settings.get("ignore", [])
+    class_of_value(classes, ignore)
+    channel = _channel(settings, about)
+    if "file_ending" in about:
+        # A file holds one channel, so none is left to choose inside it.
+        pairs, inside = _found_pairs(folder, about, channel or 0, settings), None
+    else:
+        pairs, inside = _listed_pairs(folder, about, channel), channel
+    return [
+        Case(name, partial(read_pair, *pairs[name], classes, ignore, inside))
+        for name in sorted(pairs)
+    ]
+
+
+def class_names(settings):
+    return ["background", *_classes(settings, _about(settings))]
+
+
+def describe(settings):
+    """Provenance: what `dataset.json` says of the data, label values, and how slices lie."""
+    about = _about(settings)
+    name = about.get("name", Path(settings["folder"]).name)
+    return {
+        "what": f"{name}, NIfTI images and labels in {settings['folder']}",
+        "licence": about.get("licence", "not known to this project; see the data's own documents"),
+        "reference": about.get("reference", "see the data's own documents"),
+        "classes": _classes(settings, about),
+        "ignore": list(settings.get("ignore", [])),
+        "channel": settings.get("channel"),
+        "orientation": ORIENTATION,
+    }
+
+
+def _about(settings):
+    """Read dataset.json."""
+    path = Path(settings["folder"]) / "dataset.json"
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist, expected the description of a Decathlon task or of an nnU-Net "
+            "dataset; correct `folder`, or use `source: nifti` for files without one."
+        )
+    try:
+        about = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}); download or write it again.") from None
+    for key, kind in {"labels": dict, "file_ending": str, "training": list}.items():
+        found = about.get(key, kind()) if isinstance(about, dict) else about
+        if not isinstance(found, kind):
+            raise InputError(
+                f"{path}: `{key}` is of type {type(found).__name__}, expected {kind.__name__}; "
+                "correct the file."
+            )
+    return about
+
+
+def _classes(settings, about):
+    """The setting `classes`, or else the labels of dataset.json: {name: values}."""
+    if settings.get("classes"):
+        return {name: list(values) for name, values in settings["classes"].items()}
+    labels, path = about.get("labels", {}), Path(settings["folder"]) / "dataset.json"
+    try:
+        if labels and all(key.isdecimal() for key in labels):
+            values_of = {str(name): [int(value)] for value, name in labels.items()}
+        else:
+            values_of = {
+                name: [int(v) for v in (values if isinstance(values, list) else [values])]
+                for name, values in labels.items()
+            }
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{path}: `labels` is {labels}, expected names with whole numbers; correct the file, "
+            "or set `classes`."
+        ) from None
+    # nnU-Net's "ignore" marks voxels that nobody annotated: no class, and not background either.
+    classes = {
+        name: values for name, values in values_of.items() if values != [0] and name != "ignore"
+    }
+    if not classes:
+        raise InputError(f"{path}: `labels` names no structure; correct the file or set `classes`.")
+    return classes
+
+
+def _channel(settings, about):
+    """The setting `channel`, checked against dataset.json."""
+    channel = settings.get("channel")
+    names = about.get("channel_names") or about.get("modality") or ["one"]
+    listed = names.items() if isinstance(names, dict) else enumerate(names)
+    if (channel is None and len(names) > 1) or (channel or 0) >= len(names):
+        raise InputError(
+            f"{Path(settings['folder']) / 'dataset.json'} names {len(names)} channels "
+            f"({', '.join(f'{number} {name}' for number, name in listed)}) and `channel` is "
+            f"{'not set' if channel is None else channel}, expected one of them; set `channel` to "
+            "its number."
+        )
+    return channel
+
+
+def _listed_pairs(folder, about, channel):
+    """Map each case to its image and label, as the Decathlon's dataset.json lists them."""
+    pairs, path = {}, folder / "dataset.json"
+    for entry in about.get("training", []):
+        try:
+            image, label = folder / entry["image"], folder / entry["label"]
+        except (TypeError, KeyError):
+            raise InputError(
+                f"{path}: an entry of `training` is {entry!r}, expected an image and a label; "
+                "correct the file."
+            ) from None
+        # macOS leaves such files, and some published lists name them.
+        if image.name.startswith("._"):
+            continue
+        case = _stem(image.name)
+        if case in pairs:
+            raise InputError(f"{path} lists case {case!r} twice, expected once; correct the file.")
+        pairs[case] = (_with_channel(image, channel or 0), label)
+    if not pairs:
+        raise InputError(
+            f"{path} lists no pair under `training` and gives no `file_ending`, expected one of "
+            "the two; correct `folder` or the file."
+        )
+    missing = [file for pair in pairs.values() for file in pair if not file.is_file()]
+    if missing:
+        raise InputError(
+            f"{path} lists {len(missing)} files that do not exist ({list_names(missing)}); "
+            "unpack or download the whole task, or remove the cases from the file."
+        )
+    return pairs
+
+
+def _with_channel(image, channel):
+    """The image as listed, or the file of one channel beside it, as nnU-Net v1 names it."""
+    stem = _stem(image.name)
+    single = image.with_name(f"{stem}_{channel:04d}{image.name.removeprefix(stem)}")
+    return single if single.is_file() and not image.is_file() else image
+
+
+def _stem(name):
+    for ending in ENDINGS:
+        name = name.removesuffix(ending)
+    return name
+
+
+def _found_pairs(folder, about, channel, settings):
+    """Map each case to the files of its channel and label, as nnU-Net v2 names them."""
+    ending = about["file_ending"]
+    if ending not in ENDINGS:
+        raise InputError(
+            f"{folder / 'dataset.json'}: `file_ending` is {ending!r}, expected one of "
+            f"{', '.join(ENDINGS)}; convert the files to NIfTI, or use `source: images` for PNG."
+        )
+    images = _files(folder / "imagesTr", f"(.+)_{channel:04d}{re.escape(ending)}")
+    labels = _files(folder / "labelsTr", f"(.+){re.escape(ending)}")
+    lonely = sorted(set(labels) - set(images))
+    if lonely:
+        raise InputError(
+            f"{folder / 'labelsTr'}: {len(lonely)} labels have no image with suffix "
+            f"_{channel:04d} in imagesTr ({list_names(labels[name] for name in lonely)}), expected "
+            "pairs; add each missing image or remove the label."
+        )
+    pairs = pair_up(folder, images, labels, settings.get("unlabelled", "refuse"))
+    promised = about.get("numTraining", len(pairs))
+    if promised != len(pairs):
+        logger.warning(
+            "%s: dataset.json counts %s training cases, %d are there", folder, promised, len(pairs)
+        )
+    return pairs
+
+
+def _files(folder, pattern):
+    """Map the case in each matching name to its path."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder, expected one; correct `folder`.")
+    found = {}
+    for path in sorted(folder.iterdir()):
+        match = re.fullmatch(pattern, path.name)
+        if match and not path.name.startswith("."):
+            found[match[1]] = path
+    if not found:
+        raise InputError(
+            f"{folder} holds no file whose name matches {pattern!r}, expected nnU-Net v2's names; "
+            "correct `folder`, `file_ending` in dataset.json, or the setting `channel`."
+        )
+    return found

@@ -1,0 +1,1 @@
+"""What trained networks are worth: counts, scores and tables."""

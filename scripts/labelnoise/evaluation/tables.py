@@ -1,0 +1,252 @@
+"""Tables of a study: one row a run and structure, and one row a cell of the matrix.
+
+Scores are computed here from stored counts, so how they are averaged can change without a GPU.
+"""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from labelnoise.errors import InputError
+from labelnoise.evaluation.counts import COUNTS, dice, precision, recall, volume_ratio
+from labelnoise.evaluation.histograms import read_scores
+from labelnoise.files import whole_file
+from labelnoise.study import run_folder
+
+NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
+CELL = ["dataset", "structure", "model", "recipe", "perturbation"]
+SCORES = [dice, precision, recall, volume_ratio]
+LABEL_SCORES = ["precision", "recall", "volume_ratio", "surface_distance"]
+CONFIDENCE = 0.95
+
+
+def runs_table(runs, results):
+    """Read the scores of every run, at the checkpoint chosen by validation Dice.
+
+    Args:
+        runs: mappings with dataset, model, recipe, perturbation and repeat; other keys are ignored.
+        results: folder that holds `runs/` and `labels/`.
+
+    Returns:
+        DataFrame, a row a run and structure. `dice`, `precision`, `recall` and `volume_ratio`
+        (predicted over reference volume) are pooled over all test pixels; `dice_case` is the mean
+        over cases of the Dice pooled in each case, where the `cases_undefined` cases without the
+        structure in reference and prediction are left out; `auc` is the area under the ROC curve
+        of all test pixels, NaN without the structure. `label_...` columns describe the training
+        labels; `folder` is where the run lies.
+
+    Raises:
+        InputError: a file is missing, truncated, or lacks an entry.
+    """
+    rows = [row for run in runs for row in _run_rows(run, Path(results))]
+    if not rows:
+        raise InputError("The study selects no runs, so there is nothing to summarise.")
+    return pd.DataFrame(rows)[[*CELL, *(name for name in rows[0] if name not in CELL)]]
+
+
+def degradation_table(runs):
+    """Summarise the repeats of every cell: dataset x structure x model x recipe x perturbation.
+
+    Args:
+        runs: what `runs_table` returns.
+
+    Returns:
+        DataFrame in the order of `runs`. `..._mean` and `..._sd` (n - 1 in the denominator) are
+        over repeats; `..._low` and `..._high` bound the 95 % t-interval of the mean, NaN for a
+        single repeat. `drop_...` is control Dice minus Dice, in pairs of equal repeat
+        (`drop_n` pairs): 0 for the control itself, NaN without a control.
+    """
+    cells = runs.groupby(CELL, sort=False)
+    rows = [_cell_row(dict(zip(CELL, key, strict=True)), cell, runs) for key, cell in cells]
+    return pd.DataFrame(rows)
+
+
+def read_counts(path):
+    """Read a test.csv: the counts of every slice and foreground class for each kept checkpoint.
+
+    Raises:
+        InputError: the file is missing, cut short, or does not hold every slice, class and rank.
+    """
+    mend = "delete it, so that the run is tested again"
+    text = _read_text(path)
+    try:
+        # Names stay text: a case called "007" or "NA" is a name.
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path} is not a table of counts ({error}); {mend}.") from None
+    missing = [name for name in [*NUMBERS, "case", "structure"] if name not in table]
+    if missing:
+        raise InputError(f"{path} lacks the columns {', '.join(missing)}; {mend}.")
+    table[NUMBERS] = table[NUMBERS].apply(pd.to_numeric, errors="coerce")
+    expected = table["rank"].nunique() * table["class_index"].nunique()
+    expected *= len(table[["case", "slice"]].drop_duplicates())
+    if not text.endswith("\n") or table[NUMBERS].isna().any(axis=None) or len(table) != expected:
+        raise InputError(
+            f"{path} is truncated: it holds {len(table)} rows where ranks x slices x classes "
+            f"make {expected}, or its last row is cut; {mend}."
+        )
+    return table.astype(dict.fromkeys(NUMBERS, "int64"))
+
+
+def spread(values):
+    """Mean, sd, 95 % t-interval and number of the values that are defined (not NaN).
+
+    Returns:
+        Dict of mean, sd, low, high and n; NaN where there are too few values.
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    n = len(values)
+    mean = values.mean() if n else np.nan
+    sd = values.std(ddof=1) if n > 1 else np.nan
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * sd / np.sqrt(n) if n > 1 else np.nan
+    return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "n": n}
+
+
+def read_runs(path):
+    """Read back what `write_csv` wrote of a runs table.
+
+    Raises:
+        InputError: the file is missing.
+    """
+    text = io.StringIO(_read_text(path))
+    # Only an empty cell is a missing number; names such as "NA" and "007" stay text.
+    names = dict.fromkeys([*CELL, "kind", "device", "host", "folder"], str)
+    return pd.read_csv(text, dtype=names, keep_default_na=False, na_values=[""])
+
+
+def write_csv(table, path):
+    """Write a table as CSV, at full precision."""
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _run_rows(run, results):
+    """Rows of one run, one a structure, in the order of the class index."""
+    folder = run_folder(run, results)
+    path = folder / "test.csv"
+    counts = read_counts(path)
+    details = _read_json(folder / "run.json", ["chosen_rank", "seconds", "device", "parameters"])
+    chosen = counts[counts["rank"] == details["chosen_rank"]]
+    if chosen.empty:
+        raise InputError(
+            f"{path} has no rows of rank {details['chosen_rank']}, the checkpoint that run.json "
+            "chose; delete it, so that the run is tested again."
+        )
+    histograms = _read_histograms(folder / "scores.h5", details["chosen_rank"], chosen)
+    names = {name: run[name] for name in ["dataset", "model", "recipe", "perturbation", "repeat"]}
+    tail = {
+        "checkpoint_rank": details["chosen_rank"],
+        "checkpoint_epoch": int(chosen["epoch"].iloc[0]),
+        **{name: details[name] for name in ["seconds", "device", "parameters"]},
+        "host": details.get("host", ""),
+        "accumulation": details.get("accumulation", 1),
+        "folder": folder.as_posix(),
+    }
+    for (_, structure), rows in chosen.groupby(["class_index", "structure"]):
+        labels = _label_columns(run, structure, results)
+        scores = {**_test_columns(rows), "auc": histograms[structure].auc()}
+        yield {"structure": structure, **names, **labels, **scores, **tail}
+
+
+def _read_histograms(path, rank, counts):
+    """Score histograms of one checkpoint, {structure: ScoreHistogram}, of the pixels counted."""
+    histograms = read_scores(path).get(rank, {})
+    for structure, rows in counts.groupby("structure"):
+        counted = (int((rows["tp"] + rows["fn"]).sum()), int((rows["fp"] + rows["tn"]).sum()))
+        found = histograms.get(structure)
+        if not found or (found.positives, found.negatives) != counted:
+            raise InputError(
+                f"{path} does not hold the scores of {structure}, rank {rank}, of the pixels "
+                "counted in test.csv; delete both, so that the run is tested again."
+            )
+    return histograms
+
+
+def _label_columns(run, structure, results):
+    """What is known of the training labels of one structure."""
+    path = results / "labels" / run["dataset"] / run["perturbation"] / f"rep{run['repeat']}.json"
+    labels = _read_json(path, ["kind", "structures"])
+    entry = labels["structures"].get(structure)
+    if entry is None:
+        found = ", ".join(labels["structures"]) or "none"
+        raise InputError(
+            f"{path} describes the structures {found}, but the run was tested on {structure}; "
+            "delete it, so that the labels are made again."
+        )
+    missing = [name for name in ["target_dice", "label_dice", *LABEL_SCORES] if name not in entry]
+    if missing:
+        raise InputError(
+            f"{path} lacks {', '.join(missing)} of {structure}; make the labels again."
+        )
+    number = {name: np.nan if value is None else float(value) for name, value in entry.items()}
+    return {
+        "kind": labels["kind"],
+        "target_dice": number["target_dice"],
+        "label_dice": number["label_dice"],
+        **{f"label_{name}": number[name] for name in LABEL_SCORES},
+    }
+
+
+def _test_columns(rows):
+    """Scores of one structure on the test slices: pooled over pixels, and averaged over cases."""
+    pooled = rows[list(COUNTS)].sum().to_numpy()
+    case_dice = dice(rows.groupby("case")[list(COUNTS)].sum().to_numpy())
+    return {
+        **{score.__name__: float(score(pooled)) for score in SCORES},
+        "dice_case": spread(case_dice)["mean"],
+        "cases": len(case_dice),
+        "cases_undefined": int(np.isnan(case_dice).sum()),
+    }
+
+
+def _cell_row(key, cell, runs):
+    """Summary of the repeats of one cell."""
+    row = key | {"kind": cell["kind"].iloc[0], "target_dice": cell["target_dice"].iloc[0]}
+    row |= {"n": len(cell)}
+    row |= _columns("label_dice", cell["label_dice"], "mean", "sd")
+    row |= _columns("dice", cell["dice"], "mean", "sd", "low", "high")
+    row |= _columns("dice_case", cell["dice_case"], "mean")
+    # A network that paints nothing has no precision, so its mean may rest on fewer runs.
+    row |= _columns("precision", cell["precision"], "mean", "sd", "n")
+    row |= _columns("recall", cell["recall"], "mean", "sd")
+    row |= _columns("volume_ratio", cell["volume_ratio"], "mean", "sd")
+    row |= _columns("auc", cell["auc"], "mean", "sd")
+    return row | _columns("drop", _drops(cell, runs), "mean", "sd", "low", "high", "n")
+
+
+def _drops(cell, runs):
+    """Control Dice minus Dice for each repeat that both have."""
+    group = CELL[:-1]
+    same = (runs[group] == cell[group].iloc[0]).all(axis=1) & (runs["kind"] == "control")
+    control = runs.loc[same, ["repeat", "dice"]]
+    pairs = cell[["repeat", "dice"]].merge(control, on="repeat", suffixes=("", "_control"))
+    return pairs["dice_control"] - pairs["dice"]
+
+
+def _columns(name, values, *statistics):
+    summary = spread(values)
+    return {f"{name}_{statistic}": summary[statistic] for statistic in statistics}
+
+
+def _read_text(path):
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path} is missing; run the study's step that writes it.") from None
+
+
+def _read_json(path, keys):
+    """Read a JSON object that holds `keys`."""
+    try:
+        content = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not whole JSON ({error}); delete it and run again.") from None
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}; delete it and run again.")
+    return content

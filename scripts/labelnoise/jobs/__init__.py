@@ -1,0 +1,1 @@
+"""What surrounds a job: devices, locks, resources, logs, status."""

@@ -1,0 +1,369 @@
+"""One process, one device: leases a GPU, or a slot of one, for the process's life, or the CPU.
+
+A GPU is a card, or an instance of a card that is divided by MIG. Its lock file stands for all of
+it: a process that takes one of k slots locks the k-th part of SIZE bytes, so that slots of any
+numbers exclude each other exactly where they overlap.
+"""
+
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from labelnoise.errors import InputError
+from labelnoise.files import is_alive, whole_file
+from labelnoise.jobs.locks import lock_holders, try_lock, unlock
+
+log = logging.getLogger(__name__)
+
+# Divisible by every number of slots up to MOST_SLOTS.
+SIZE, MOST_SLOTS = 840, 8
+# Set in a job by Slurm, PBS, LSF and Flux.
+SCHEDULER_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID")
+GIB = 2**30
+# Lock files that this process holds a part of: path -> (file, parts). They stay open, see `locks`.
+_held = {}
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU of this host, as its driver numbers and names it.
+
+    index: the card's number in the order of the PCI bus; MIG instances have their card's.
+    uuid: such as GPU-... or MIG-...
+    memory: bytes, 0 where unknown.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a run computes.
+
+    kind: "cuda" or "cpu".
+    label: names it for people and tables.
+    card: the Card, or None.
+    slots: how many runs share the card; each may use that part of its memory.
+    slot: which of them this is, from 0.
+    """
+
+    kind: str
+    label: str
+    card: Card | None = None
+    slots: int = 1
+    slot: int = 0
+
+    def limit_memory(self):
+        """Keep this process to its part of a shared card's memory; before anything is put there."""
+        if self.kind == "cuda" and self.slots > 1:
+            import torch
+
+            torch.cuda.set_per_process_memory_fraction(1 / self.slots)
+
+    def record(self):
+        """What run.json says of it."""
+        gpu = self.card and {**asdict(self.card), "slot": self.slot, "slots": self.slots}
+        return {"device": self.label, "gpu": gpu, "scheduler": scheduler_variables()}
+
+
+@contextmanager
+def lease_device(
+    gpus, cards=None, folder=None, slots=1, patience=24 * 3600, pause=0.5, purpose="a job"
+):
+    """Hold a GPU of this host, or a slot of one, or the CPU, inside the `with` block.
+
+    Must be entered before CUDA starts, since the choice is made known through
+    CUDA_VISIBLE_DEVICES. A set that the user or a scheduler put there before is the set to choose
+    from. Where a scheduler gave the job the one GPU that it asks for, that is taken without
+    waiting. The lock dies with the process, so a killed job frees its GPU.
+
+    Args:
+        gpus: GPUs that the rule was granted; 0 means the CPU, more than 1 is refused.
+        cards: the host's GPUs, as `installed_cards` lists them; None asks the driver.
+        folder: where the locks lie; None takes one shared by all of the user's workflows.
+        slots: processes that may share a GPU, 1 to MOST_SLOTS.
+        patience: seconds to wait for a free slot.
+        pause: seconds between tries.
+        purpose: what the lease is for, which others are told while they wait.
+
+    Yields:
+        The Device.
+
+    Raises:
+        InputError: more than one GPU is asked for, or none came free in time.
+    """
+    if not gpus:
+        yield _cpu("as asked (gpu=0)")
+        return
+    if gpus > 1:
+        raise InputError(
+            f"a run uses one GPU, but its resource gpu is {gpus}; leave it at 1 (runs_per_gpu in "
+            "the config lets runs share a GPU)."
+        )
+    _check_cuda_has_not_started()
+    cards = visible(installed_cards() if cards is None else cards)
+    if not cards:
+        yield _cpu("since this host has no GPU that may be used")
+        return
+    folder = Path(folder or _lock_folder())
+    if _is_scheduled() and len(cards) == 1:
+        lease = _take(cards, folder, slots, purpose) or _given(cards[0], folder)
+    else:
+        lease = _wait(cards, folder, slots, patience, pause, purpose)
+    card = lease.card
+    os.environ["CUDA_VISIBLE_DEVICES"] = card.uuid
+    log.info(
+        "device: %s, %s, %.0f GiB, slot %d of %d, on %s",
+        *(card.name, card.uuid, card.memory / GIB, lease.slot + 1, slots, platform.node()),
+    )
+    try:
+        yield Device("cuda", f"{card.name} {card.uuid}", card, slots, lease.slot)
+    finally:
+        lease.give_back()
+
+
+def installed_cards():
+    """List the host's GPUs, the least used first, without starting CUDA; none without a driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            card = pynvml.nvmlDeviceGetHandleByIndex(index)
+            for handle in _instances(pynvml, card) or [card]:
+                used, total = _memory(pynvml, handle)
+                uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
+                # Others than us may use a card, who know nothing of our locks.
+                found.append((used // (2 * GIB), Card(index, uuid, name, total)))
+        return [card for _, card in sorted(found, key=lambda entry: entry[0])]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _memory(pynvml, handle):
+    """Bytes in use, and in all; 0 where the driver does not say."""
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError:
+        return 0, 0
+    return memory.used, memory.total
+
+
+def _instances(pynvml, card):
+    """Handles of the MIG instances of a card; none where it is not divided."""
+    try:
+        if pynvml.nvmlDeviceGetMigMode(card)[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+            return []
+        most = pynvml.nvmlDeviceGetMaxMigDeviceCount(card)
+    except pynvml.NVMLError:
+        return []
+    handles = []
+    for place in range(most):
+        try:
+            handles.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(card, place))
+        except pynvml.NVMLError:
+            continue
+    return handles
+
+
+def visible(cards):
+    """Keep the GPUs that CUDA_VISIBLE_DEVICES allows, by index or by (start of) UUID.
+
+    Like CUDA, it stops at the first name that fits none.
+    """
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is None:
+        return list(cards)
+    chosen = []
+    for name in filter(None, map(str.strip, allowed.split(","))):
+        fitting = [card for card in cards if _is_named(card, name)]
+        if not fitting:
+            break
+        chosen += [card for card in fitting if card not in chosen]
+    return chosen
+
+
+def _is_named(card, name):
+    return int(name) == card.index if name.isdigit() else card.uuid.startswith(name)
+
+
+def scheduler_variables():
+    """What a scheduler said of the job and its GPUs, as far as it is known."""
+    names = (*SCHEDULER_JOB, "SLURM_JOB_NODELIST", "SLURM_RESTART_COUNT")
+    found = {name: os.environ[name] for name in names if name in os.environ}
+    if found and _GIVEN is not None:
+        found["CUDA_VISIBLE_DEVICES"] = _GIVEN
+    return found
+
+
+# As the scheduler set it, before a lease narrows it down.
+_GIVEN = os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def _is_scheduled():
+    return "CUDA_VISIBLE_DEVICES" in os.environ and any(map(os.environ.get, SCHEDULER_JOB))
+
+
+def _check_cuda_has_not_started():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        raise RuntimeError("a GPU can only be leased before CUDA starts")
+
+
+def _cpu(why):
+    # torch must not find a card that nobody leased.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    log.info("device: CPU of %s, %s", platform.node(), why)
+    return Device("cpu", "cpu")
+
+
+def _lock_folder():
+    """A folder of this user's on this host, whatever TMPDIR a job has."""
+    folder = Path("/tmp") / f"labelnoise-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise InputError(f"{folder} belongs to another user; ask for its removal.")
+    return folder
+
+
+def _wait(cards, folder, slots, patience, pause, purpose):
+    """Take a slot as soon as one is free."""
+    deadline, told = time.monotonic() + patience, False
+    while True:
+        lease = _take(cards, folder, slots, purpose)
+        if lease:
+            return lease
+        if not told:
+            told = True
+            sentence = (
+                f"{purpose} waits for a GPU of {platform.node()}: {_count(cards, slots)}, "
+                f"held by {'; '.join(holders(cards, folder))}"
+            )
+            log.warning(sentence)
+            print(sentence, file=sys.stderr, flush=True)
+        if time.monotonic() > deadline:
+            raise InputError(
+                f"no GPU of {platform.node()} came free within {patience:g} seconds for {purpose}: "
+                f"{_count(cards, slots)}, held by {'; '.join(holders(cards, folder))}; run no more "
+                f"jobs at once than that (--resources gpu={len(cards) * slots}), or end the "
+                "processes that hold them."
+            )
+        time.sleep(pause)
+
+
+def _given(card, folder):
+    """The GPU that a scheduler gave, though another process of this user's holds it."""
+    log.warning("the scheduler gave a GPU that is in use: %s", "; ".join(holders([card], folder)))
+    return Lease(card, None, 0)
+
+
+def _count(cards, slots):
+    shared = f", with runs_per_gpu: {slots} that is {len(cards) * slots} slots" if slots > 1 else ""
+    return f"{len(cards)} may be used{shared}"
+
+
+def _take(cards, folder, slots, purpose):
+    """Take the first free slot: of every GPU the first, then of every GPU the second."""
+    for slot in range(slots):
+        for card in cards:
+            lease = Lease(card, folder, slot, slots, purpose)
+            if lease.take():
+                return lease
+    return None
+
+
+class Lease:
+    """A slot of a card, held or not."""
+
+    def __init__(self, card, folder, slot, slots=1, purpose=""):
+        self.card, self.folder, self.slot, self.purpose = card, folder, slot, purpose
+        length = SIZE // slots
+        self.part = range(slot * length, (slot + 1) * length)
+
+    @property
+    def path(self):
+        return self.folder / f"{_file_name(self.card)}.lock"
+
+    @property
+    def note(self):
+        """Says to others what this process is."""
+        return self.folder / f"{_file_name(self.card)}.{os.getpid()}.json"
+
+    def take(self):
+        """Lock the slot if it is free; say whether it was."""
+        file, parts = _held.get(self.path) or (open(self.path, "a+b"), [])  # noqa: SIM115
+        free = not any(_overlap(self.part, part) for part in parts)
+        if free and try_lock(file, self.part.start, len(self.part)):
+            _held[self.path] = (file, [*parts, self.part])
+            self._introduce()
+            return True
+        if not parts:
+            file.close()
+        return False
+
+    def _introduce(self):
+        """Leave a note for those who wait, and sweep away those of the dead."""
+        for note in self.folder.glob(f"{_file_name(self.card)}.*.json"):
+            if not is_alive(int(note.suffixes[-2][1:])):
+                note.unlink(missing_ok=True)
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        with suppress(OSError), whole_file(self.note) as temporary:
+            temporary.write_text(json.dumps({"purpose": self.purpose, "since": since}))
+
+    def give_back(self):
+        """Free the slot."""
+        if self.folder is None:  # a scheduler's, that somebody else has locked
+            return
+        file, parts = _held[self.path]
+        parts.remove(self.part)
+        self.note.unlink(missing_ok=True)
+        unlock(file, self.part.start, len(self.part))
+        if not parts:
+            del _held[self.path]
+            file.close()
+
+
+def _file_name(card):
+    return card.uuid.replace("/", "_")
+
+
+def _overlap(one, other):
+    return one.start < other.stop and other.start < one.stop
+
+
+def holders(cards, folder):
+    """Say who holds slots of some GPUs: one text for each GPU that is held by another process."""
+    found = []
+    for card in cards:
+        path = Path(folder) / f"{_file_name(card)}.lock"
+        if path in _held:
+            processes = lock_holders(_held[path][0], 0, SIZE)
+        else:
+            with open(path, "a+b") as file:
+                processes = lock_holders(file, 0, SIZE)
+        if processes:
+            who = " and ".join(_who(process, card, folder) for process in processes)
+            found.append(f"{card.uuid} by {who}")
+    return found
+
+
+def _who(process, card, folder):
+    try:
+        note = json.loads((Path(folder) / f"{_file_name(card)}.{process}.json").read_text())
+        return f"process {process} ({note['purpose']}, since {note['since']})"
+    except (OSError, ValueError):
+        return f"process {process}"

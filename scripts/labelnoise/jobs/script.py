@@ -1,0 +1,83 @@
+"""What every rule's script shares: its log file, and errors that end in one sentence."""
+
+import errno
+import logging
+import os
+import sys
+import traceback
+from contextlib import contextmanager
+
+from labelnoise.errors import InputError
+from labelnoise.jobs.devices import lease_device
+
+CANNOT_WRITE = {
+    errno.ENOSPC: "no space is left on the disk; free some",
+    errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EFBIG: "the file may not grow further; raise the file size limit or free some space",
+    errno.EACCES: "writing is not permitted there; mend the permissions",
+    errno.EPERM: "writing is not permitted there; mend the permissions",
+    errno.EROFS: "the file system is read-only; choose another folder with --directory",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; move it away",
+}
+
+
+@contextmanager
+def logged(path):
+    """Send log messages, warnings and tracebacks to the rule's log file.
+
+    A mistake of the user's, or a disk that cannot be written, ends the process with exit code 1
+    and one sentence on standard error; the log holds the traceback as well.
+    """
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    logging.basicConfig(
+        filename=path,
+        filemode="w",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+        force=True,
+    )
+    logging.captureWarnings(True)
+    try:
+        yield
+    except Exception as error:
+        sentence = explain(error)
+        logging.error("%s\n%s", sentence, traceback.format_exc())
+        sys.exit(f"error: {sentence}")
+    finally:
+        logging.shutdown()
+
+
+def device_of_job(smk, verb):
+    """Lease what a job's resource `gpu` and the config say, see `devices.lease_device`.
+
+    On clusters that are asked for cards by another resource, `gres: gpu:1`, `gpu` is 0.
+
+    Args:
+        smk: the script's `snakemake` object.
+        verb: what the job does to its run, for those who wait for the same GPU.
+    """
+    by_gres = str(smk.resources.get("gres", "")).startswith("gpu")
+    return lease_device(
+        smk.resources.gpu or int(by_gres),
+        slots=smk.config["runs_per_gpu"],
+        patience=60 * smk.config["gpu_wait"],
+        purpose=f"{verb} {'/'.join(smk.wildcards)}",
+    )
+
+
+def explain(error):
+    """Say in one sentence what went wrong, for the person who can mend it."""
+    if isinstance(error, InputError):
+        return str(error)
+    # h5py reports a failed write as an OSError or a RuntimeError with the errno in its text, torch
+    # as a RuntimeError that the OSError led to.
+    number = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)
+    number = number or next(
+        (code for code in CANNOT_WRITE if f"errno = {code}," in str(error)), None
+    )
+    if number in CANNOT_WRITE:
+        where = getattr(error, "filename", None)
+        what = f"cannot write {where}" if where else "cannot write the results"
+        return f"{what}: {CANNOT_WRITE[number]}, then run the same command again."
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,253 @@
+"""A study's status as text for a terminal of 100 columns."""
+
+import re
+import textwrap
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+
+from labelnoise.jobs.status import estimate, measure
+
+WIDTH = 100
+# Lines of a list before it is cut.
+SHOWN = 10
+# What a cell of the table shows beside the finished runs.
+MARKS = {"running": ">", "failed": "!", "trained": "t", "outdated": "o"}
+WORDS = {
+    "finished": "finished",
+    "running": "running",
+    "failed": "failed",
+    "trained": "to be tested",
+    "outdated": "outdated",
+    "waiting": "waiting",
+}
+LEGEND = {
+    **WORDS,
+    "trained": "trained, its test runs or waits",
+    "outdated": "trained by another definition of its model or recipe than the config's",
+}
+GAP = "  "
+
+
+def render(status, now):
+    """Say all of a Status in lines of text.
+
+    Args:
+        status: a status.Status.
+        now: an aware datetime.
+    """
+    counts = status.count()
+    parts = [f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state]]
+    blocks = [
+        f"{len(status.runs)} runs in {status.results}: {', '.join(parts)}",
+        table(status.runs),
+        _legend(status),
+        _listed("Running", [_running_line(run, now) for run in _those(status, "running")]),
+        _listed("Interrupted, will go on", _interrupted_lines(status)),
+        eta_text(status, now),
+        render_failures(status, SHOWN) if status.failures else "",
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def render_failures(status, shown=None):
+    """Say what failed: job, log and the error's sentence, of the first few or of all."""
+    if not status.failures:
+        return "Nothing has failed."
+    entries = []
+    for failure in status.failures[:shown]:
+        blocked = f", {failure.blocked} runs wait for it" if failure.blocked else ""
+        sentence = _wrapped(failure.sentence, "    ")
+        title = " ".join(filter(None, [failure.rule, failure.name])) + blocked
+        entries.append(f"  {title}\n{sentence}\n    {failure.log}")
+    left = len(status.failures) - len(entries)
+    more = f"\n  ... and {left} more, which --failed shows" if left else ""
+    return "Failed\n" + "\n".join(entries) + more
+
+
+def table(runs, width=WIDTH):
+    """Lay out the finished runs: a row a dataset x model x recipe, a column a perturbation.
+
+    Where the columns do not fit the width, the table goes on below itself.
+    """
+    groups = list(dict.fromkeys(run.cell for run in runs))
+    perturbations = list(dict.fromkeys(run.perturbation for run in runs))
+    found = Counter((run.cell, run.perturbation, run.state) for run in runs)
+    rows = [[group] for group in groups]
+    names = [("dataset", "model", "recipe"), *groups]
+    if len(groups) > 1:
+        rows.append(groups)
+        names.append(("all", "", ""))
+
+    def counts(chosen):
+        return [
+            Counter(
+                {state: sum(found[c, p, state] for c in row for p in chosen) for state in WORDS}
+            )
+            for row in rows
+        ]
+
+    columns = [
+        _Column(*_title(name), [cell_text(count) for count in counts([name])])
+        for name in perturbations
+    ]
+    sums = [cell_text(count, whole=True) for count in counts(perturbations)]
+    columns.append(_Column("", "all", sums))
+    blocks, part = [], []
+    for column in columns:
+        if part and len(_block(names, [*part, column])[-1]) > width:
+            blocks.append(_block(names, part))
+            part = []
+        part.append(column)
+    blocks.append(_block(names, part))
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+
+
+def cell_text(counts, whole=False):
+    """Say "2>!3" for 2 finished runs, 1 running and 3 failed; "2/7>!3" where the whole is 7."""
+    marks = (
+        f"{mark}{counts[state] if counts[state] > 1 else ''}"
+        for state, mark in MARKS.items()
+        if counts[state]
+    )
+    number = f"{counts['finished']}/{counts.total()}" if whole else f"{counts['finished']}"
+    return number + "".join(marks)
+
+
+def eta_text(status, now):
+    """Say when the runs that are left will be through, and what that rests on."""
+    eta = estimate(status.runs, measure(status.runs, status.results))
+    counts = status.count()
+    lines = []
+    if eta.unknown:
+        which = ["/".join(cell) for cell in eta.unknown]
+        cells = ", ".join(which[:2]) + (f" and {len(which) - 2} more" if len(which) > 2 else "")
+        lines.append(
+            f"ETA: unknown, since no epoch has been measured yet for {eta.unknown.total()} runs\n"
+            f"({cells})."
+        )
+    if eta.seconds is not None:
+        left = duration(eta.seconds)
+        what = "the others take" if lines else "the rest takes"
+        if counts["running"]:
+            end = clock(now + timedelta(seconds=eta.seconds), now)
+            how = f"{left}, until {end}, with {eta.at_once} at once as now"
+        else:
+            how = f"{left}, one at a time; none is being trained now"
+        lines.append(f"{what.capitalize() if lines else f'ETA: {what}'} {how}.")
+        lines.append("Seconds are those measured on runs of the same dataset, model and recipe.")
+    if not lines:
+        lines.append("ETA: no run is left to train or test.")
+    if counts["failed"]:
+        lines.append("Failed runs are left out.")
+    return "\n".join(lines)
+
+
+def duration(seconds):
+    """Say seconds for people: 45 s, 12 min, 3 h 05 min, 2 days 4 h."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} days {hours % 24} h"
+
+
+def clock(moment, now):
+    """Say a moment in local time, with its date unless that is today's."""
+    moment, now = moment.astimezone(), now.astimezone()
+    return f"{moment:%H:%M}" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M}"
+
+
+@dataclass
+class _Column:
+    """A column: a group's title, its own, and a text for each row."""
+
+    group: str
+    name: str
+    cells: list
+
+
+def _title(perturbation):
+    """Part a name into a group and a size, ("natural", "0.85"); ("", name) where it has none."""
+    found = re.fullmatch(r"(.+)-(\d[\d.]*)", perturbation)
+    return found.groups() if found else ("", perturbation)
+
+
+def _block(names, columns):
+    """Lay out columns beside the rows' names, under a line of group titles if there are any."""
+    body = _aligned(names)
+    head = ""
+    for index, column in enumerate(columns):
+        starts = index == 0 or column.group != columns[index - 1].group
+        ends = index + 1 == len(columns) or column.group != columns[index + 1].group
+        if starts and column.group:
+            head = head.ljust(len(body[0])) + GAP + column.group
+        texts = [column.name, *column.cells]
+        width = max(map(len, texts))
+        if ends and column.group:
+            # Its group's title may need more room than its columns do.
+            width = max(width, len(head) - len(body[0]) - len(GAP))
+        body = [line + GAP + text.ljust(width) for line, text in zip(body, texts, strict=True)]
+    return [head, *body] if head else body
+
+
+def _aligned(rows):
+    """Join the texts of rows into lines whose columns stand under each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows
+    ]
+
+
+def _legend(status):
+    """Explain the table's numbers and those of the marks that are in it."""
+    counts = status.count()
+    marks = [f"{mark} {LEGEND[state]}" for state, mark in MARKS.items() if counts[state]]
+    each = len({run.repeat for run in status.runs})
+    return _wrapped(", ".join([f"Finished runs, of {each} in each cell", *marks]) + ".", "")
+
+
+def _those(status, state):
+    return [run for run in status.runs if run.state == state]
+
+
+def _running_line(run, now):
+    holder = run.holder
+    text = f"{run.name}: epoch {run.epoch} of {run.epochs}"
+    if holder.started:
+        ago = duration(max(0, (now - holder.started).total_seconds()))
+        text += f", since {clock(holder.started, now)} ({ago})"
+    if not holder.host:
+        return text + ", by an unknown process"
+    # The first part of a card's UUID tells it from the others.
+    device = re.sub(r"\b((?:GPU|MIG)-[0-9a-f]{8})[-0-9a-f]+", r"\1", holder.device)
+    return text + f", on {device}, {holder.host} (process {holder.pid})"
+
+
+def _interrupted_lines(status):
+    return [
+        f"{run.name}: after epoch {run.epoch} of {run.epochs}"
+        if run.epoch
+        else f"{run.name}: from its last whole epoch"
+        for run in _those(status, "waiting")
+        if run.interrupted
+    ]
+
+
+def _listed(title, lines):
+    """Put lines under a title, the first few of many."""
+    if not lines:
+        return ""
+    more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "\n".join([title, *(_wrapped(line, "  ", "      ") for line in [*lines[:SHOWN], *more])])
+
+
+def _wrapped(text, indent, later=None):
+    """Break text at its spaces alone, so that paths and names stay whole, to be copied."""
+    later = indent if later is None else later
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=later, **whole)

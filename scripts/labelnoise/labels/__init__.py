@@ -1,0 +1,1 @@
+"""Label errors: kinds, their calibration, and their measurement."""

@@ -1,0 +1,266 @@
+"""Label errors: natural, choppy and random, as functions from a binary mask to a wrong one.
+
+Shape legend: N slices, H height, W width, K contours, P contour points, R runs of foreground.
+
+The three kinds are those of Heller, Dean and Papanikolopoulos, "Imperfect Segmentation Labels: How
+Much Do They Matter?", 2018 (arXiv 1806.04618), section 2. "The 2018 code" is neheller/labels18,
+`preprocessing/tools.py`; where it has a defect we differ, and the docstring says so. For every
+kind severity 0 is the identity, the input is never changed, and any slice size, empty slices,
+several objects, holes and objects at the edge work.
+"""
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from labelnoise.errors import InputError
+from labelnoise.labels.contours import bounding_box, fill, find_contours, paint_runs
+
+KINDS = ("control", "natural", "choppy", "random")
+
+KNOTS = 5  # independent displacements of a contour, as in the 2018 code
+
+# The periodic cubic spline is linear in its values at the knots. Its coefficients: power of the
+# polynomial, interval, knot.
+_SPLINE = CubicSpline(
+    np.arange(KNOTS + 1), np.eye(KNOTS)[np.arange(KNOTS + 1) % KNOTS], bc_type="periodic"
+).c
+
+
+def perturb(mask_HW, kind, severity, rng, foreground_fraction=None):
+    """Perturb one binary mask by the named kind of label error.
+
+    Args:
+        mask_HW: binary mask, uint8 in {0, 1}.
+        kind: one of KINDS; `control` returns a copy whatever the severity.
+        severity: standard deviation in pixels (natural, choppy) or flip probability (random).
+        rng: NumPy generator; the caller owns the seed.
+        foreground_fraction: share of foreground pixels in the dataset, for `random` alone.
+
+    Returns:
+        A new mask of the same shape, uint8 in {0, 1}.
+
+    Raises:
+        InputError: the kind is unknown, or see `random`.
+    """
+    if kind == "control":
+        return mask_HW.copy()
+    if kind == "natural":
+        return natural(mask_HW, severity, rng)
+    if kind == "choppy":
+        return choppy(mask_HW, severity, rng)
+    if kind == "random":
+        return random(mask_HW, severity, rng, foreground_fraction)
+    raise InputError(f"perturbation kind {kind!r} is unknown: choose one of {', '.join(KINDS)}.")
+
+
+def natural(mask_HW, severity, rng):
+    """Displace each contour by a smooth closed curve, as an annotator's outline strays.
+
+    A contour moves along the rays from the centre of its own bounding box. Its displacement is the
+    periodic cubic spline through 5 draws of N(0, severity), equally spaced along the contour's
+    length. Each contour is refilled by the even-odd rule on pixel centres; holes are cut out of
+    their own object, and objects unite.
+
+    Unlike the 2018 code: contours are sub-pixel (it cut points to whole pixels), holes stay holes,
+    the curve closes smoothly, and a displacement is limited to the length of its ray, so that a
+    point moves no further than the centre and no further out than twice its distance (there a disc
+    of radius 3 px grows without bound). Severity is a standard deviation where the 2018 code stores
+    the variance.
+
+    Args:
+        mask_HW: binary mask, uint8 in {0, 1}.
+        severity: standard deviation of the displacement in pixels, at least 0.
+        rng: NumPy generator.
+
+    Returns:
+        A new mask, uint8 in {0, 1}.
+    """
+    if severity == 0 or not mask_HW.any():
+        return mask_HW.copy()
+    contours = find_contours(mask_HW)
+    draws_K5 = rng.normal(0, severity, (len(contours.starts_K), KNOTS))
+    moved_P2 = _displace(contours, draws_K5)
+    return fill(contours, moved_P2, mask_HW.shape)
+
+
+def choppy(mask_HW, severity, rng):
+    """Move both ends of every run of foreground in every row, independently: jagged edges.
+
+    A run's ends are pixel borders; a pixel is foreground where its centre lies in a moved run. So
+    an end moves by N(0, severity) rounded to whole pixels. Moved runs unite, are clipped at the
+    slice's borders, and a run whose ends meet or cross vanishes.
+
+    Unlike the 2018 code: every row is perturbed (there the first and last 50 of a bundle of 20
+    slices stay clean), runs at the right edge and beyond the fifth in a row work, no two ends share
+    an offset, and offsets are rounded to the nearest pixel, where rounding up shifted every mask by
+    half a pixel.
+
+    Args:
+        mask_HW: binary mask, uint8 in {0, 1}.
+        severity: standard deviation of an end's offset in pixels, at least 0.
+        rng: NumPy generator.
+
+    Returns:
+        A new mask, uint8 in {0, 1}.
+    """
+    if severity == 0 or not mask_HW.any():
+        return mask_HW.copy()
+    width = mask_HW.shape[1]
+    row_R, ends_R2 = _runs(mask_HW)
+    # Offsets beyond the width all clip alike; limiting them first keeps the sum within whole-number
+    # range.
+    offsets_R2 = np.clip(rng.normal(0, severity, ends_R2.shape), -width - 1, width + 1)
+    moved_R2 = np.clip(ends_R2 + np.rint(offsets_R2).astype(np.intp), 0, width)
+    kept = moved_R2[:, 0] < moved_R2[:, 1]
+    moved_R2 = moved_R2[kept] + row_R[kept, None] * width
+    return paint_runs(moved_R2[:, 0], moved_R2[:, 1], mask_HW.shape)
+
+
+def random(mask_HW, severity, rng, foreground_fraction):
+    """Flip foreground with probability p, background with p f / (1 - f): salt and pepper.
+
+    As many background as foreground pixels flip on average over a dataset with foreground fraction
+    f, so its class balance holds and its label Dice is 1 - p.
+
+    Args:
+        mask_HW: binary mask, uint8 in {0, 1}.
+        severity: p, in [0, 1].
+        rng: NumPy generator.
+        foreground_fraction: f, share of foreground pixels in the dataset, in [0, 1).
+
+    Returns:
+        A new mask, uint8 in {0, 1}.
+
+    Raises:
+        InputError: p or f is out of range, or p f / (1 - f) is above 1.
+    """
+    background_rate = flip_rate(severity, foreground_fraction)
+    noisy_HW = np.array(mask_HW, order="C")  # reshape(-1) below must be a view
+    if severity == 0:
+        return noisy_HW
+    noisy, mask = noisy_HW.reshape(-1), mask_HW.reshape(-1)
+    foreground = np.flatnonzero(mask.astype(bool))  # far faster than on whole numbers
+    noisy[foreground[_choose(len(foreground), severity, rng)]] = 0
+    # Choosing among all pixels and keeping the background gives each background pixel the same
+    # probability.
+    chosen = _choose(mask.size, background_rate, rng)
+    noisy[chosen[mask[chosen] == 0]] = 1
+    return noisy_HW
+
+
+def flip_rate(severity, foreground_fraction):
+    """Probability p f / (1 - f) that a background pixel flips under `random`.
+
+    Raises:
+        InputError: p or f is missing or out of range, or the probability is above 1.
+    """
+    if not 0 <= severity <= 1:
+        raise InputError(f"random: severity is {severity}, expected a probability from 0 to 1.")
+    if foreground_fraction is None or not 0 <= foreground_fraction < 1:
+        raise InputError(
+            f"random: foreground fraction is {foreground_fraction}, expected a share from 0 to "
+            "below 1."
+        )
+    rate = severity * foreground_fraction / (1 - foreground_fraction)
+    if rate > 1 + 1e-9:  # a severity at the limit may round up
+        raise InputError(
+            f"random: with foreground fraction {foreground_fraction:.4g} and severity "
+            f"{severity:.4g} background would flip with probability {rate:.4g}, above 1; lower the "
+            f"severity to at most {severity / rate:.4g}."
+        )
+    return min(rate, 1.0)
+
+
+def draw_labels(labels_NHW, kind, severities, foreground_fractions, seed, draw, rows):
+    """Perturb the labels of some slices: one draw, each slice from a generator of its own.
+
+    The generator of a slice depends on (seed, draw, row) alone, so any slice of any draw can be
+    made alone, in any order. Each structure is perturbed as a binary mask; a pixel goes to the
+    highest class index that claims it.
+
+    Args:
+        labels_NHW: class indices, uint8, 0 = background: the slices of `rows`, in the same order.
+        kind: one of KINDS.
+        severities: {class index: severity} for every class index from 1 on; not used by `control`.
+        foreground_fractions: {class index: foreground fraction}, used by `random` alone.
+        seed: label seed, an integer of at least 0.
+        draw: index of the draw, from 0.
+        rows: each slice's row in the dataset file.
+
+    Returns:
+        Perturbed class indices, uint8, shape of labels_NHW.
+
+    Raises:
+        ValueError: a class in the labels has no severity, or labels and rows differ in number.
+        InputError: see `perturb`.
+    """
+    if kind == "control":
+        return labels_NHW.copy()
+    perturbed_NHW = np.zeros_like(labels_NHW)
+    for labels_HW, perturbed_HW, row in zip(labels_NHW, perturbed_NHW, rows, strict=True):
+        rng = np.random.default_rng(np.random.SeedSequence([int(seed), int(draw), int(row)]))
+        if not set(range(1, int(labels_HW.max()) + 1)) <= set(severities):
+            raise ValueError(
+                f"row {row}: labels up to {labels_HW.max()}, severities for {severities}"
+            )
+        for index in sorted(severities):
+            mask_HW = (labels_HW == index).view(np.uint8)
+            fraction = foreground_fractions.get(index) if kind == "random" else None
+            wrong_HW = perturb(mask_HW, kind, severities[index], rng, fraction)
+            np.putmask(perturbed_HW, wrong_HW, index)
+    return perturbed_NHW
+
+
+def _displace(contours, draws_K5):
+    """Move points along the rays from their contour's centre, by the spline through its draws."""
+    points_P2, starts_K, contour_P, _, _ = contours
+    low_K2 = np.minimum.reduceat(points_P2, starts_K)
+    high_K2 = np.maximum.reduceat(points_P2, starts_K)
+    rays_P2 = points_P2 - ((low_K2 + high_K2) / 2)[contour_P]
+    length_P = np.hypot(rays_P2[:, 0], rays_P2[:, 1])
+    shift_P = _spline(draws_K5, contour_P, _position(contours))
+    # |shift| is limited to the ray's length, so the factor lies between 0 (the centre) and 2.
+    factor_P = np.clip(1 + shift_P / np.maximum(length_P, 1e-9), 0, 2)
+    moved_P2 = points_P2 + rays_P2 * (factor_P - 1)[:, None]
+    ends_K = np.append(starts_K[1:], len(points_P2)) - 1
+    moved_P2[ends_K] = moved_P2[starts_K]  # closed to the last bit, or filling would leak
+    return moved_P2
+
+
+def _position(contours):
+    """Where each point lies along its contour's length, from 0 to KNOTS."""
+    points_P2, starts_K, contour_P, _, _ = contours
+    steps_P2 = np.diff(points_P2, axis=0, prepend=points_P2[:1])
+    walked_P = np.cumsum(np.hypot(steps_P2[:, 0], steps_P2[:, 1]))
+    walked_P -= walked_P[starts_K][contour_P]
+    ends_K = np.append(starts_K[1:], len(points_P2)) - 1
+    return walked_P * (KNOTS / walked_P[ends_K])[contour_P]
+
+
+def _spline(draws_K5, contour_P, position_P):
+    """Evaluate each contour's periodic cubic spline at positions from 0 to KNOTS."""
+    coefficients_K45 = np.einsum("pik,ck->cpi", _SPLINE, draws_K5)
+    interval_P = np.minimum(position_P.astype(np.intp), KNOTS - 1)
+    u_P = position_P - interval_P
+    a, b, c, d = coefficients_K45[contour_P, :, interval_P].T
+    return ((a * u_P + b) * u_P + c) * u_P + d
+
+
+def _runs(mask_HW):
+    """Rows and half-open column ranges of the runs of foreground, in reading order."""
+    rows, _ = bounding_box(mask_HW)
+    # A column of background on the left ends each row's last run; the last row's needs one more
+    # pixel.
+    padded = np.zeros((rows.stop - rows.start, mask_HW.shape[1] + 1), dtype=bool)
+    padded[:, 1:] = mask_HW[rows]
+    flat = np.append(padded, False)
+    borders_R2 = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2)
+    row_R = borders_R2[:, 0] // padded.shape[1]
+    return row_R + rows.start, borders_R2 - row_R[:, None] * padded.shape[1]
+
+
+def _choose(number, probability, rng):
+    """Indices below `number`, each chosen independently with the given probability."""
+    # Given their number, independent choices are a sample without replacement: far cheaper than a
+    # draw a pixel.
+    return rng.choice(number, rng.binomial(number, probability), replace=False, shuffle=False)

@@ -1,0 +1,1 @@
+"""Tables as text, the paper's numbers, figures."""

@@ -1,0 +1,139 @@
+"""Mean test Dice against measured label Dice, by dataset, kind of error, network and recipe."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
+
+from labelnoise.evaluation.tables import degradation_table
+from labelnoise.report import style
+from labelnoise.report.figures.legends import grouped_legend
+
+FAN = 14.0  # points over which the series that share a label Dice are fanned out
+IDENTITY = {"color": style.REFERENCE_LINE, "linestyle": (0, (1, 1.5)), "linewidth": 0.9}
+
+
+@style.styled
+def degradation(runs):
+    """Draw how test Dice falls with label Dice.
+
+    A row of panels for each dataset and structure, a column for each kind, a line for each network
+    (colour, marker) and recipe (line style, marker fill). Every line starts at its control. Large
+    markers are means over repeats with their 95 % t-interval (none for a single repeat), dots
+    single runs. Lines are moved sideways by up to a few points, so that they do not hide each
+    other; their data are not moved. On the dotted line test Dice equals label Dice.
+
+    Args:
+        runs: what `tables.runs_table` returns.
+
+    Returns:
+        matplotlib Figure.
+    """
+    table = degradation_table(runs)
+    rows = style.panels(table)
+    columns = [kind for kind in style.kinds(table["kind"]) if kind != "control"] or ["control"]
+    figure, axes = _panels(len(rows), len(columns))
+    for row_axes, (dataset, structure) in zip(axes, rows, strict=True):
+        here = (table["dataset"] == dataset) & (table["structure"] == structure)
+        dots = runs[(runs["dataset"] == dataset) & (runs["structure"] == structure)]
+        for panel, kind in zip(row_axes, columns, strict=True):
+            shown = ["control", kind]
+            _draw_lines(
+                panel,
+                table[here & table["kind"].isin(shown)],
+                dots[dots["kind"].isin(shown)],
+                table,
+            )
+        row_axes[0].set_ylabel(f"{style.display_panel(dataset, structure)}\ntest Dice")
+        _set_y(row_axes[0], table[here], dots)
+    for panel, kind in zip(axes[0], columns, strict=True):
+        panel.set_title(style.display(kind))
+    for panel in axes[-1]:
+        panel.set_xlabel("Dice of the training labels")
+    _set_x(axes[0, 0], runs)
+    grouped_legend(figure, _legend_groups(table))
+    return figure
+
+
+def _panels(rows, columns):
+    width = style.PAGE_WIDTH if columns > 1 else style.COLUMN_WIDTH
+    figure = Figure(figsize=(width, 1.9 * rows + 0.8), layout="constrained")
+    return figure, figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
+
+
+def _draw_lines(panel, cells, dots, table):
+    """Draw each network and recipe of one panel; styles come from the whole table."""
+    panel.axline((1, 1), slope=1, zorder=1, label="_identity", **IDENTITY)
+    networks, recipes = style.networks(table["model"]), style.recipes(table["recipe"])
+    series = [(model, recipe) for model in networks for recipe in recipes]
+    for place, (model, recipe) in enumerate(series):
+        line = cells[(cells["model"] == model) & (cells["recipe"] == recipe)]
+        shift = min(FAN / len(series), 3.0) * (place - (len(series) - 1) / 2)
+        moved = _moved(panel, shift)
+        look = _look(networks[model], recipes[recipe])
+        if len(line):
+            _draw_means(panel, line, look | {"transform": moved, "label": f"{model} {recipe}"})
+        single = dots[(dots["model"] == model) & (dots["recipe"] == recipe)]
+        small = {"markersize": 3.4, "markeredgewidth": 0, "alpha": 0.6, "color": look["color"]}
+        x, y = single["label_dice"], single["dice"]
+        panel.plot(x, y, ".", transform=moved, label=f"_runs {model} {recipe}", **small)
+
+
+def _moved(panel, points):
+    """Data coordinates, drawn some points to the right."""
+    inches = panel.get_figure().dpi_scale_trans
+    return panel.transData + ScaledTranslation(points / 72, 0, inches)
+
+
+def _draw_means(panel, line, look):
+    line = line.sort_values("label_dice_mean", ascending=False)
+    half = (line["dice_high"] - line["dice_mean"]).to_numpy()
+    x, mean = line["label_dice_mean"].to_numpy(), line["dice_mean"].to_numpy()
+    panel.errorbar(x, mean, yerr=half, elinewidth=0.7, capsize=1.3, capthick=0.7, **look)
+
+
+def _look(network, recipe):
+    (color, marker), (line, fill) = network, recipe
+    return {
+        "color": color,
+        "marker": marker,
+        "linestyle": line,
+        "fillstyle": fill,
+        "markerfacecoloralt": "white",
+        "markeredgewidth": 0.8,
+    }
+
+
+def _set_y(panel, cells, dots):
+    """Show every mean, run and interval, but no impossible Dice."""
+    values = np.concatenate(
+        [cells["dice_low"], cells["dice_high"], cells["dice_mean"], dots["dice"]]
+    )
+    low, high = np.nanmin(values), np.nanmax(values)
+    pad = max(0.06 * (high - low), 0.01)
+    panel.set_ylim(max(low - pad, -0.02), min(high + pad, 1.02))
+
+
+def _set_x(panel, runs):
+    """Label Dice falls to the right: the error grows as one reads on."""
+    low = runs["label_dice"].min()
+    pad = max(0.1 * (1 - low), 0.01)
+    panel.set_xlim(1 + pad, low - pad)
+
+
+def _legend_groups(table):
+    networks = [
+        (style.display(name), Line2D([], [], color=color, marker=marker))
+        for name, (color, marker) in style.networks(table["model"]).items()
+    ]
+    recipes = [
+        (style.display(name), Line2D([], [], **_look(("0.25", "o"), look)))
+        for name, look in style.recipes(table["recipe"]).items()
+    ]
+    marks = [("test Dice = label Dice", Line2D([], [], **IDENTITY))]
+    dot = Line2D([], [], color="0.25", marker=".", markersize=3.4, linestyle="", markeredgewidth=0)
+    marks.append(("single run", dot))
+    if table["dice_low"].notna().any():
+        bar = Line2D([], [], color="0.25", marker="|", markersize=8, linestyle="")
+        marks.append(("95 % t-interval of the mean", bar))
+    return [networks, recipes, marks]

@@ -1,0 +1,120 @@
+"""ROC curves of one dataset: means over repeats, by network, recipe and kind of error."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import Normal, Stroke
+
+from labelnoise.evaluation.tables import spread
+from labelnoise.report import style
+from labelnoise.report.figures.legends import grouped_legend
+
+# False positive rates that curves are averaged at. Most pixels are background: what tells networks
+# apart happens below a rate of 0.01, which a linear axis would hide.
+GRID = np.geomspace(1e-4, 1, 241)
+OPACITY = 0.25
+
+
+@style.styled
+def roc(curves):
+    """Draw the mean true positive rate over repeats against the false positive rate, log scale.
+
+    A row of panels for each structure and network, a column for each recipe, a line for each
+    perturbation. The band is one standard deviation over repeats to each side (none for a single
+    repeat), the dot the mean rates at probability 0.5, where masks are scored. The numbers are mean
+    AUC and its standard deviation.
+
+    Args:
+        curves: DataFrame, a row a run and structure, of one dataset: structure, model, recipe,
+            perturbation, kind, repeat, and `histogram`, a roc.ScoreHistogram.
+
+    Returns:
+        matplotlib Figure.
+    """
+    networks, recipes = style.networks(curves["model"]), list(style.recipes(curves["recipe"]))
+    rows = [(*pair, model) for pair in style.panels(curves) for model in networks]
+    width = style.PAGE_WIDTH if len(recipes) > 1 else style.COLUMN_WIDTH
+    figure = Figure(figsize=(width, 2.0 * len(rows) + 0.7), layout="constrained")
+    axes = figure.subplots(len(rows), len(recipes), sharex=True, sharey=True, squeeze=False)
+    for row_axes, (dataset, structure, model) in zip(axes, rows, strict=True):
+        here = curves[(curves["structure"] == structure) & (curves["model"] == model)]
+        for panel, recipe in zip(row_axes, recipes, strict=True):
+            _draw_panel(panel, here[here["recipe"] == recipe])
+        title = f"{style.display_panel(dataset, structure)}, {style.display(model)}"
+        row_axes[0].set_ylabel(f"{title}\ntrue positive rate")
+    for panel, recipe in zip(axes[0], recipes, strict=True):
+        panel.set_title(style.display(recipe))
+    for panel in axes[-1]:
+        panel.set_xlabel("false positive rate (log scale)")
+    grouped_legend(figure, _legend_groups(curves))
+    return figure
+
+
+def mean_curve(histograms):
+    """Mean and standard deviation over repeats of the true positive rate at the rates of GRID.
+
+    Args:
+        histograms: list of ScoreHistogram; those without positives or negatives are left out.
+
+    Returns:
+        Two arrays like GRID; NaN where there are too few repeats.
+    """
+    rates = np.array([_at_grid(*histogram.curve()) for histogram in histograms])
+    summaries = [spread(column) for column in rates.T]
+    return tuple(np.array([of[name] for of in summaries]) for name in ("mean", "sd"))
+
+
+def _at_grid(false_positive_rate, true_positive_rate):
+    # Where the curve rises straight up, its upper end counts.
+    unique, last = np.unique(false_positive_rate[::-1], return_index=True)
+    return np.interp(GRID, unique, true_positive_rate[::-1][last])
+
+
+def _draw_panel(panel, curves):
+    colors, handles = style.kinds(curves["kind"]), []
+    for kind, color in colors.items():
+        for name, runs in curves[curves["kind"] == kind].groupby("perturbation", sort=False):
+            look = {"color": color, "linestyle": style.KIND_LINES.get(kind, "-")}
+            _draw_mean(panel, runs["histogram"].tolist(), look, name)
+            auc = spread([histogram.auc() for histogram in runs["histogram"]])
+            handles.append(Line2D([], [], label=_label(name, auc), **_rimmed(look)))
+    panel.set(xscale="log", xlim=(GRID[0], 1), ylim=(0, 1.02))
+    # The curves of a poor network pass below the legend, which stays readable on white.
+    ground = {"frameon": True, "framealpha": 0.8, "edgecolor": "none"}
+    look = {"title_fontsize": 6.5, "alignment": "left", "borderaxespad": 0.3, **ground}
+    panel.legend(handles=handles, loc="lower right", title="AUC", **look)
+
+
+def _draw_mean(panel, histograms, look, name):
+    mean, sd = mean_curve(histograms)
+    band = {"color": look["color"], "alpha": OPACITY, "linewidth": 0, "label": f"_band {name}"}
+    panel.fill_between(GRID, *np.clip([mean - sd, mean + sd], 0, 1), **band)
+    panel.plot(GRID, mean, label=f"_{name}", **_rimmed(look))
+    decisions = np.array([histogram.decision() for histogram in histograms])
+    x, y = (spread(rates)["mean"] for rates in decisions.T)
+    panel.plot(x, y, "o", color=look["color"], label=f"_decision {name}", zorder=3, **_DOT)
+
+
+_DOT = {"markersize": 4.2, "markeredgecolor": "0.15", "markeredgewidth": 0.5}
+
+
+def _rimmed(look):
+    effects = [Stroke(linewidth=1.9, foreground=style.RIM), Normal()]
+    return look | {"linewidth": 1.2, "path_effects": effects}
+
+
+def _label(name, auc):
+    """AUC, then the perturbation, so that the numbers stand below each other."""
+    mean = "–" if np.isnan(auc["mean"]) else f"{auc['mean']:.4f}"
+    sd = "" if np.isnan(auc["sd"]) else f" ± {auc['sd']:.4f}"
+    return f"{mean}{sd}  {style.display_perturbation(name)}"
+
+
+def _legend_groups(curves):
+    repeated = curves["repeat"].nunique() > 1
+    marks = [("mean over repeats" if repeated else "single run", Line2D([], [], color="0.25"))]
+    if repeated:
+        marks.append(("± standard deviation", Patch(facecolor="0.25", alpha=OPACITY)))
+    dot = Line2D([], [], color="0.6", marker="o", linestyle="", **_DOT)
+    return [marks, [("at probability 0.5", dot)]]

@@ -1,0 +1,161 @@
+"""The numbers of the replicated paper, and this study's beside them.
+
+Heller, Dean and Papanikolopoulos, "Imperfect Segmentation Labels: How Much Do They Matter?", LABELS
+at MICCAI 2018, arXiv 1806.04618.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from labelnoise.evaluation.tables import CELL, CONFIDENCE
+from labelnoise.report import style
+
+# Table 1: mean test Dice on liver CT, label Dice 0.95, 0.90 and 0.85. Neither spread nor number of
+# runs is given there.
+TABLE_1 = {
+    "unet": {
+        "control": 0.9134,
+        "natural": (0.8880, 0.8193, 0.7521),
+        "choppy": (0.8928, 0.8321, 0.8058),
+        "random": (0.9124, 0.9213, 0.9182),
+    },
+    "segnet": {
+        "control": 0.8993,
+        "natural": (0.8640, 0.8265, 0.7717),
+        "choppy": (0.8799, 0.8268, 0.7823),
+        "random": (0.9050, 0.9013, 0.9068),
+    },
+    "fcn32": {
+        "control": 0.8870,
+        "natural": (0.8587, 0.8250, 0.7581),
+        "choppy": (0.8660, 0.8202, 0.7782),
+        "random": (0.8881, 0.8751, 0.8676),
+    },
+}
+SIZES = (0.95, 0.90, 0.85)
+SETTING = ["dataset", "structure", "model", "recipe"]
+COMPARED = [
+    *CELL,
+    *("kind", "n", "label_dice_mean"),
+    *("dice_mean", "dice_sd", "dice_low", "dice_high", "paper_liver_dice", "difference"),
+    *("drop_mean", "drop_low", "drop_high", "paper_liver_drop", "drop_difference"),
+    *("precision_mean", "recall_mean", "volume_ratio_mean", "auc_mean"),
+]
+
+
+def paper_dice(model, kind, label_dice):
+    """Mean test Dice of Table 1, NaN for what it does not hold.
+
+    Args:
+        model: `unet`, `segnet` or `fcn32`, as the networks of the paper are named in the config.
+        kind: kind of label error, or `control`.
+        label_dice: nominal label Dice, 0.95, 0.90 or 0.85; of no account for the control.
+    """
+    row = TABLE_1.get(model, {}).get(kind)
+    if row is None or kind == "control":
+        return np.nan if row is None else row
+    return dict(zip(SIZES, row, strict=True)).get(round(label_dice, 4), np.nan)
+
+
+def nominal_dice(perturbation, target_dice):
+    """Label Dice that an error is meant to have: its target, or else what its name ends in.
+
+    An error that is given by its severity has no target: `natural-s` and `natural-0.95` then stand
+    for the 0.95 of the paper. NaN where there is neither.
+    """
+    if target_dice is not None and not np.isnan(target_dice):
+        return float(target_dice)
+    tail = perturbation.rpartition("-")[2]
+    sizes = {name: size for size, name in style.SIZE_NAMES.items()}
+    return sizes.get(tail, float(tail) if re.fullmatch(r"0?\.\d+", tail) else np.nan)
+
+
+def compare_with_paper(degradation):
+    """Put the paper's number beside every cell of a study.
+
+    Args:
+        degradation: what `tables.degradation_table` returns.
+
+    Returns:
+        DataFrame, a row a cell: `paper_liver_dice` (Table 1; for liver CT only, whatever the
+        dataset of the row), `difference` (ours - the paper's), and the same of the drop, control
+        Dice minus Dice: `drop_mean`, `paper_liver_drop`, `drop_difference`. NaN for networks and
+        errors that the paper does not have.
+    """
+    table = degradation.copy()
+    nominal = map(nominal_dice, table["perturbation"], table["target_dice"])
+    table["paper_liver_dice"] = list(map(paper_dice, table["model"], table["kind"], nominal))
+    control = np.array([paper_dice(model, "control", 1) for model in table["model"]])
+    table["paper_liver_drop"] = control - table["paper_liver_dice"]
+    table["difference"] = table["dice_mean"] - table["paper_liver_dice"]
+    table["drop_difference"] = table["drop_mean"] - table["paper_liver_drop"]
+    return table[COMPARED]
+
+
+def slopes(runs):
+    """Test Dice lost for each label Dice lost, by dataset, network, recipe and kind of error.
+
+    The least-squares line through the origin of control Dice minus Dice on 1 - label Dice (the
+    control's is 1), over all runs that have a control of the same repeat.
+
+    Args:
+        runs: what `tables.runs_table` returns.
+
+    Returns:
+        DataFrame in the order of `runs`: `slope`, `slope_low` and `slope_high` (see `fit_slope`),
+        `n` repeats, `runs` of errors, `paper_liver_slope` (the same line through the means of Table
+        1, liver CT, at nominal label Dice) and `difference` (ours - the paper's).
+    """
+    keys = [*SETTING, "repeat"]
+    control = runs.loc[runs["kind"] == "control", [*keys, "dice"]]
+    pairs = runs[runs["kind"] != "control"].merge(control, on=keys, suffixes=("", "_control"))
+    pairs = pairs.assign(
+        label_loss=1 - pairs["label_dice"], loss=pairs["dice_control"] - pairs["dice"]
+    )
+    rows = []
+    for key, group in pairs.groupby([*SETTING, "kind"], sort=False):
+        row = dict(zip([*SETTING, "kind"], key, strict=True))
+        row |= {"n": group["repeat"].nunique(), "runs": len(group)}
+        row |= fit_slope(group["label_loss"], group["loss"], group["repeat"])
+        rows.append(row | {"paper_liver_slope": paper_slope(row["model"], row["kind"])})
+    names = [*SETTING, "kind", "n", "runs", "slope", "slope_low", "slope_high", "paper_liver_slope"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.assign(difference=table["slope"] - table["paper_liver_slope"])
+
+
+def fit_slope(x, y, repeat):
+    """Least-squares slope through the origin, with a 95 % t-interval over repeats.
+
+    Runs of one repeat share their control, so repeats are the independent units: the standard error
+    is the cluster-robust one. Where all repeats have the same x, it is that of the mean over the
+    repeats' own slopes, whose mean is then the slope.
+
+    Args:
+        x, y: arrays (n,).
+        repeat: (n,) the repeat that each point belongs to.
+
+    Returns:
+        Dict of slope, slope_low and slope_high. The bounds are NaN for a single repeat, all three
+        where x is 0 throughout.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    weight = (x**2).sum()
+    if not weight > 0:
+        return dict.fromkeys(["slope", "slope_low", "slope_high"], np.nan)
+    slope = (x * y).sum() / weight
+    residuals = pd.Series(x * (y - slope * x)).groupby(np.asarray(repeat)).sum()
+    n = len(residuals)
+    half = np.nan
+    if n > 1:
+        error = np.sqrt(n / (n - 1) * (residuals**2).sum()) / weight
+        half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * error
+    return {"slope": slope, "slope_low": slope - half, "slope_high": slope + half}
+
+
+def paper_slope(model, kind):
+    """Slope of Table 1, as `slopes` has ours; NaN for a network or kind that it does not hold."""
+    losses = [paper_dice(model, "control", 1) - paper_dice(model, kind, size) for size in SIZES]
+    return fit_slope(1 - np.array(SIZES), losses, [0] * len(SIZES))["slope"]

@@ -1,0 +1,1 @@
+"""From a dataset and its labels to a trained network."""

@@ -1,0 +1,146 @@
+"""Slices on their way into a network: which ones, in which order, with which labels.
+
+Shape legend: N slices, B slices of a batch, H height, W width.
+"""
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from labelnoise.labels.perturbations import draw_labels
+from labelnoise.seeds import derive
+
+# A split up to this size is held in memory; a larger one is read slice by slice.
+IN_MEMORY_BYTES = 2 * 1024**3
+
+
+class Slices(torch.utils.data.Dataset):
+    """Images and labels of some rows of a dataset, as batches of tensors.
+
+    An index is a pair (position among the rows, epoch counted from 0); the epoch decides the draw
+    of the labels.
+    """
+
+    def __init__(self, dataset, rows, labels=None):
+        """Choose the rows and their labels.
+
+        Args:
+            dataset: a storage.Dataset.
+            rows: (N,) rows of it.
+            labels: a storage.LabelFile, or None for the reference labels.
+        """
+        self.dataset, self.labels = dataset, labels
+        self.rows = np.asarray(rows)
+        height, width = dataset.shape
+        self.in_memory = len(self.rows) * height * width * 5 <= IN_MEMORY_BYTES
+        if self.in_memory:
+            self._images_NHW, self._reference_NHW = dataset.read(self.rows)
+        self._draws = {}
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitems__(self, indices):
+        """Give the images (B, 1, H, W), float32 in [-1, 1], and labels (B, H, W), int64."""
+        positions = np.array([position for position, _ in indices])
+        epochs = np.array([epoch for _, epoch in indices])
+        images_BHW, reference_BHW = self._read(positions)
+        labels_BHW = self._read_labels(positions, epochs, reference_BHW)
+        return (
+            torch.from_numpy(images_BHW.astype(np.float32))[:, None],
+            torch.from_numpy(labels_BHW.astype(np.int64)),
+        )
+
+    def _read(self, positions):
+        if self.in_memory:
+            return self._images_NHW[positions], self._reference_NHW[positions]
+        return self.dataset.read(self.rows[positions])
+
+    def _read_labels(self, positions, epochs, reference_BHW):
+        if self.labels is None:
+            return reference_BHW
+        labels_BHW = np.empty_like(reference_BHW)
+        for epoch in np.unique(epochs):
+            chosen = epochs == epoch
+            labels_BHW[chosen] = self._draw(positions[chosen], int(epoch), reference_BHW[chosen])
+        return labels_BHW
+
+    def _draw(self, positions, epoch, reference_nHW):
+        """Give the labels of one epoch: stored if they are fixed or cycled, else fresh ones."""
+        labels = self.labels
+        if labels.draws == "per_epoch":
+            return draw_labels(
+                reference_nHW,
+                labels.kind,
+                labels.severities,
+                labels.foreground_fractions,
+                seed=labels.seed,
+                draw=epoch,
+                rows=self.rows[positions],
+            )
+        draw = epoch % labels.draws
+        if not self.in_memory:
+            return labels.read(self.rows[positions], draw)
+        if draw not in self._draws:
+            self._draws = {draw: labels.read(self.rows, draw)}
+        return self._draws[draw][positions]
+
+
+class CycledBatches:
+    """Batches of a shuffled set that is cycled: every slice comes once before any comes again.
+
+    The order depends on the seed alone, and any batch can be made without those before it. An epoch
+    is a number of steps, so that one may end anywhere in the set, as in the paper's recipe.
+    """
+
+    def __init__(self, slices, batch_size, steps_per_epoch, epochs, seed, done=0):
+        """Choose the batches of the epochs after the first `done` ones."""
+        self.slices, self.batch_size, self.seed = slices, batch_size, seed
+        self.steps_per_epoch, self.epochs, self.done = steps_per_epoch, epochs, done
+        self._order = (None, None)
+
+    def __len__(self):
+        return self.steps_per_epoch * (self.epochs - self.done)
+
+    def __iter__(self):
+        for step in range(self.steps_per_epoch * self.done, self.steps_per_epoch * self.epochs):
+            epoch = step // self.steps_per_epoch
+            samples = range(step * self.batch_size, (step + 1) * self.batch_size)
+            yield [(self._position(sample), epoch) for sample in samples]
+
+    def _position(self, sample):
+        lap, place = divmod(sample, self.slices)
+        if self._order[0] != lap:
+            shuffle = np.random.default_rng(derive(self.seed, "lap", lap)).permutation
+            self._order = (lap, shuffle(self.slices))
+        return int(self._order[1][place])
+
+
+def training_batches(slices, recipe, seed, workers=0, done=0):
+    """Iterate over the batches of a run after `done` epochs, without a pause between epochs.
+
+    Workers help where slices are read or labels drawn on the way; what they give does not depend
+    on their number.
+    """
+    sampler = CycledBatches(
+        len(slices), recipe["batch_size"], recipe["steps_per_epoch"], recipe["epochs"], seed, done
+    )
+    fresh = slices.labels is not None and slices.labels.draws == "per_epoch"
+    return DataLoader(
+        slices,
+        batch_sampler=sampler,
+        collate_fn=_as_they_are,
+        num_workers=workers if fresh or not slices.in_memory else 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def batches_in_order(slices, batch_size):
+    """Iterate once over all slices in their order, labels of the first draw."""
+    for start in range(0, len(slices), batch_size):
+        stop = min(start + batch_size, len(slices))
+        yield slices.__getitems__([(position, 0) for position in range(start, stop)])
+
+
+def _as_they_are(batch):
+    return batch

@@ -1,0 +1,160 @@
+"""Batches that do not fit into the GPU's memory: taken in parts that add up to the same step.
+
+Shape legend: N slices, C classes, H height, W width.
+"""
+
+import gc
+from contextlib import contextmanager
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from labelnoise.errors import InputError
+from labelnoise.jobs.devices import GIB
+
+
+def is_out_of_memory(error):
+    """Whether an exception says that memory ran out, in torch's words or its libraries'."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("ALLOC_FAILED" in said or "can't allocate memory" in said)
+    )
+
+
+def split(batch_size, parts, error, device):
+    """Say in how many equal parts a batch is to be taken, after it did not fit.
+
+    Args:
+        batch_size: slices of a batch.
+        parts: in how many it was taken.
+        error: what torch said.
+        device: a devices.Device.
+
+    Returns:
+        (parts, sentence): the smallest number of equal parts, and what happened.
+
+    Raises:
+        InputError: the batch was taken in parts before, or is one slice; the message has advice.
+    """
+    sentence = describe(error, batch_size // parts, device)
+    if parts > 1 or batch_size == 1:
+        sharing = f", runs_per_gpu ({device.slots})" if device.slots > 1 else ""
+        raise InputError(
+            f"{sentence}; lower the recipe's batch_size ({batch_size}){sharing} or the dataset's "
+            "size, choose a smaller network, set precision: bf16, or use a GPU with more memory."
+        )
+    parts = next(number for number in range(2, batch_size + 1) if batch_size % number == 0)
+    return parts, sentence
+
+
+def describe(error, slices, device):
+    """Say how much was wanted, and how much was in use, of what there is."""
+    # Further sentences of torch's are about its settings.
+    wanted = ". ".join(str(error).split(". ")[:2]).strip().rstrip(".")
+    at_once = f"{slices} slices" if slices > 1 else "one slice"
+    return f"out of memory with {at_once} at a time on {device.label}: {wanted}{_in_use(device)}"
+
+
+def _in_use(device):
+    if device.kind != "cuda":
+        return ""
+    peak = torch.cuda.max_memory_reserved() / GIB
+    part = f"1/{device.slots} of " if device.slots > 1 else ""
+    total = device.card.memory / GIB if device.card else 0
+    return f" ({peak:.1f} GiB were in use, of {part}{total:.1f} GiB)"
+
+
+def release(device):
+    """Give back what a failed attempt held; nothing may refer to its tensors any more."""
+    gc.collect()
+    if device.kind == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def forward(network, images_N1HW, parts):
+    """Logits (N, C, H, W) of a batch taken in parts, where no slice depends on another."""
+    return torch.cat([network(part) for part in images_N1HW.chunk(parts)])
+
+
+def backward_in_parts(network, compute_loss, images_N1HW, parts, precision):
+    """Add up the gradient of the whole batch's loss from parts of the batch.
+
+    A first pass without gradients gives the logits of all parts, from which the loss and its
+    gradient by the logits follow for the batch as a whole, whatever the loss is; a second pass
+    carries that gradient back part by part (Gao et al. 2021, "Scaling Deep Contrastive Learning
+    Batch Size under Memory Limited Setup"). Dropout draws the same in both. Batch norm alone
+    differs from an undivided batch: its statistics are those of a part, and its running averages
+    move by as much as one batch would move them.
+
+    Args:
+        network: in training mode; its gradients are added to.
+        compute_loss: a function of logits (N, C, H, W), float32.
+        images_N1HW: the batch.
+        parts: number of equal parts.
+        precision: a function that gives the context of a forward pass.
+
+    Returns:
+        The loss, and the logits (N, C, H, W), both detached.
+    """
+    images, states, logits = images_N1HW.chunk(parts), [], []
+    with torch.no_grad(), running_averages_kept(network):
+        for part_n1HW in images:
+            states.append(_random_state(images_N1HW.device))
+            with precision():
+                logits.append(network(part_n1HW))
+    logits_NCHW = torch.cat(logits)
+    leaf_NCHW = logits_NCHW.float().requires_grad_()
+    value = compute_loss(leaf_NCHW)
+    value.backward()
+    after = _random_state(images_N1HW.device)
+    with running_averages_slowed(network, parts):
+        for part_n1HW, state, slope_nCHW in zip(
+            images, states, leaf_NCHW.grad.chunk(parts), strict=True
+        ):
+            _set_random_state(images_N1HW.device, state)
+            with precision():
+                part_nCHW = network(part_n1HW)
+            part_nCHW.backward(slope_nCHW.to(part_nCHW.dtype))
+    _set_random_state(images_N1HW.device, after)
+    return value.detach(), logits_NCHW
+
+
+def _random_state(device):
+    return torch.cuda.get_rng_state() if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random_state(device, state):
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)
+
+
+@contextmanager
+def running_averages_kept(network):
+    """Let batch norm use a batch's statistics without remembering them."""
+    norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm)]
+    before = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, value in zip(norms, before, strict=True):
+            norm.track_running_stats = value
+
+
+@contextmanager
+def running_averages_slowed(network, parts):
+    """Let `parts` updates of batch norm's running averages weigh as much as one."""
+    norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm) and norm.momentum]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1 - (1 - norm.momentum) ** (1 / parts)
+    try:
+        yield
+    finally:
+        for norm, value in zip(norms, before, strict=True):
+            norm.momentum = value

@@ -1,0 +1,202 @@
+"""VizPreds: what a network predicts on a few slices, epoch after epoch, as pictures.
+
+Shape legend: N slices, H height, W width.
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from labelnoise.data.prepare import apply_window
+from labelnoise.errors import InputError
+from labelnoise.files import whole_file
+
+log = logging.getLogger(__name__)
+
+SLICES = 6
+MAKE = "make one with `python scripts/make_viz.py {}`"
+
+
+class VizPreds:
+    """Draws a grid of image, prediction and reference side by side, a row a slice.
+
+    Prediction and reference are foreground: all structures together. Always as PNG, in TensorBoard
+    where there is a board, and in a window where one is given.
+    """
+
+    def __init__(self, folder, images_NHW, references_NHW, every=1, window=None):
+        """Choose what is shown: at most SLICES of the slices, evenly spaced.
+
+        Args:
+            folder: where epochNNNNN.png go; its name is the grid's name in TensorBoard.
+            images_NHW: float32 in [-1, 1].
+            references_NHW: labels, 0 = background.
+            every: epochs between grids.
+            window: a Window, or None.
+        """
+        self.folder, self.every, self.window = Path(folder), every, window
+        shown = evenly_spaced(len(images_NHW), SLICES)
+        self._inputs_N1HW = torch.as_tensor(images_NHW[shown])[:, None]
+        self._images_NHW = (np.asarray(images_NHW[shown]) + 1) / 2
+        self._references_NHW = np.asarray(references_NHW[shown]) > 0
+
+    @torch.no_grad()
+    def update(self, epoch, network, device, board=None):
+        """Draw a grid if it is this epoch's turn; the network must be in evaluation mode."""
+        if epoch % self.every:
+            return
+        logits_NCHW = network(self._inputs_N1HW.to(device)).float()
+        foreground_NHW = (1 - logits_NCHW.softmax(dim=1)[:, 0]).cpu().numpy()
+        grid = make_grid(self._images_NHW, foreground_NHW, self._references_NHW)
+        with whole_file(self.folder / f"epoch{epoch:05d}.png") as temporary:
+            Image.fromarray(grid).save(temporary)
+        if board is not None:
+            board.add_image(f"predictions/{self.folder.name}", grid, epoch, dataformats="HW")
+        if self.window is not None:
+            self.window.show(grid, f"epoch {epoch}: image, prediction, reference")
+
+
+def make_grid(*columns_NHW):
+    """Set columns of slices side by side; values in [0, 1] become grey levels, uint8."""
+    rows = [np.hstack(row) for row in zip(*columns_NHW, strict=True)]
+    return (np.vstack(rows).astype(float) * 255).round().astype(np.uint8)
+
+
+def evenly_spaced(total, most):
+    """Give at most `most` of the positions 0 ... total - 1, the first and the last among them."""
+    return np.linspace(0, total - 1, min(most, total)).round().astype(int)
+
+
+class Window:
+    """A window that shows the newest grid until the user closes it."""
+
+    def __init__(self, title):
+        """Open nothing yet; the first grid does."""
+        self.title, self._picture = title, None
+
+    def show(self, grid_HW, caption):
+        """Show a grid. Trouble with the display ends the showing, never the training."""
+        import matplotlib.pyplot as plt
+
+        try:
+            if self._picture is None:
+                plt.ion()
+                figure, axes = plt.subplots(num=self.title, layout="constrained")
+                axes.set_axis_off()
+                self._picture = axes.imshow(grid_HW, cmap="gray", vmin=0, vmax=255)
+                figure.show()
+            if not plt.fignum_exists(self.title):
+                return
+            self._picture.set_data(grid_HW)
+            self._picture.axes.set_title(caption)
+            self._picture.figure.canvas.draw()
+            self._picture.figure.canvas.flush_events()
+        except Exception as error:
+            log.warning("the window is given up (%s); PNG files go on", error)
+            self.show = lambda grid_HW, caption: None
+
+
+def open_window(title):
+    """Give a Window where there is a display, else None."""
+    import matplotlib.pyplot as plt
+    from matplotlib.backends import BackendFilter, backend_registry
+
+    # The backend is found here; without a display it is one that cannot show anything.
+    if plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
+        return Window(title)
+    log.info("no display, so predictions are shown as PNG files and in TensorBoard")
+    return None
+
+
+def read_pair(folder, window):
+    """Read the x*.npy, y*.npy pair of a dataset's viz folder.
+
+    Args:
+        folder: viz/<dataset>. x is (N, H, W, 1) or (N, H, W) in source units (HU for CT); y is
+            binary, (N, H, W, 2) with the structure first as in the 2018 code, (N, H, W, 1) or
+            (N, H, W).
+        window: (low, high), the source values that become -1 and 1.
+
+    Returns:
+        images_NHW float32 in [-1, 1], references_NHW bool.
+
+    Raises:
+        InputError: there is no pair, or not one only, or its arrays do not fit.
+    """
+    x_path, y_path = (_find(Path(folder), letter) for letter in "xy")
+    images_NHW = _drop_channel(x_path, _load(x_path), [1])
+    references_NHW = _drop_channel(y_path, _load(y_path), [1, 2])
+    if images_NHW.shape != references_NHW.shape:
+        raise InputError(
+            f"{x_path} holds {_size(images_NHW)} slices but {y_path} {_size(references_NHW)} "
+            f"(slices x height x width); {MAKE.format(Path(folder).name)}."
+        )
+    if not np.isfinite(images_NHW).all():
+        raise InputError(f"{x_path} holds NaN or infinity; give it finite values.")
+    return apply_window(images_NHW, window), references_NHW.astype(bool)
+
+
+def write_pair(data, folder, slices):
+    """Write evenly spaced validation slices of a dataset as a pair in the 2018 code's shapes.
+
+    Args:
+        data: a storage.Dataset.
+        folder: gets xviz.npy, (N, H, W, 1) float32 in source units, as far as the window goes, and
+            yviz.npy, (N, H, W, 2) uint8: any structure, background.
+        slices: how many, at most.
+
+    Returns:
+        The two paths.
+    """
+    rows = data.rows("validation")
+    images_NHW, labels_NHW = data.read(rows[evenly_spaced(len(rows), slices)])
+    low, high = data.window
+    arrays = {
+        "xviz.npy": ((images_NHW + 1) / 2 * (high - low) + low)[..., None].astype(np.float32),
+        "yviz.npy": np.stack([labels_NHW > 0, labels_NHW == 0], axis=-1).astype(np.uint8),
+    }
+    paths = [Path(folder) / name for name in arrays]
+    for path, array in zip(paths, arrays.values(), strict=True):
+        with whole_file(path) as temporary:
+            np.save(temporary, array)
+    return paths
+
+
+def _find(folder, letter):
+    found = sorted(path for path in folder.glob("*.npy") if path.name.lower().startswith(letter))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or f"no {letter}*.npy"
+        mend = "keep one" if found else MAKE.format(folder.name)
+        raise InputError(f"{folder} holds {names}, expected one {letter}*.npy; {mend}.")
+    return found[0]
+
+
+def _load(path):
+    try:
+        array = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read as an array ({error}); write it anew.") from None
+    if array.dtype.kind not in "buif":
+        raise InputError(f"{path} holds {array.dtype}, expected real numbers.")
+    return array
+
+
+def _drop_channel(path, array, channels):
+    """Give (N, H, W); of two channels the first, once they are checked to be one-hot."""
+    if not (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in channels)) or not array.size:
+        expected = ", ".join(f"(n, H, W, {channel})" for channel in channels)
+        raise InputError(f"{path} has shape {array.shape}, expected {expected} or (n, H, W).")
+    if 2 in channels and not np.isin(array, (0, 1)).all():
+        raise InputError(f"{path} is not binary; its values must be 0 and 1.")
+    if array.ndim == 3:
+        return array
+    if array.shape[3] == 2 and not (array.sum(axis=3) == 1).all():
+        raise InputError(f"{path} is not one-hot; in each pixel one of its two channels must be 1.")
+    return array[..., 0]
+
+
+def _size(array):
+    return " x ".join(map(str, array.shape))

@@ -1,0 +1,291 @@
+"""The image-pair source: what files of all sorts are read as, and what is refused by name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labelnoise.data.prepare import prepare_dataset
+from labelnoise.data.sources import images
+from labelnoise.data.storage import SPLITS, Dataset
+from refusals import assert_not_prepared
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 256, (6, 8)).astype(np.uint8)
+MASK = np.zeros((6, 8), np.uint8)
+MASK[2:4, 3:6] = 255
+
+
+def save(path, array, **kwargs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = array if isinstance(array, Image.Image) else Image.fromarray(array)
+    image.save(path, **kwargs)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four cases of two slices."""
+    for case in range(4):
+        for number in (9, 10):
+            name = f"p{case}_s{number}.png"
+            save(tmp_path / "pairs" / "images" / name, np.roll(IMAGE, case + number))
+            save(tmp_path / "pairs" / "masks" / name, np.roll(MASK, case, axis=1))
+    return tmp_path / "pairs"
+
+
+def settings(place, **changes):
+    return {
+        "source": "images",
+        "folder": str(place),
+        "images": "images",
+        "masks": "masks",
+        "case": r"(p\d+)_s(?P<slice>\d+)",
+        "classes": {"organ": [255]},
+        "size": None,
+        "window": [0, 255],
+        "split": FRACTIONS,
+    } | changes
+
+
+def read(folder, case=0, **changes):
+    return images.cases(settings(folder, **changes), 0)[case].read()
+
+
+def assert_refused(place, *words, **changes):
+    assert_not_prepared("pairs", settings(place, **changes), place.parent, *words)
+
+
+def test_pairs_become_cases(folder):
+    cases = images.cases(settings(folder), 0)
+    assert [case.name for case in cases] == ["p0", "p1", "p2", "p3"]
+    pixels, labels, numbers = cases[1].read()
+    assert pixels.dtype == np.float32 and labels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, [np.roll(IMAGE, 10), np.roll(IMAGE, 11)])
+    np.testing.assert_array_equal(labels, [np.roll(MASK, 1, axis=1) > 0] * 2)
+    # By number, although "s10" sorts before "s9" among the names.
+    assert numbers.tolist() == [9, 10]
+
+
+def test_dataset_from_pairs(folder, tmp_path):
+    path = tmp_path / "data.h5"
+    prepare_dataset("pairs", settings(folder), 0, path)
+    dataset = Dataset(path)
+    assert len(dataset) == 8 and dataset.shape == (6, 8)
+    assert dataset.foreground_fraction[1] == 6 / 48
+    again = tmp_path / "again.h5"
+    prepare_dataset("pairs", settings(folder), 0, again)
+    assert path.read_bytes() == again.read_bytes()
+
+
+def test_named_case_group_and_slices_in_the_order_of_names(folder):
+    pattern = r"s\d+|(?P<case>p\d)"
+    cases = images.cases(settings(folder, case=pattern), 0)
+    assert [case.name for case in cases] == ["p0", "p1", "p2", "p3"]
+    pixels, _, numbers = cases[1].read()
+    assert numbers.tolist() == [0, 1]
+    np.testing.assert_array_equal(pixels[0], np.roll(IMAGE, 11))
+
+
+def test_classes_map_mask_values(folder):
+    mask = np.array([[0, 1, 2], [3, 0, 7]], np.uint8)
+    for path in (folder / "images").glob("p0*"):
+        save(path, IMAGE[:2, :3])
+    for path in (folder / "masks").glob("p0*"):
+        save(path, mask)
+    classes = {"liver": [1, 2], "kidney": [7], "spleen": [3]}
+    _, labels, _ = read(folder, classes=classes)
+    np.testing.assert_array_equal(labels[0], [[0, 1, 1], [3, 0, 2]])
+    assert images.class_names({"classes": classes}) == ["background", "liver", "kidney", "spleen"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".bmp"])
+def test_formats(folder, suffix):
+    for kind, array in (("images", IMAGE), ("masks", MASK)):
+        for path in (folder / kind).glob("p0*"):
+            path.unlink()
+            save(path.with_suffix(suffix), array)
+    pixels, labels, _ = read(folder)
+    np.testing.assert_array_equal(pixels[0], IMAGE)
+    np.testing.assert_array_equal(labels[0], MASK > 0)
+
+
+def test_16_bit_images_keep_their_values(folder):
+    deep = IMAGE.astype(np.uint16) * 250
+    for path in (folder / "images").glob("p0*"):
+        save(path, deep)
+    np.testing.assert_array_equal(read(folder)[0][0], deep)
+
+
+def test_jpeg_images_are_read(folder):
+    smooth = np.full((6, 8), 90, np.uint8)
+    smooth[:, 4:] = 160
+    for path in (folder / "images").glob("p0*"):
+        path.unlink()
+        save(path.with_suffix(".jpg"), smooth, quality=95)
+    np.testing.assert_allclose(read(folder)[0][0], smooth, atol=6)
+
+
+def test_colour_becomes_luminance(folder):
+    colour = RNG.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    for path in (folder / "images").glob("p0*"):
+        save(path, colour)
+    np.testing.assert_allclose(read(folder)[0][0], colour @ [0.299, 0.587, 0.114], rtol=1e-6)
+
+
+def test_palette_masks_are_read_as_indices(folder):
+    mask = Image.fromarray((MASK > 0).astype(np.uint8), "P")
+    mask.putpalette([200, 0, 0, 10, 20, 30])
+    for path in (folder / "masks").glob("*.png"):
+        save(path, mask)
+    np.testing.assert_array_equal(read(folder, classes={"organ": [1]})[1][0], MASK > 0)
+
+
+def test_one_bit_masks_are_0_and_255(folder):
+    for path in (folder / "masks").glob("*.png"):
+        save(path, Image.fromarray(MASK > 0))
+    np.testing.assert_array_equal(read(folder)[1][0], MASK > 0)
+
+
+def test_other_files_are_passed_over(folder):
+    (folder / "images" / "README.txt").write_text("notes")
+    (folder / "images" / ".hidden.png").write_text("no image")
+    assert len(images.cases(settings(folder), 0)) == 4
+
+
+# Bad input
+
+
+def test_images_without_masks(folder):
+    for number in (9, 10):
+        (folder / "masks" / f"p2_s{number}.png").unlink()
+    assert_refused(folder, folder, "2 images have no mask", "p2_s10, p2_s9", "add each missing")
+
+
+def test_masks_without_images(folder):
+    for path in (folder / "images").glob("p[012]*"):
+        path.unlink()
+    assert_refused(folder, "6 masks have no image", "p0_s10, p0_s9, p1_s10, ...", "remove the rest")
+
+
+@pytest.mark.parametrize("key", ["folder", "images", "masks"])
+def test_missing_folder(folder, key):
+    assert_refused(folder, "nowhere", "is no folder", f"`{key}`", **{key: "nowhere"})
+
+
+def test_empty_folder(folder):
+    (folder / "none").mkdir()
+    assert_refused(folder, folder / "none", "no image file", ".png", "correct", images="none")
+
+
+def test_pattern_that_does_not_match(folder):
+    assert_refused(
+        folder, "p0_s10.png", r"'lis_(p\\d+)'", "correct the pattern", case=r"lis_(p\d+)"
+    )
+
+
+def test_slice_group_that_is_no_number(folder):
+    assert_refused(folder, "p0_s10.png", "whole slice number", case=r"(p\d)_(?P<slice>s\d+)")
+
+
+@pytest.mark.parametrize(("pattern", "word"), [(r"p(\d", "regular expression"), (r"p\d", "group")])
+def test_pattern_that_is_none(folder, pattern, word):
+    assert_refused(folder, "`case`", word, case=pattern)
+
+
+def test_slice_number_twice(folder):
+    save(folder / "images" / "p0_s09.png", IMAGE)
+    save(folder / "masks" / "p0_s09.png", MASK)
+    assert_refused(folder, "slice 9 of case 'p0' comes 2 times", "remove the duplicates")
+
+
+def test_one_name_in_two_formats(folder):
+    save(folder / "images" / "p0_s9.tif", IMAGE)
+    assert_refused(folder, "p0_s9.tif", "p0_s9.png", "remove one")
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+@pytest.mark.parametrize("share", [0, 0.6])
+def test_truncated_file(folder, kind, share):
+    path = folder / kind / "p1_s9.png"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert_refused(folder, path, "cannot be read", "replace or remove")
+
+
+def test_text_named_png(folder):
+    path = folder / "images" / "p1_s9.png"
+    path.write_text("not an image")
+    assert_refused(folder, path, "not an image", "replace or remove")
+
+
+def test_colour_mask(folder):
+    path = save(folder / "masks" / "p1_s9.png", np.stack([MASK] * 3, -1))
+    assert_refused(folder, path, "colour image (mode RGB)", "export it as a grey or palette PNG")
+
+
+def test_jpeg_mask(folder):
+    (folder / "masks" / "p1_s9.png").unlink()
+    path = save(folder / "masks" / "p1_s9.jpg", MASK)
+    assert_refused(folder, path, "JPEG", "boundary", "export the masks as PNG")
+
+
+def test_several_images_in_one_file(folder):
+    (folder / "images" / "p1_s9.png").unlink()
+    path = folder / "images" / "p1_s9.tif"
+    save(path, IMAGE, save_all=True, append_images=[Image.fromarray(IMAGE)])
+    assert_refused(folder, path, "holds 2 images", "single files")
+
+
+def test_mask_value_outside_the_classes(folder):
+    path = save(folder / "masks" / "p1_s9.png", np.where(MASK > 0, 254, 0).astype(np.uint8))
+    assert_refused(folder, path, "254", "expected 0 and 255", "add the values to a class")
+
+
+@pytest.mark.parametrize("classes", [{"a": [0, 1]}, {"a": [255], "b": [255]}])
+def test_mask_value_of_two_classes(folder, classes):
+    value = next(iter(classes.values()))[0]
+    assert_refused(folder, f"mask value {value} to both", "correct `classes`", classes=classes)
+
+
+def test_mask_of_another_size(folder):
+    save(folder / "masks" / "p1_s9.png", MASK[:, :7])
+    assert_refused(folder, "p1_s9.png", "6 x 8", "its mask", "6 x 7", "one size")
+
+
+def test_case_of_two_sizes(folder):
+    save(folder / "images" / "p1_s10.png", IMAGE[:5])
+    save(folder / "masks" / "p1_s10.png", MASK[:5])
+    assert_refused(folder, "p1_s10.png", "5 x 8", "first of its case", "6 x 8")
+
+
+# Real slices, where they are
+
+
+def real(name, *values):
+    absent = not (SHARED / name).is_dir()
+    reason = f"real slices of {name} are not at ../shared/data/{name}"
+    return pytest.param(name, *values, marks=pytest.mark.skipif(absent, reason=reason), id=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "slices", "cases", "shape", "share"),
+    [real("lis", 441, 89, (256, 256), 0.07), real("psd", 401, 44, (512, 512), 0.005)],
+)
+def test_real_slices(tmp_path, name, slices, cases, shape, share):
+    pattern = rf"{name}_(?P<case>p\d+)_s(?P<slice>\d+)"
+    found = settings(SHARED / name, case=pattern, size=32, select="all", classes={"organ": [255]})
+    assert len(images.cases(found, 0)) == cases
+    pixels, labels, numbers = images.cases(found, 0)[0].read()
+    assert pixels.shape[1:] == shape and labels.any(axis=(1, 2)).all()
+    assert np.all(np.diff(numbers) > 0)
+    path = tmp_path / "real.h5"
+    prepare_dataset(name, found, 0, path)
+    dataset = Dataset(path)
+    assert len(dataset) == slices
+    groups = [set(dataset.case[dataset.rows(split)]) for split in SPLITS]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == cases
+    assert dataset.foreground_fraction[1] == pytest.approx(share, rel=0.3)

@@ -1,0 +1,270 @@
+"""The NIfTI source: pairs found by name, imported in one orientation, refused by name."""
+
+import gzip
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from labelnoise.data.prepare import prepare_dataset
+from labelnoise.data.sources import nifti
+from labelnoise.data.sources.volumes import ORIENTATION
+from labelnoise.data.storage import SPLITS, Dataset
+from refusals import assert_not_prepared
+from volume_files import IMAGE, LABEL, SPACING, save, tilt, to_sitk
+
+FRACTIONS = {"train": 0.5, "validation": 0.25, "test": 0.25}
+LIVER = (LABEL > 0).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four cases named as LiTS names them, in two batches and two suffixes."""
+    place = tmp_path / "lits"
+    for case in range(4):
+        batch, suffix = f"Training Batch {1 + case // 2}", (".nii", ".nii.gz")[case % 2]
+        save(place / batch / f"volume-{case}{suffix}", IMAGE + case)
+        save(place / batch / f"segmentation-{case}{suffix}", LABEL)
+    return place
+
+
+def settings(place, **changes):
+    return {
+        "source": "nifti",
+        "folder": str(place),
+        "classes": {"liver": [1, 2]},
+        "window": [-20, 20],
+        "size": None,
+        "split": FRACTIONS,
+    } | changes
+
+
+def file_of(folder, name):
+    return next(folder.rglob(name))
+
+
+def assert_refused(place, *words, **changes):
+    assert_not_prepared("lis", settings(place, **changes), place.parent, *words)
+
+
+def test_cases_are_read(folder):
+    cases = nifti.cases(settings(folder), 0)
+    assert [case.name for case in cases] == ["0", "1", "2", "3"]
+    assert [case.split for case in cases] == [None] * 4
+    for number, case in enumerate(cases):
+        images, labels, numbers, spacing = case.read()
+        assert images.dtype == np.int16 and labels.dtype == np.uint8
+        np.testing.assert_array_equal(images, IMAGE + number)
+        np.testing.assert_array_equal(labels, LIVER)
+        assert numbers.tolist() == [0, 1]
+        np.testing.assert_allclose(spacing, SPACING, rtol=1e-6)
+
+
+def test_dataset_from_volumes(folder, tmp_path):
+    path, again = tmp_path / "lis.h5", tmp_path / "again.h5"
+    prepare_dataset("lis", settings(folder), 0, path)
+    prepare_dataset("lis", settings(folder), 0, again, workers=3)
+    assert path.read_bytes() == again.read_bytes()
+    dataset = Dataset(path)
+    assert len(dataset) == 8 and dataset.class_names == ["background", "liver"]
+    assert [len(dataset.rows(split)) for split in SPLITS] == [4, 2, 2]
+    assert dataset.slice.tolist() == [0, 1] * 4
+    np.testing.assert_allclose(dataset.spacing, [SPACING] * 8, rtol=1e-6)
+    for case in range(4):
+        images, labels = dataset.read(np.flatnonzero(dataset.case == str(case)))
+        np.testing.assert_allclose(images, (IMAGE + case) / 20, atol=2**-11)
+        np.testing.assert_array_equal(labels, LIVER)
+    assert dataset.provenance["orientation"] == ORIENTATION
+    assert dataset.provenance["classes"] == {"liver": [1, 2]}
+
+
+def test_spacing_follows_the_size(folder, tmp_path):
+    # Slices of 3 x 4 are padded to 4 x 4, so 8 x 8 halves a pixel.
+    prepare_dataset("lis", settings(folder, size=8), 0, tmp_path / "lis.h5")
+    np.testing.assert_allclose(
+        Dataset(tmp_path / "lis.h5").spacing, [[2.5, 0.4, 0.35]] * 8, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("image_as", "label_as"), [("RAS", "LPS"), ("LPI", "RAS"), ("ASL", "LPS"), ("LPS", "SRP")]
+)
+def test_orientation_of_image_and_label(folder, image_as, label_as):
+    tilted = tilt(14, 0)
+    for name, array, orientation in (
+        ("volume-0.nii", IMAGE, image_as),
+        ("segmentation-0.nii", LABEL, label_as),
+    ):
+        stored = sitk.DICOMOrient(to_sitk(array, origin=(0, 0, 0)), orientation)
+        stored.SetOrigin((tilted @ stored.GetOrigin()).tolist())
+        direction = tilted @ np.reshape(stored.GetDirection(), (3, 3))
+        stored.SetDirection(direction.ravel().tolist())
+        save(file_of(folder, name), stored)
+    images, labels, *_ = nifti.cases(settings(folder), 0)[0].read()
+    np.testing.assert_array_equal(images, IMAGE)
+    np.testing.assert_array_equal(labels, LIVER)
+
+
+def test_structures_and_ignored_values(folder):
+    changes = {"classes": {"tumour": [2]}, "ignore": [1]}
+    _, labels, *_ = nifti.cases(settings(folder, **changes), 0)[0].read()
+    np.testing.assert_array_equal(labels, LABEL == 2)
+    changes = {"classes": {"tumour": [2], "liver": [1]}}
+    _, labels, *_ = nifti.cases(settings(folder, **changes), 0)[0].read()
+    np.testing.assert_array_equal(labels, np.array([0, 2, 1])[LABEL])
+    assert nifti.class_names(settings(folder, **changes)) == ["background", "tumour", "liver"]
+
+
+def test_labels_in_a_folder_of_their_own(tmp_path):
+    for case in ("anna", "berta"):
+        save(tmp_path / "ct" / f"{case}.nii.gz", IMAGE)
+        save(tmp_path / "drawn" / f"{case}.nii.gz", LABEL)
+    pattern = r"(.+)\.nii\.gz"
+    changes = {"images": pattern, "labels": pattern, "labels_folder": str(tmp_path / "drawn")}
+    cases = nifti.cases(settings(tmp_path / "ct", **changes), 0)
+    assert [case.name for case in cases] == ["anna", "berta"]
+    np.testing.assert_array_equal(cases[0].read()[1], LIVER)
+
+
+def test_other_files_are_passed_over(folder):
+    (folder / "volume-9.nii.txt").write_text("notes")
+    (folder / "Training Batch 1" / "._volume-0.nii").write_text("left by macOS")
+    (folder / "__volume-7.nii").write_text("the whole name has to match")
+    assert len(nifti.cases(settings(folder), 0)) == 4
+
+
+def test_empty_slices_are_left_out_or_kept(folder, tmp_path):
+    label = LABEL.copy()
+    label[0] = 0
+    image = IMAGE.copy()
+    # A slice that nobody uses may be empty, as padded scans have them.
+    image[0] = -1000
+    save(file_of(folder, "segmentation-0.nii"), label)
+    save(file_of(folder, "volume-0.nii"), image)
+    prepare_dataset("lis", settings(folder), 0, tmp_path / "lis.h5")
+    dataset = Dataset(tmp_path / "lis.h5")
+    assert dataset.slice[dataset.case == "0"].tolist() == [1]
+    save(file_of(folder, "volume-0.nii"), IMAGE)
+    prepare_dataset("lis", settings(folder, select="all"), 0, tmp_path / "lis.h5")
+    assert len(Dataset(tmp_path / "lis.h5")) == 8
+
+
+# Bad input
+
+
+def test_images_without_labels_are_counted_and_listed(folder):
+    for case in (1, 2):
+        next(folder.rglob(f"segmentation-{case}.*")).unlink()
+    words = ("2 of 4 images have no label", "volume-1.nii.gz, volume-2.nii", "unlabelled: skip")
+    assert_refused(folder, folder, *words)
+
+
+def test_images_without_labels_are_skipped_if_asked(folder, caplog):
+    save(folder / "volume-130.nii.gz", IMAGE)
+    cases = nifti.cases(settings(folder, unlabelled="skip"), 0)
+    assert [case.name for case in cases] == ["0", "1", "2", "3"]
+    assert "1 of 5 images have no label" in caplog.text and "volume-130.nii.gz" in caplog.text
+
+
+def test_labels_without_images(folder):
+    file_of(folder, "volume-2.nii").unlink()
+    words = (folder, "1 labels have no image", "segmentation-2.nii", "remove the label")
+    assert_refused(folder, *words, unlabelled="skip")
+
+
+@pytest.mark.parametrize("key", ["folder", "labels_folder"])
+def test_missing_folder(folder, key):
+    assert_refused(folder, "nowhere is no folder", f"`{key}`", **{key: "nowhere"})
+
+
+@pytest.mark.parametrize("key", ["images", "labels"])
+def test_nothing_matches(folder, key):
+    words = (folder, "no file whose whole name", f"`{key}`", "correct")
+    assert_refused(folder, *words, **{key: r"scan(\d+)\.nii"})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (r"volume-(\d", ("no regular expression", "correct it")),
+        (r"volume-\d+\.nii", ("no group", "parentheses")),
+        (r"volume-(\d*)x?.*\.nii(\.gz)?|(other)", ()),
+    ],
+)
+def test_patterns_that_name_no_case(folder, pattern, words):
+    if words:
+        assert_refused(folder, "`images`", *words, images=pattern)
+    else:
+        save(folder / "volume-none.nii", IMAGE)
+        assert_refused(folder, "volume-none.nii", "without naming a case", images=pattern)
+
+
+def test_case_twice(folder):
+    save(folder / "volume-1.nii", IMAGE)
+    words = (folder / "volume-1.nii", "volume-1.nii.gz", "both case '1'", "remove one")
+    assert_refused(folder, *words)
+
+
+def test_file_that_is_image_and_label(folder):
+    words = ("segmentation-0.nii", "both `images` and `labels`", "no name matches both")
+    assert_refused(folder, *words, images=r"(.+)\.nii(\.gz)?")
+
+
+def test_other_grid(folder):
+    path = save(file_of(folder, "segmentation-2.nii"), LABEL, origin=(-30, -20, 102.5))
+    words = (path, "volume-2.nii", "4 x 3 x 2 voxels of 0.7 x 0.8 x 2.5 mm", "102.5", "resample")
+    assert_refused(folder, *words)
+
+
+def test_label_with_a_slice_missing(folder):
+    path = save(file_of(folder, "segmentation-3.nii.gz"), LABEL[:1])
+    assert_refused(folder, path, "4 x 3 x 1", "4 x 3 x 2", "pair the right files")
+
+
+def test_labels_that_are_not_whole(folder):
+    path = save(file_of(folder, "segmentation-1.nii.gz"), LABEL * np.float32(0.75))
+    assert_refused(folder, path, "not whole numbers (0.75)", "without interpolation")
+
+
+def test_unknown_label_value(folder):
+    path = save(file_of(folder, "segmentation-0.nii"), LABEL * 3)
+    assert_refused(folder, path, "2 unknown label values (3, 6)", "only 0, 1, 2", "`ignore`")
+
+
+@pytest.mark.parametrize("name", ["volume-1.nii.gz", "segmentation-1.nii.gz"])
+@pytest.mark.parametrize("how", ["truncated", "text", "text in gzip"])
+def test_damaged_file(folder, name, how):
+    path = file_of(folder, name)
+    broken = {
+        "truncated": path.read_bytes()[:-12],
+        "text": b"<html>404 not found</html>" * 40,
+        "text in gzip": gzip.compress(b"<html>404 not found</html>" * 40),
+    }
+    path.write_bytes(broken[how])
+    assert_refused(folder, path, "cannot be read", "download or export it again")
+
+
+def test_several_channels(folder):
+    path = file_of(folder, "volume-0.nii")
+    save(path, sitk.JoinSeries([to_sitk(IMAGE)] * 2))
+    assert_refused(folder, path, "2 channels", "one channel")
+
+
+def test_no_foreground_anywhere(folder):
+    for path in folder.rglob("segmentation-*"):
+        save(path, LABEL * 0)
+    assert_refused(folder, "dataset lis", "no slice is left", "`select: all`")
+    assert_refused(folder, "liver has no pixel", "check the masks", select="all")
+
+
+def test_value_that_means_two_things(folder):
+    assert_refused(folder, "label value 2", "correct", classes={"liver": [1, 2], "tumour": [2]})
+
+
+def test_left_out_cases_are_counted(folder, tmp_path, caplog):
+    save(folder / "volume-8.nii", IMAGE)
+    save(folder / "segmentation-8.nii", LABEL * 0)
+    split = {"train": 0.6, "validation": 0.2, "test": 0.2}
+    # A seed that puts the empty case among the three of the training split.
+    prepare_dataset("lis", settings(folder, split=split), 0, tmp_path / "lis.h5")
+    assert "1 of 5 cases are left out, as no slice of theirs shows a structure: 8" in caplog.text

@@ -1,0 +1,380 @@
+"""Volumes: one orientation whatever the file's, labels on the image's grid, known values only."""
+
+import gzip
+from itertools import permutations, product
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from labelnoise.data.sources.volumes import (
+    Volume,
+    axial_slices,
+    labelled_slices,
+    match_grid,
+    read_nifti,
+    to_class_indices,
+)
+from labelnoise.errors import InputError
+from volume_files import IMAGE, LABEL, SPACING, save, tilt, to_sitk
+
+CLASSES = {"liver": [1], "tumour": [2]}
+# All 48 ways to store a volume along the axes of the body, by where its axes come from.
+ORIENTATIONS = [
+    "".join(letters) for axes in permutations(("RL", "AP", "SI")) for letters in product(*axes)
+]
+
+
+def refusal(function, *args, **kwargs):
+    with pytest.raises(InputError) as error:
+        function(*args, **kwargs)
+    return str(error.value)
+
+
+def assert_is(volume, array_SHW, spacing=SPACING):
+    slices, found = axial_slices(volume)
+    np.testing.assert_array_equal(slices, array_SHW)
+    np.testing.assert_allclose(found, spacing, rtol=1e-6)
+
+
+# Orientation
+
+
+def test_file_along_left_posterior_superior(tmp_path):
+    assert_is(read_nifti(save(tmp_path / "a.nii.gz", IMAGE)), IMAGE)
+
+
+def test_point_of_the_body_is_where_it_should_be(tmp_path):
+    image = to_sitk(np.zeros((5, 6, 7), np.int16), (3, 2, 1), origin=(10, 20, 30))
+    # 5 mm further left, 2 mm further back and 9 mm higher than the first voxel.
+    image[image.TransformPhysicalPointToIndex((15, 22, 39))] = 1
+    for orientation in ("LPS", "RAS", "PIR", "SAL"):
+        path = save(tmp_path / "a.nii", sitk.DICOMOrient(image, orientation))
+        slices, _ = axial_slices(read_nifti(path))
+        assert np.argwhere(slices).tolist() == [[3, 1, 5]]
+
+
+def test_all_48_orientations(tmp_path):
+    assert len(ORIENTATIONS) == 48
+    shapes = set()
+    for orientation in ORIENTATIONS:
+        stored = sitk.DICOMOrient(to_sitk(IMAGE), orientation)
+        shapes.add(stored.GetSize())
+        assert_is(read_nifti(save(tmp_path / "a.nii", stored)), IMAGE)
+    assert len(shapes) == 6
+
+
+@pytest.mark.parametrize(
+    ("stored", "spacing", "direction"),
+    [
+        pytest.param(IMAGE[::-1], SPACING, np.diag([1, 1, -1]), id="slices reversed"),
+        pytest.param(IMAGE[:, :, ::-1], SPACING, np.diag([-1, 1, 1]), id="columns reversed"),
+        pytest.param(IMAGE[:, ::-1], SPACING, np.diag([1, -1, 1]), id="rows reversed"),
+        # Columns of `direction` say where x, y and z of the file point to.
+        pytest.param(
+            IMAGE.transpose(1, 0, 2),
+            (0.8, 2.5, 0.7),
+            [[1, 0, 0], [0, 0, 1], [0, 1, 0]],
+            id="coronal",
+        ),
+        pytest.param(
+            IMAGE.transpose(2, 0, 1)[:, ::-1],
+            (0.7, 2.5, 0.8),
+            [[0, 0, 1], [1, 0, 0], [0, -1, 0]],
+            id="sagittal, head first",
+        ),
+    ],
+)
+def test_turned_by_hand(tmp_path, stored, spacing, direction):
+    path = save(
+        tmp_path / "a.nii", np.ascontiguousarray(stored), spacing=spacing, direction=direction
+    )
+    assert_is(read_nifti(path), IMAGE)
+
+
+@pytest.mark.parametrize("degrees", [-30, -12, 20])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_oblique_keeps_its_own_grid(tmp_path, degrees, axis):
+    for orientation in ("LPS", "RAI", "PSR"):
+        upright = sitk.DICOMOrient(to_sitk(IMAGE), orientation)
+        direction = tilt(degrees, axis) @ np.reshape(upright.GetDirection(), (3, 3))
+        upright.SetDirection(direction.ravel().tolist())
+        assert_is(read_nifti(save(tmp_path / "a.nii", upright)), IMAGE)
+
+
+def test_gantry_tilt_shears_the_grid(tmp_path):
+    # Slices stay upright and shift along y; ITK refuses such grids, so nibabel writes this one.
+    affine = np.array([[-0.7, 0, 0, 0], [0, -0.8, 0.6, 0], [0, 0, 2.4, 0], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(IMAGE.T.copy(), affine), tmp_path / "a.nii")
+    assert_is(read_nifti(tmp_path / "a.nii"), IMAGE, (np.hypot(0.6, 2.4), 0.8, 0.7))
+
+
+def test_turning_copies_nothing():
+    volume = Volume(IMAGE.T.copy(), np.diag([-1.0, -1, -1, 1]))
+    assert np.shares_memory(axial_slices(volume)[0], volume.array_IJK)
+
+
+# Labels on the image's grid
+
+
+@pytest.mark.parametrize("image_orientation", ["LPS", "RAS", "ASL"])
+def test_label_in_another_orientation(tmp_path, image_orientation):
+    image = read_nifti(
+        save(tmp_path / "image.nii", sitk.DICOMOrient(to_sitk(IMAGE), image_orientation))
+    )
+    for orientation in ORIENTATIONS:
+        path = save(tmp_path / "label.nii", sitk.DICOMOrient(to_sitk(LABEL), orientation))
+        images, labels, numbers, spacing = labelled_slices(image, read_nifti(path), CLASSES, "x")
+        np.testing.assert_array_equal(images, IMAGE)
+        np.testing.assert_array_equal(labels, LABEL)
+        assert numbers.tolist() == [0, 1] and labels.dtype == np.uint8
+        np.testing.assert_allclose(spacing, SPACING, rtol=1e-6)
+
+
+def test_oblique_label_in_another_orientation(tmp_path):
+    turn = tilt(25, 0) @ tilt(-10, 2)
+    files = {}
+    for name, array, orientation in (("image", IMAGE, "LPS"), ("label", LABEL, "SRA")):
+        stored = sitk.DICOMOrient(to_sitk(array, origin=(0, 0, 0)), orientation)
+        stored.SetOrigin((turn @ stored.GetOrigin()).tolist())
+        stored.SetDirection((turn @ np.reshape(stored.GetDirection(), (3, 3))).ravel().tolist())
+        files[name] = read_nifti(save(tmp_path / f"{name}.nii", stored))
+    _, labels, *_ = labelled_slices(files["image"], files["label"], CLASSES, "x")
+    np.testing.assert_array_equal(labels, LABEL)
+
+
+def volume(array_SHW=LABEL, shift=(0, 0, 0), scale=1.0, turn=None):
+    affine = np.diag([-0.7 * scale, -0.8, 2.5, 1.0])
+    affine[:3, 3] = shift
+    if turn is not None:
+        affine[:3, :3] = turn @ affine[:3, :3]
+    return Volume(array_SHW.T.copy(), affine)
+
+
+def test_rounded_headers_are_one_grid():
+    # A twentieth of a voxel, as rounding to 0.01 mm over many slices makes.
+    label = volume(shift=(0.035, 0, 0.12))
+    np.testing.assert_array_equal(match_grid(volume(), label, "x"), LABEL.T)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param(volume(shift=(0.35, 0, 0)), id="half a pixel off"),
+        pytest.param(volume(shift=(0, 0, 2.5)), id="a slice off"),
+        pytest.param(volume(scale=1.06), id="other spacing"),
+        pytest.param(volume(LABEL[:1]), id="a slice fewer"),
+        pytest.param(volume(turn=tilt(8, 0)), id="tilted"),
+        pytest.param(volume(turn=tilt(45, 2)), id="between two orientations"),
+        pytest.param(volume(turn=np.diag([-1, 1, 1])), id="mirrored about the first voxel"),
+    ],
+)
+def test_other_grids_are_refused(label):
+    message = refusal(match_grid, volume(IMAGE), label, "label-7.nii and image-7.nii")
+    for word in (
+        "label-7.nii and image-7.nii",
+        "0.7 x 0.8 x 2.5 mm",
+        "4 x 3 x 2",
+        "(0, 0, 0)",
+        "(-1, 0, 0)",
+        "resample the label",
+        "nearest",
+    ):
+        assert word in message
+
+
+# Label values
+
+
+@pytest.mark.parametrize("kind", ["u1", "i2", ">i2", "u4", "i8", "f4", "f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_values_become_classes(kind, order):
+    stored = np.asarray([[[0, 1, 2, 7]], [[5, 7, 9, 0]]], kind, order=order)
+    before = stored.copy()
+    classes = {"liver": [1, 2], "kidney": [9], "spleen": [5]}
+    indices = to_class_indices(stored, classes, "x", ignore=[7])
+    assert indices.dtype == np.uint8
+    np.testing.assert_array_equal(indices, [[[0, 1, 1, 0]], [[3, 0, 2, 0]]])
+    np.testing.assert_array_equal(stored, before)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0, 1, 0.5], ("0.5", "not whole", "without interpolation")),
+        ([0, 1, np.nan], ("nan", "not whole")),
+        ([0, 1, np.inf], ("inf", "not whole")),
+        ([0, 3, 1], ("1 unknown label values (3)", "only 0, 1, 2", "`ignore`")),
+        ([-1, 300, 1], ("2 unknown label values (-1, 300)",)),
+        ([1j, 0, 1], ("type complex128",)),
+        (list(range(90)), ("87 unknown label values (3, 4, 5, 6, 7, ...)",)),
+    ],
+)
+def test_other_values_are_refused(values, words):
+    message = refusal(to_class_indices, np.reshape(values, (-1, 1, 1)), CLASSES, "label-7.nii")
+    for word in ("label-7.nii", *words):
+        assert word in message
+
+
+def test_values_are_gathered_over_all_slices():
+    labels = np.zeros((4, 2, 2), np.int16)
+    labels[0, 0, 0], labels[3, 1, 1] = 8, 9
+    assert "(8, 9)" in refusal(to_class_indices, labels, CLASSES, "x")
+
+
+@pytest.mark.parametrize(
+    ("classes", "ignore", "words"),
+    [
+        ({"liver": [1, 2], "tumour": [2]}, (), ("2 to both liver and tumour",)),
+        ({"liver": [0, 1]}, (), ("0 to both background and liver",)),
+        ({"liver": [1]}, (1,), ("1 to both liver and `ignore`",)),
+    ],
+)
+def test_value_with_two_meanings(classes, ignore, words):
+    message = refusal(to_class_indices, LABEL, classes, "x", ignore)
+    assert all(word in message for word in (*words, "correct `classes`"))
+
+
+# Reading
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int32, np.float32])
+def test_stored_type_is_kept(tmp_path, suffix, kind):
+    found = read_nifti(save(tmp_path / f"a{suffix}", (IMAGE + 7).astype(kind)))
+    assert found.array_IJK.dtype == kind
+    assert_is(found, IMAGE + 7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "slope", "intercept", "expected"),
+    [
+        (np.int16, 1, -1024, np.int16),
+        (np.uint16, 2, 0, np.int16),
+        (np.int16, 5000, 0, np.float32),
+        (np.int16, 0.25, 3, np.float32),
+        (np.float64, 1, 0, np.float32),
+        (np.int64, 1, 0, np.float32),
+        (np.uint8, 1, 0.5, np.float32),
+    ],
+)
+def test_slope_and_intercept(tmp_path, kind, slope, intercept, expected):
+    stored = (IMAGE + 7).astype(kind)
+    path = save(tmp_path / "a.nii", stored)
+    content = bytearray(path.read_bytes())
+    # scl_slope and scl_inter of the NIfTI-1 header.
+    content[112:120] = np.array([slope, intercept], "<f4").tobytes()
+    path.write_bytes(content)
+    found = read_nifti(path)
+    assert found.array_IJK.dtype == expected
+    assert_is(found, stored * np.float64(slope) + intercept)
+    # SimpleITK reads the same numbers.
+    np.testing.assert_allclose(
+        sitk.GetArrayFromImage(sitk.ReadImage(str(path))), axial_slices(found)[0]
+    )
+
+
+def channels(count):
+    return sitk.JoinSeries([to_sitk(IMAGE + 100 * c) for c in range(count)])
+
+
+def test_single_fourth_axis_is_dropped(tmp_path):
+    assert_is(read_nifti(save(tmp_path / "a.nii.gz", channels(1))), IMAGE)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_channel_is_chosen(tmp_path, suffix):
+    path = save(tmp_path / f"a{suffix}", channels(3))
+    assert_is(read_nifti(path, channel=0), IMAGE)
+    assert_is(read_nifti(path, channel=2), IMAGE + 200)
+
+
+@pytest.mark.parametrize(("count", "channel"), [(3, None), (3, 3), (1, 1)])
+def test_channel_that_is_not_there(tmp_path, count, channel):
+    path = save(tmp_path / "a.nii", channels(count))
+    message = refusal(read_nifti, path, channel)
+    for word in (path, f"{count} channels", "set `channel`", f"to {count - 1}"):
+        assert str(word) in message
+
+
+def damage(path, how):
+    content = path.read_bytes()
+    match how:
+        case "empty":
+            path.write_bytes(b"")
+        case "text":
+            path.write_text("not an image at all, but long enough to be read as a header" * 20)
+        case "truncated":
+            path.write_bytes(content[:-20])
+        case "header only":
+            path.write_bytes(content[:200])
+        case "flipped bits":
+            middle = len(content) // 2
+            path.write_bytes(content[:middle] + bytes(12) + content[middle + 12 :])
+        case "gzipped text":
+            path.write_bytes(gzip.compress(b"no image" * 100))
+        case "plain":
+            path.write_bytes(gzip.decompress(content))
+
+
+@pytest.mark.parametrize("how", ["empty", "text", "truncated", "header only"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_damaged_files(tmp_path, suffix, how):
+    noise = np.random.default_rng(0).integers(0, 999, (9, 9, 9)).astype(np.int16)
+    path = save(tmp_path / f"a{suffix}", noise)
+    damage(path, how)
+    message = refusal(read_nifti, path)
+    for word in (path, "expected a whole NIfTI file", "again"):
+        assert str(word) in message
+
+
+@pytest.mark.parametrize("how", ["flipped bits", "gzipped text", "plain"])
+def test_damaged_gzip(tmp_path, how):
+    noise = np.random.default_rng(0).integers(0, 999, (20, 20, 20)).astype(np.int16)
+    path = save(tmp_path / "a.nii.gz", noise)
+    damage(path, how)
+    assert str(path) in refusal(read_nifti, path)
+
+
+def test_missing_file(tmp_path):
+    assert "none.nii" in refusal(read_nifti, tmp_path / "none.nii")
+
+
+def test_other_formats_are_refused(tmp_path):
+    path = tmp_path / "a.mgz"
+    nibabel.save(nibabel.MGHImage(IMAGE.astype(np.float32), np.eye(4)), path)
+    message = refusal(read_nifti, path)
+    assert str(path) in message and "MGHImage" in message and "NIfTI" in message
+
+
+def test_flat_image_is_refused(tmp_path):
+    path = save(tmp_path / "a.nii", sitk.GetImageFromArray(IMAGE[0]))
+    message = refusal(read_nifti, path)
+    assert str(path) in message and "three axes" in message
+
+
+def test_colour_is_refused(tmp_path):
+    colour = np.zeros((2, 3, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colour, np.eye(4)), tmp_path / "a.nii")
+    message = refusal(read_nifti, tmp_path / "a.nii")
+    assert "a.nii" in message and "export a grey image" in message
+
+
+@pytest.mark.parametrize(
+    ("offset", "values", "kind", "words"),
+    [
+        # qform_code and sform_code, then the rows of the sform.
+        (252, [0, 0], "<i2", ("codes are 0", "expected an orientation", "export it again")),
+        (280, [0] * 12, "<f4", ("no usable orientation", "repair the header")),
+        (280, [np.nan] * 12, "<f4", ("no usable orientation",)),
+    ],
+)
+def test_file_without_a_place_is_refused(tmp_path, offset, values, kind, words):
+    path = save(tmp_path / "a.nii", IMAGE)
+    content = bytearray(path.read_bytes())
+    mended = np.array(values, kind).tobytes()
+    content[offset : offset + len(mended)] = mended
+    path.write_bytes(content)
+    message = refusal(read_nifti, path)
+    assert all(word in message for word in (str(path), *words))

@@ -1,0 +1,426 @@
+"""Preparation: splits by case, windows and sizes without surprises, bad data refused by name."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelnoise.data import prepare as preparing
+from labelnoise.data.prepare import (
+    apply_window,
+    map_in_order,
+    pad_to_square,
+    prepare_dataset,
+    resize_images,
+    resize_labels,
+    split_cases,
+)
+from labelnoise.data.sources import Case, open_source
+from labelnoise.data.storage import SPLITS, Dataset
+from labelnoise.errors import InputError
+
+FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+SETTINGS = {"source": "fake", "size": None, "window": [0, 100], "split": FRACTIONS}
+
+
+def make_case(name, slices=2, shape=(8, 8), split=None, change=None, spacing=()):
+    """A case of noise with a square structure; `change` edits its arrays before they are read."""
+    rng = np.random.default_rng(len(name) + sum(map(ord, name)))
+    images = rng.uniform(0, 100, (slices, *shape)).astype(np.float32)
+    labels = np.zeros((slices, *shape), np.uint8)
+    labels[:, 2:6, 3:6] = 1
+    numbers = np.arange(slices)
+    if change:
+        images, labels, numbers = change(images, labels, numbers)
+    return Case(name, lambda: (images.copy(), labels.copy(), numbers, *spacing), split)
+
+
+def make_cases(count=10, **kwargs):
+    return [make_case(f"p{index}", **kwargs) for index in range(count)]
+
+
+@pytest.fixture
+def prepare(monkeypatch, tmp_path):
+    """Prepare a dataset from given cases; returns its path."""
+
+    def run(cases, name="fake", seed=0, workers=1, file="out/data.h5", **changes):
+        source = SimpleNamespace(
+            cases=lambda settings, seed: cases,
+            class_names=lambda settings: ["background", "organ"],
+            describe=lambda settings: {"what": "noise"},
+        )
+        monkeypatch.setattr(preparing, "open_source", lambda name: source)
+        path = tmp_path / file
+        prepare_dataset(name, SETTINGS | changes, seed, path, workers)
+        return path
+
+    return run
+
+
+@pytest.fixture
+def refuse(prepare, tmp_path):
+    """Assert that preparing is refused in words that name these things, and leaves no file."""
+
+    def run(cases, *words, **changes):
+        with pytest.raises(InputError) as error:
+            prepare(cases, **changes)
+        for word in ("dataset fake", *words):
+            assert word in str(error.value)
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    return run
+
+
+def test_dataset_holds_the_slices_of_the_cases(prepare):
+    cases = make_cases(5)
+    dataset = Dataset(prepare(cases))
+    assert dataset.name == "fake" and dataset.provenance == {"what": "noise", "source": "fake"}
+    assert dataset.class_names == ["background", "organ"] and dataset.window == (0.0, 100.0)
+    assert dataset.case.tolist() == [name for case in cases for name in [case.name] * 2]
+    assert dataset.foreground_fraction == [1 - 12 / 64, 12 / 64]
+    for position, case in enumerate(cases):
+        images, labels, numbers = case.read()
+        rows = [2 * position, 2 * position + 1]
+        stored_images, stored_labels = dataset.read(rows)
+        # float16 holds [-1, 1] to 2**-11 at worst.
+        np.testing.assert_allclose(stored_images, images / 50 - 1, atol=2**-11)
+        np.testing.assert_array_equal(stored_labels, labels)
+        np.testing.assert_array_equal(dataset.slice[rows], numbers)
+
+
+def test_cases_are_split_whole(prepare):
+    dataset = Dataset(prepare(make_cases(10)))
+    cases = [set(dataset.case[dataset.rows(split)]) for split in SPLITS]
+    assert [len(names) for names in cases] == [6, 2, 2]
+    assert not cases[0] & cases[1] and not cases[0] & cases[2] and not cases[1] & cases[2]
+
+
+def test_split_follows_seed_and_name(prepare):
+    def train_cases(**kwargs):
+        dataset = Dataset(prepare(make_cases(10), **kwargs))
+        return set(dataset.case[dataset.rows("train")])
+
+    assert train_cases(seed=1) == train_cases(seed=1, file="again.h5")
+    assert len({frozenset(train_cases(seed=seed)) for seed in range(5)}) > 1
+    assert len({frozenset(train_cases(name=name)) for name in "abcde"}) > 1
+
+
+def test_sources_own_split_is_kept(prepare):
+    order = ["test", "train", "validation", "train"]
+    cases = [make_case(f"p{index}", split=split) for index, split in enumerate(order)]
+    dataset = Dataset(prepare(cases))
+    assert dataset.split[::2].tolist() == order
+
+
+@pytest.mark.parametrize("workers", [2, 5, 20])
+def test_workers_change_nothing(prepare, workers):
+    first = prepare(make_cases(6), file="one.h5")
+    second = prepare(make_cases(6), file="two.h5", workers=workers)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_workers_do_not_run_ahead():
+    started = []
+    results = map_in_order(started.append, range(10), workers=2)
+    next(results)
+    assert len(started) <= 3
+
+
+def test_a_worker_hands_its_error_on(refuse):
+    cases = [*make_cases(6), make_case("bad", change=lambda i, m, n: (i * np.nan, m, n))]
+    refuse(cases, "case bad", workers=3)
+
+
+def test_only_slices_with_structure_are_kept(prepare):
+    def empty_first(images, labels, numbers):
+        labels[0] = 0
+        return images, labels, numbers + 40
+
+    cases = make_cases(4, slices=3, change=empty_first)
+    dataset = Dataset(prepare(cases))
+    assert dataset.slice.tolist() == [41, 42] * 4
+    dataset = Dataset(prepare(cases, select="all", file="all.h5"))
+    assert dataset.slice.tolist() == [40, 41, 42] * 4
+
+
+def test_slices_whose_structure_vanishes_are_not_kept(prepare):
+    def speck(images, labels, numbers):
+        labels[0] = 0
+        labels[0, 0, 0] = 1
+        return images, labels, numbers
+
+    dataset = Dataset(prepare(make_cases(4, change=speck), size=4))
+    assert dataset.slice.tolist() == [1] * 4
+
+
+def test_case_without_structure_is_left_out(prepare, caplog):
+    cases = [*make_cases(5), make_case("empty", change=lambda i, m, n: (i, m * 0, n))]
+    dataset = Dataset(prepare(cases))
+    assert set(dataset.case) == {f"p{index}" for index in range(5)}
+    assert "case empty shows no structure" in caplog.text
+
+
+def test_cases_left_out_are_counted_at_the_end(prepare, caplog):
+    empty = [make_case(name, change=lambda i, m, n: (i, m * 0, n)) for name in ("e1", "e2")]
+    prepare([*make_cases(8), *empty])
+    assert "fake: 2 of 10 cases are left out" in caplog.records[-1].message
+    assert caplog.records[-1].message.endswith("e1, e2")
+
+
+def test_images_of_whole_numbers(prepare):
+    cases = make_cases(4, change=lambda i, m, n: (i.astype(np.int16), m, n))
+    dataset = Dataset(prepare(cases))
+    expected = np.concatenate([case.read()[0] for case in cases]) / 50.0 - 1
+    np.testing.assert_allclose(dataset.read(range(8))[0], expected, atol=2**-11)
+
+
+def test_more_slices_than_are_in_work_at_a_time(prepare):
+    cases = make_cases(4, slices=2 * preparing.BATCH + 3)
+    dataset = Dataset(prepare(cases, size=4))
+    images = np.concatenate([case.read()[0] for case in cases])
+    # Means of 2 x 2 pixels.
+    means = images.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)) / 50 - 1
+    np.testing.assert_allclose(dataset.read(range(len(dataset)))[0], means, atol=2**-11)
+
+
+def test_spacing_is_unknown_unless_the_source_says_it(prepare):
+    assert np.isnan(Dataset(prepare(make_cases(4))).spacing).all()
+
+
+@pytest.mark.parametrize(("size", "scale"), [(None, 1), (16, 0.75), (6, 2)])
+def test_spacing_follows_the_size(prepare, size, scale):
+    # Slices of 8 x 12 are padded to 12 x 12 before they are resized.
+    cases = make_cases(4, shape=(8, 12), spacing=[(3.0, 0.5, 0.25)])
+    spacing = Dataset(prepare(cases, size=size)).spacing
+    np.testing.assert_array_equal(spacing, [[3, 0.5 * scale, 0.25 * scale]] * len(spacing))
+
+
+def test_slices_without_structure_may_be_empty(prepare, refuse):
+    def padded(images, labels, numbers):
+        images[0], labels[0] = 0, 0
+        return images, labels, numbers
+
+    cases = make_cases(4, change=padded)
+    refuse(cases, "slice 0", "every pixel of the image is 0", select="all")
+    assert Dataset(prepare(cases)).slice.tolist() == [1] * 4
+
+
+def test_progress_names_every_case(prepare, caplog):
+    caplog.set_level("INFO")
+    prepare(make_cases(4))
+    assert "case p3, 4 of 4" in caplog.text
+
+
+# Bad input: the message names dataset, place, finding and mend.
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite(refuse, value):
+    def spoil(images, labels, numbers):
+        images[1, 3, 3] = value
+        return images, labels, numbers
+
+    cases = [*make_cases(4), make_case("bad", change=spoil)]
+    refuse(cases, "case bad, slice 1", "NaN or infinity", "repair or remove")
+
+
+def test_constant_image(refuse):
+    cases = [*make_cases(4), make_case("flat", change=lambda i, m, n: (i * 0 + 7, m, n))]
+    refuse(cases, "case flat, slice 0", "every pixel of the image is 7", "remove the slice")
+
+
+def test_window_that_misses_the_data(refuse):
+    cases = [*make_cases(4), make_case("cold", change=lambda i, m, n: (i - 5000, m, n))]
+    refuse(cases, "case cold, slice 0", "the values are -49", "`window` [", "nothing to see")
+
+
+def test_mask_of_another_size(refuse):
+    cases = [*make_cases(4), make_case("odd", change=lambda i, m, n: (i, m[:, :6], n))]
+    refuse(cases, "case odd", "2 x 8 x 8", "2 x 6 x 8", "mask of its own size")
+
+
+def test_label_outside_the_classes(refuse):
+    cases = [*make_cases(4), make_case("odd", change=lambda i, m, n: (i, m * 5, n))]
+    refuse(cases, "case odd, slice 0", "label is 5", "expected 0 to 1", "`classes`")
+
+
+def test_slice_twice(refuse):
+    cases = [*make_cases(4), make_case("odd", change=lambda i, m, n: (i, m, n * 0 + 3))]
+    refuse(cases, "slice 3 of case 'odd'", "2 times", "remove the duplicates")
+
+
+def test_case_name_twice(refuse):
+    refuse([*make_cases(4), make_case("p2")], "case 'p2' comes 2 times", "its own name")
+
+
+def test_sizes_differ_without_a_size(refuse):
+    cases = [*make_cases(4), make_case("wide", shape=(8, 9))]
+    refuse(cases, "case 'wide'", "8 x 9", "8 x 8", "set `size`")
+
+
+def test_no_foreground_anywhere(refuse):
+    cases = make_cases(5, change=lambda i, m, n: (i, m * 0, n))
+    refuse(cases, "organ has no pixel in the training split", "check the masks", select="all")
+
+
+def test_no_slice_with_structure(refuse):
+    refuse(make_cases(5, change=lambda i, m, n: (i, m * 0, n)), "no slice is left", "`select: all`")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_cases(refuse, count):
+    refuse(make_cases(count), f"{count} cases", "at least 3 are needed", "add cases")
+
+
+@pytest.mark.parametrize(
+    "fractions",
+    [
+        {"train": 0.6, "validation": 0.2, "test": 0.3},
+        {"train": 0.8, "validation": 0.2},
+        {"train": 1.2, "validation": -0.4, "test": 0.2},
+    ],
+)
+def test_fractions_that_do_not_sum_to_1(refuse, fractions):
+    refuse(make_cases(), "`split` is train", "sum to 1", "correct", split=fractions)
+
+
+@pytest.mark.parametrize("window", [[100, 0], [5, 5]])
+def test_window_that_does_not_rise(refuse, window):
+    refuse(make_cases(), "`window`", "low < high", window=window)
+
+
+def test_unknown_source():
+    with pytest.raises(InputError, match=r"`source` is 'xray'.*phantom, mni152, images"):
+        open_source("xray")
+
+
+# Splitting
+
+
+@given(
+    st.integers(3, 60),
+    st.integers(1, 98),
+    st.integers(0, 2**63 - 1),
+)
+@settings(max_examples=40, deadline=None)
+def test_every_split_gets_its_share(count, validation, seed):
+    test = (99 - validation) / 200
+    fractions = {"train": 1 - validation / 100 - test, "validation": validation / 100, "test": test}
+    split_of = split_cases("x", [f"p{index}" for index in range(count)], fractions, seed)
+    assert len(split_of) == count
+    for split, share in fractions.items():
+        found = list(split_of.values()).count(split)
+        assert found >= 1
+        # Largest remainder is never a case away; giving a case to an empty split may take two.
+        assert abs(found - share * count) < 3
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(3, [1, 1, 1]), (4, [2, 1, 1]), (40, [24, 8, 8]), (89, [53, 18, 18])]
+)
+def test_counts_by_hand(count, expected):
+    split_of = split_cases("x", list(range(count)), FRACTIONS, 0)
+    assert [list(split_of.values()).count(split) for split in SPLITS] == expected
+
+
+# Window, padding, resizing
+
+
+def test_window_ends_map_to_minus_1_and_1():
+    values = np.array([-2000, -128, -64, 0, 64, 128, 3000], np.int16)
+    windowed = apply_window(values, (-128, 128))
+    np.testing.assert_array_equal(windowed, np.float32([-1, -1, -0.5, 0, 0.5, 1, 1]))
+    assert windowed.dtype == np.float32
+
+
+def test_padding_by_hand():
+    padded = pad_to_square(np.ones((1, 2, 5), np.uint8), 0)
+    expected = np.zeros((5, 5), np.uint8)
+    expected[1:3] = 1
+    np.testing.assert_array_equal(padded[0], expected)
+    assert pad_to_square(np.ones((2, 4, 4)), 0).shape == (2, 4, 4)
+
+
+def test_tall_slices_are_padded_with_the_windows_minimum(prepare):
+    dataset = Dataset(prepare(make_cases(4, shape=(8, 6)), size=8))
+    images, labels = dataset.read(range(len(dataset)))
+    assert (images[:, :, [0, -1]] == -1).all() and (labels[:, :, [0, -1]] == 0).all()
+    assert labels.sum() == 12 * len(dataset)
+
+
+def test_halving_is_the_mean_of_four():
+    image = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
+    np.testing.assert_array_equal(resize_images(image, 2)[0], [[2.5, 4.5], [10.5, 12.5]])
+
+
+def test_shrinking_by_a_fraction_weighs_by_area():
+    # Three pixels into two: each new one is a whole pixel and half of the middle one.
+    image = np.array([[[0, 3, 9]] * 3], np.float32)
+    np.testing.assert_allclose(resize_images(image, 2)[0], [[1, 7], [1, 7]], rtol=1e-6)
+
+
+def test_growing_is_linear():
+    image = np.array([[[0, 4], [0, 4]]], np.float32)
+    np.testing.assert_allclose(resize_images(image, 4)[0], [[0, 1, 3, 4]] * 4)
+
+
+@given(st.integers(4, 40), st.integers(1, 40), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_shrinking_keeps_the_mean(old, new, seed):
+    image = np.random.default_rng(seed).uniform(-1, 1, (2, old, old)).astype(np.float32)
+    size = min(old, new)
+    np.testing.assert_allclose(
+        resize_images(image, size).mean((1, 2)), image.mean((1, 2)), atol=1e-6
+    )
+
+
+def test_shrinking_does_not_alias():
+    stripes = np.tile(np.float32([0, 1]), (1, 64, 32))
+    # Taking single pixels would give 0 or 1; a mean over 3.2 pixels is off by 0.125 at most.
+    np.testing.assert_allclose(resize_images(stripes, 20), 0.5, atol=0.126)
+
+
+@pytest.mark.parametrize("size", [20, 33, 64, 100])
+def test_labels_keep_their_fractions(size):
+    rows, columns = np.indices((64, 64))
+    labels = np.zeros((1, 64, 64), np.uint8)
+    labels[0][(rows - 30) ** 2 + (columns - 33) ** 2 < 20**2] = 1
+    labels[0][(rows - 30) ** 2 + (columns - 33) ** 2 < 10**2] = 2
+    resized = resize_labels(labels, size, 3)
+    for index in range(3):
+        expected = np.mean(labels == index)
+        assert np.mean(resized == index) == pytest.approx(expected, abs=0.012)
+
+
+def test_labels_go_to_the_class_with_most_area():
+    labels = np.array([[[0, 1, 1], [2, 2, 1], [2, 0, 0]]], np.uint8)
+    # Areas of the only new pixel: three ninths each, so the highest index wins.
+    assert resize_labels(labels, 1, 3)[0, 0, 0] == 2
+    labels[0, 1, 0] = 1
+    assert resize_labels(labels, 1, 3)[0, 0, 0] == 1
+
+
+@pytest.mark.parametrize("offset", range(4))
+def test_thin_line_survives_half_size_wherever_it_lies(offset):
+    labels = np.zeros((1, 8, 8), np.uint8)
+    labels[0, 2 + offset] = 1
+    resized = resize_labels(labels, 4, 2)
+    assert resized[0].any(axis=0).all() and resized.sum() == 4
+
+
+@pytest.mark.parametrize("size", [4, 8, 12])
+def test_images_and_labels_stay_aligned(size):
+    labels = np.zeros((1, 8, 8), np.uint8)
+    labels[0, 2:6, 4:] = 1
+    resized = resize_images(labels.astype(np.float32), size)
+    np.testing.assert_array_equal(resize_labels(labels, size, 2), resized >= 0.5)
+
+
+def test_same_size_is_the_identity():
+    rng = np.random.default_rng(0)
+    image = rng.uniform(-1, 1, (2, 9, 9)).astype(np.float32)
+    labels = rng.integers(0, 4, (2, 9, 9)).astype(np.uint8)
+    np.testing.assert_array_equal(resize_images(image, 9), image)
+    np.testing.assert_array_equal(resize_labels(labels, 9, 4), labels)

@@ -1,0 +1,364 @@
+"""Dataset and label files: what goes in comes out, and damaged files are refused by name."""
+
+import pickle
+from multiprocessing import get_context
+
+import h5py
+import numpy as np
+import pytest
+
+from labelnoise.data.storage import Dataset, LabelFile, write_dataset, write_labels
+from labelnoise.errors import InputError
+
+CASES = (("b", "train", [4, 5]), ("a", "validation", [0]), ("ä", "test", [7, 3]))
+RNG = np.random.default_rng(0)
+# Multiples of 1/8 survive float16, so reading must give them back exactly.
+IMAGES = RNG.integers(-8, 9, (5, 6, 8)).astype(np.float32) / 8
+LABELS = RNG.integers(0, 3, (5, 6, 8)).astype(np.uint8)
+ATTRS = {
+    "dataset": "tiny",
+    "perturbation": "choppy-0.90",
+    "kind": "choppy",
+    "seed": 2**62 + 1,
+    "severities": {1: 2.5, 2: 0.5},
+    "foreground_fractions": {1: 0.1, 2: 0.2},
+}
+
+
+def write_tiny(path, labels=LABELS, cases=CASES):
+    with write_dataset(
+        path,
+        name="tiny",
+        class_names=["background", "liver", "tumour"],
+        window=(-128, 128),
+        provenance={"what": "noise"},
+    ) as writer:
+        start = 0
+        for case, split, numbers in cases:
+            stop = start + len(numbers)
+            writer.append(case, split, numbers, IMAGES[start:stop], labels[start:stop])
+            start = stop
+    return path
+
+
+def write_tiny_labels(path, draws=2, rows=(4, 0, 2)):
+    stored = 1 if draws == "per_epoch" else draws
+    with write_labels(path, rows=rows, shape=(6, 8), draws=draws, **ATTRS) as writer:
+        for draw in range(stored):
+            writer.write(draw, 1, (LABELS[[0, 2]] + draw) % 3)
+            writer.write(draw, 0, (LABELS[[4]] + draw) % 3)
+    return path
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return write_tiny(tmp_path / "tiny.h5")
+
+
+def alter(path, change):
+    with h5py.File(path, "r+") as file:
+        change(file)
+
+
+def assert_refused(reader, path, *words):
+    with pytest.raises(InputError) as error:
+        reader(path)
+    for word in (str(path), "delete it", "snakemake", *words):
+        assert word in str(error.value)
+
+
+def assert_write_refused(folder, *words, **changes):
+    with pytest.raises(InputError) as error:
+        write_tiny(folder / "tiny.h5", **changes)
+    for word in ("dataset tiny", *words):
+        assert word in str(error.value)
+    assert list(folder.iterdir()) == []
+
+
+def test_dataset_comes_back(tiny):
+    with Dataset(tiny) as dataset:
+        assert (dataset.name, len(dataset), dataset.shape) == ("tiny", 5, (6, 8))
+        assert dataset.class_names == ["background", "liver", "tumour"]
+        assert dataset.window == (-128.0, 128.0)
+        assert dataset.provenance == {"what": "noise"}
+        assert dataset.case.tolist() == ["b", "b", "a", "ä", "ä"]
+        assert dataset.slice.tolist() == [4, 5, 0, 7, 3]
+        assert [dataset.rows(s).tolist() for s in ("train", "validation", "test")] == [
+            [0, 1],
+            [2],
+            [3, 4],
+        ]
+        images, labels = dataset.read([3, 0, 3])
+    assert images.dtype == np.float32 and labels.dtype == np.uint8
+    np.testing.assert_array_equal(images, IMAGES[[3, 0, 3]])
+    np.testing.assert_array_equal(labels, LABELS[[3, 0, 3]])
+
+
+def test_reading_after_close_opens_again(tiny):
+    dataset = Dataset(tiny)
+    dataset.close()
+    np.testing.assert_array_equal(dataset.read_labels([1]), LABELS[[1]])
+
+
+def test_foreground_fraction_is_of_the_training_split(tiny):
+    expected = [np.mean(LABELS[:2] == index) for index in range(3)]
+    np.testing.assert_allclose(Dataset(tiny).foreground_fraction, expected, rtol=1e-12)
+
+
+def test_stored_layout(tiny):
+    with h5py.File(tiny) as file:
+        for key, dtype in (("images", np.float16), ("labels", np.uint8)):
+            stored = file[key]
+            assert stored.dtype == dtype and stored.chunks == (1, 6, 8)
+            assert stored.compression == "gzip" and stored.shuffle
+        assert file["slice"].dtype == np.int32
+        assert file.attrs["format"] == "labelnoise-dataset" and file.attrs["format_version"] == 1
+
+
+def test_spacing_comes_back(tmp_path):
+    with write_dataset(
+        tmp_path / "x.h5", name="x", class_names=["background", "yes"], window=(0, 1), provenance={}
+    ) as writer:
+        writer.append("a", "train", [0, 1], IMAGES[:2], LABELS[:2] % 2, (2.5, 0.7, 0.8))
+        writer.append("b", "validation", [0], IMAGES[2:3], LABELS[2:3] % 2)
+        writer.append("c", "test", [0], IMAGES[3:4], LABELS[3:4] % 2, np.array([5, 1, 1]))
+    spacing = Dataset(tmp_path / "x.h5").spacing
+    assert spacing.dtype == np.float32
+    expected = [[2.5, 0.7, 0.8]] * 2 + [[np.nan] * 3] + [[5, 1, 1]]
+    np.testing.assert_array_equal(spacing, np.array(expected, np.float32))
+
+
+def test_files_older_than_the_spacing_are_read(tiny):
+    alter(tiny, _remove("spacing"))
+    with Dataset(tiny) as dataset:
+        assert dataset.spacing.shape == (5, 3) and np.isnan(dataset.spacing).all()
+        np.testing.assert_array_equal(dataset.read([4])[0], IMAGES[[4]])
+
+
+def test_workers_do_not_change_the_file(tmp_path):
+    rng = np.random.default_rng(1)
+    images = rng.uniform(-1, 1, (40, 6, 8)).astype(np.float16)
+    for workers in (1, 3):
+        with write_dataset(
+            tmp_path / f"{workers}.h5",
+            name="x",
+            class_names=["background", "yes"],
+            window=(0, 1),
+            provenance={},
+            workers=workers,
+        ) as writer:
+            for case, split in zip("abc", ("train", "validation", "test"), strict=True):
+                writer.append(case, split, range(40), images, (images > 0).astype(np.uint8))
+    assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "3.h5").read_bytes()
+    read, _ = Dataset(tmp_path / "3.h5").read(range(120))
+    np.testing.assert_array_equal(read, np.concatenate([images] * 3))
+
+
+def test_equal_input_gives_equal_bytes(tmp_path):
+    first, second = (write_tiny(tmp_path / name) for name in ("one.h5", "two.h5"))
+    assert first.read_bytes() == second.read_bytes()
+    assert Dataset(first).digest() == Dataset(second).digest()
+
+
+def test_digest_changes_with_the_content(tmp_path, tiny):
+    other = write_tiny(tmp_path / "other.h5", labels=(LABELS + 1) % 3)
+    assert len(Dataset(tiny).digest()) == 64
+    assert Dataset(tiny).digest() != Dataset(other).digest()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_reader_works_in_other_processes(tiny, method):
+    dataset = Dataset(tiny)
+    dataset.read([0])
+    with get_context(method).Pool(2) as pool:
+        for row, labels in enumerate(pool.map(dataset.read_labels, [[row] for row in range(5)])):
+            np.testing.assert_array_equal(labels, LABELS[[row]])
+
+
+def test_reader_pickles(tiny):
+    copy = pickle.loads(pickle.dumps(Dataset(tiny)))
+    np.testing.assert_array_equal(copy.read([2])[0], IMAGES[[2]])
+
+
+def test_unknown_split(tiny):
+    with pytest.raises(ValueError, match="valid"):
+        Dataset(tiny).rows("valid")
+
+
+def test_case_twice_is_refused(tmp_path):
+    again = (*CASES[:2], ("b", "test", [8, 9]))
+    assert_write_refused(tmp_path, "case 'b'", "twice", "own name", cases=again)
+
+
+def test_slice_twice_is_refused(tmp_path):
+    twice = (("b", "train", [4, 4]), *CASES[1:])
+    assert_write_refused(tmp_path, "slice 4", "2 times", "remove", cases=twice)
+
+
+def test_empty_split_is_refused(tmp_path):
+    assert_write_refused(tmp_path, "test split", "add cases", cases=CASES[:2])
+
+
+@pytest.mark.parametrize(("replace", "name"), [(1, "liver"), (2, "tumour")])
+def test_training_set_without_a_class_is_refused(tmp_path, replace, name):
+    labels = LABELS.copy()
+    labels[:2][labels[:2] == replace] = 0
+    assert_write_refused(tmp_path, name, "training split", "check the masks", labels=labels)
+
+
+def test_other_size_is_refused(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"case 'c'.*4 x 4.*6 x 8.*set `size`"),
+        write_dataset(
+            tmp_path / "x.h5",
+            name="x",
+            class_names=["background", "yes"],
+            window=(0, 1),
+            provenance={},
+        ) as writer,
+    ):
+        writer.append("b", "train", [0], IMAGES[:1], LABELS[:1] % 2)
+        writer.append("c", "train", [0], IMAGES[:1, :4, :4], LABELS[:1, :4, :4] % 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"none\.h5 does not exist; let snakemake make it"):
+        Dataset(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_truncated_file(tiny, share):
+    content = tiny.read_bytes()
+    tiny.write_bytes(content[: int(share * len(content))])
+    assert_refused(Dataset, tiny, "truncated")
+
+
+def test_foreign_files(tmp_path, tiny):
+    text = tmp_path / "notes.h5"
+    text.write_text("not HDF5 at all")
+    assert_refused(Dataset, text, "not a labelnoise-dataset")
+    labels = write_tiny_labels(tmp_path / "labels.h5")
+    assert_refused(Dataset, labels, "'labelnoise-labels'", "expected 'labelnoise-dataset'")
+    assert_refused(LabelFile, tiny, "'labelnoise-dataset'", "expected 'labelnoise-labels'")
+
+
+def _remove(key):
+    return lambda file: file.__delitem__(key)
+
+
+def _replace(key, values):
+    def change(file):
+        del file[key]
+        file[key] = values
+
+    return change
+
+
+def _attr(key, value):
+    return lambda file: file.attrs.__setitem__(key, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_attr("format_version", 2), ("version is 2", "expected 1")),
+        (_attr("format", "mine"), ("'mine'",)),
+        (_attr("provenance", "{"), ("attribute",)),
+        (_attr("class_names", ["background", "liver"]), ("classes", "3 foreground fractions")),
+        (_attr("class_names", ["liver", "background", "x"]), ("background first",)),
+        (lambda file: file.attrs.__delitem__("window"), ("window",)),
+        (_remove("labels"), ("no /labels",)),
+        (_remove("split"), ("no /split",)),
+        (_replace("slice", np.arange(4)), ("/slice has shape (4,)", "(5,)")),
+        (_replace("labels", np.zeros((5, 6, 7), np.uint8)), ("/labels (5, 6, 7)",)),
+        (_replace("images", np.zeros((5, 6, 8), np.float64)), ("float64", "expected float16")),
+        (_replace("spacing", np.ones((5, 2))), ("/spacing has shape (5, 2)", "(5, 3)")),
+        (_replace("slice", [4, 4, 0, 7, 3]), ("slice 4 of case b is twice",)),
+        (_replace("split", ["train", "test", *["test"] * 3]), ("case b is in two splits",)),
+        (_replace("split", ["train", "train", "dev", "test", "test"]), ("split ['dev']",)),
+    ],
+)
+def test_inconsistent_file(tiny, change, words):
+    alter(tiny, change)
+    assert_refused(Dataset, tiny, *words)
+
+
+def test_label_outside_the_classes(tiny):
+    alter(tiny, lambda file: file["labels"].__setitem__((3, 0, 0), 9))
+    dataset = Dataset(tiny)
+    dataset.read([0, 1, 2, 4])
+    assert_refused(lambda _: dataset.read([3]), tiny, "label is 9")
+
+
+def test_damaged_chunk(tiny):
+    with h5py.File(tiny) as file:
+        chunk = file["images"].id.get_chunk_info(0)
+    content = bytearray(tiny.read_bytes())
+    content[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
+    tiny.write_bytes(content)
+    assert_refused(lambda path: Dataset(path).read([0]), tiny, "cannot be read")
+
+
+@pytest.mark.parametrize("draws", [1, 2, "per_epoch"])
+def test_labels_come_back(tmp_path, draws):
+    path = write_tiny_labels(tmp_path / "rep0.h5", draws)
+    with LabelFile(path) as labels:
+        assert (labels.dataset, labels.perturbation, labels.kind) == (
+            "tiny",
+            "choppy-0.90",
+            "choppy",
+        )
+        assert (labels.draws, labels.seed) == (draws, 2**62 + 1)
+        assert labels.severities == {1: 2.5, 2: 0.5}
+        assert labels.foreground_fractions == {1: 0.1, 2: 0.2}
+        assert labels.rows.tolist() == [4, 0, 2] and labels.shape == (6, 8)
+        for draw in range(labels.stored_draws):
+            expected = (LABELS[[2, 4, 2]] + draw) % 3
+            np.testing.assert_array_equal(labels.read([2, 4, 2], draw), expected)
+        with pytest.raises(IndexError, match="draw 2"):
+            labels.read([2], 2)
+
+
+def test_equal_labels_give_equal_bytes(tmp_path):
+    first, second = (write_tiny_labels(tmp_path / name) for name in ("one.h5", "two.h5"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_forgotten_slice_leaves_no_file(tmp_path):
+    path = tmp_path / "x.h5"
+    with (
+        pytest.raises(RuntimeError, match="1 slices"),
+        write_labels(path, rows=[0, 1], shape=(6, 8), draws=1, **ATTRS) as writer,
+    ):
+        writer.write(0, 0, LABELS[:1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_row_without_labels(tmp_path):
+    path = write_tiny_labels(tmp_path / "rep0.h5")
+    assert_refused(lambda _: LabelFile(path).read([0, 3], 0), path, "no labels for row 3")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_attr("format_version", 3), ("version is 3",)),
+        (_attr("draws", 5), ("2 draws of 3 slices", "expected 5 draws")),
+        (_attr("seed", "abc"), ("attribute",)),
+        (_attr("severities", "[1]"), ("truncated or not a",)),
+        (_remove("row"), ("no /row",)),
+        (_replace("row", np.array([1, 1, 2])), ("each row once",)),
+        (_replace("labels", np.zeros((3, 6, 8), np.uint8)), ("expected (D, M, H, W)",)),
+    ],
+)
+def test_inconsistent_labels(tmp_path, change, words):
+    path = write_tiny_labels(tmp_path / "rep0.h5")
+    alter(path, change)
+    assert_refused(LabelFile, path, *words)
+
+
+def test_truncated_labels(tmp_path):
+    path = write_tiny_labels(tmp_path / "rep0.h5")
+    path.write_bytes(path.read_bytes()[:-200])
+    assert_refused(LabelFile, path, "truncated")

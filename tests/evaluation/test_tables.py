@@ -1,0 +1,378 @@
+"""Tables: scores from countable runs, spread over repeats, paired drops, Markdown and LaTeX."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from labelnoise.errors import InputError
+from labelnoise.evaluation.histograms import read_scores
+from labelnoise.evaluation.tables import (
+    degradation_table,
+    read_counts,
+    read_runs,
+    runs_table,
+    spread,
+    write_csv,
+)
+from labelnoise.report.table_layout import write_text
+from labelnoise.report.table_text import (
+    to_latex,
+    to_markdown,
+    wide_to_latex,
+    wide_to_markdown,
+)
+from synthetic_runs import folder_of, matrix, write_run, write_tree
+
+# Two cases of very different size. Dice of case a: 2 x 90 / (180 + 20) = 0.9;
+# of case b: 2 x 1 / (2 + 2) = 0.5; pooled: 182 / (182 + 22) = 0.892.
+COUNTABLE = [
+    ("a", 1, "liver", 50, 4, 6, 940),
+    ("a", 2, "liver", 40, 6, 4, 950),
+    ("b", 1, "liver", 1, 2, 0, 997),
+]
+
+
+def summary_runs(dice_of, runs):
+    """A runs table without files: what `degradation_table` needs, with a given Dice."""
+    names = ["dataset", "model", "recipe", "perturbation", "kind", "repeat"]
+    rows = [
+        {name: run[name] for name in names}
+        | {"structure": "liver", "target_dice": run["size"], "label_dice": run["size"] or 1.0}
+        | {"dice": dice_of(run), "dice_case": 0.5, "precision": 0.6, "recall": 0.7}
+        | {"volume_ratio": 1.1, "auc": 0.99}
+        for run in runs
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def one_run(tmp_path):
+    """One control run of countable masks: its results folder and its runs."""
+    runs = matrix(kinds=(), repeats=1)
+    write_tree(tmp_path, runs, counts=lambda run: COUNTABLE)
+    return tmp_path, runs
+
+
+def test_scores_of_a_run_are_those_counted_by_hand(one_run):
+    results, runs = one_run
+    (row,) = runs_table(runs, results).to_dict("records")
+    assert row["dice"] == pytest.approx(182 / 204)
+    assert row["dice_case"] == pytest.approx((0.9 + 0.5) / 2)
+    assert row["precision"] == pytest.approx(91 / 103)
+    assert row["recall"] == pytest.approx(91 / 101)
+    assert row["volume_ratio"] == pytest.approx(103 / 101)
+    assert (row["cases"], row["cases_undefined"]) == (2, 0)
+    # Rank 2 was chosen by validation Dice; rank 1 has 50 false positives more on each slice.
+    assert (row["checkpoint_rank"], row["checkpoint_epoch"]) == (2, 9)
+    assert (row["seconds"], row["device"], row["parameters"]) == (41.2, "cpu", 1096898)
+    assert row["folder"] == folder_of(results, runs[0]).as_posix()
+
+
+def test_runs_table_describes_the_training_labels(tmp_path):
+    runs = matrix(sizes=(0.9,), repeats=2)
+    write_tree(tmp_path, runs)
+    table = runs_table(runs, tmp_path)
+    assert list(table["label_dice"]) == [1.0, 1.0, 0.9, 0.901]
+    assert list(table["kind"]) == ["control", "control", "natural", "natural"]
+    assert np.isnan(table["target_dice"].iloc[0])
+    assert np.isnan(table["label_surface_distance"].iloc[0])
+    assert table["target_dice"].iloc[2] == 0.9
+    assert table["label_surface_distance"].iloc[2] == 1.0
+
+
+def test_a_case_without_the_structure_is_left_out_and_counted(tmp_path):
+    runs = matrix(kinds=(), repeats=1)
+    empty = ("c", 1, "liver", 0, 0, 0, 1000)
+    write_tree(tmp_path, runs, counts=lambda run: [*COUNTABLE, empty])
+    (row,) = runs_table(runs, tmp_path).to_dict("records")
+    assert row["dice_case"] == pytest.approx(0.7)
+    assert (row["cases"], row["cases_undefined"]) == (3, 1)
+
+
+def test_a_network_that_paints_nothing_has_dice_0_and_no_precision(tmp_path):
+    runs = matrix(kinds=(), repeats=2)
+    nothing = [("a", 1, "liver", 0, 0, 10, 990)]
+    write_tree(tmp_path, runs, counts=lambda run: nothing if run["repeat"] else COUNTABLE)
+    table = runs_table(runs, tmp_path)
+    assert table["dice"].iloc[1] == 0
+    assert np.isnan(table["precision"].iloc[1])
+    (cell,) = degradation_table(table).to_dict("records")
+    assert (cell["n"], cell["precision_n"]) == (2, 1)
+    assert cell["precision_mean"] == pytest.approx(91 / 103)
+
+
+def test_each_structure_has_its_row_in_the_order_of_the_classes(tmp_path):
+    runs = matrix(kinds=(), repeats=1)
+    structures = ("tumour", "liver")
+    counts = [("007", 1, "tumour", 1, 1, 0, 98), ("007", 1, "liver", 3, 1, 1, 95)]
+    write_tree(tmp_path, runs, counts=lambda run: counts, structures=structures)
+    table = runs_table(runs, tmp_path)
+    assert list(table["structure"]) == ["tumour", "liver"]
+    assert list(table["dice"]) == pytest.approx([2 / 3, 3 / 4])
+
+
+def test_case_names_stay_text(one_run):
+    results, runs = one_run
+    path = folder_of(results, runs[0]) / "test.csv"
+    path.write_text(path.read_text().replace(",a,", ",007,").replace(",b,", ",NA,"))
+    assert set(read_counts(path)["case"]) == {"007", "NA"}
+
+
+def test_a_missing_file_is_named(one_run):
+    results, runs = one_run
+    path = folder_of(results, runs[0]) / "test.csv"
+    path.unlink()
+    with pytest.raises(InputError, match=r"labels18/control/rep0/test\.csv is missing"):
+        runs_table(runs, results)
+
+
+def test_auc_is_that_of_the_chosen_checkpoint(tmp_path):
+    runs = matrix(kinds=(), repeats=2)
+    write_tree(tmp_path, runs)
+    table = runs_table(runs, tmp_path)
+    scores = [read_scores(folder_of(tmp_path, run) / "scores.h5") for run in runs]
+    expected = [of[2]["liver"].auc() for of in scores]
+    assert table["auc"].tolist() == expected
+    assert scores[0][1]["liver"].auc() != expected[0]
+    (cell,) = degradation_table(table).to_dict("records")
+    assert cell["auc_mean"] == pytest.approx(np.mean(expected))
+    assert cell["auc_sd"] == pytest.approx(np.std(expected, ddof=1))
+
+
+def test_scores_that_are_missing_or_of_other_pixels_are_named(tmp_path):
+    runs = matrix(kinds=(), repeats=2)
+    write_tree(tmp_path, runs)
+    mine, other = (folder_of(tmp_path, run) / "scores.h5" for run in runs)
+    content = mine.read_bytes()
+    mine.unlink()
+    with pytest.raises(InputError, match=r"control/rep0/scores\.h5 is missing"):
+        runs_table(runs, tmp_path)
+    mine.write_bytes(content)
+    rows = [("a", 1, "liver", 50, 4, 7, 939)]
+    write_run(tmp_path / "foreign", runs[1], rows)
+    other.write_bytes((folder_of(tmp_path / "foreign", runs[1]) / "scores.h5").read_bytes())
+    with pytest.raises(InputError, match=r"rep1/scores\.h5 does not hold the scores of liver"):
+        runs_table(runs, tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.5, 0.8, 0.97, 0.999])
+def test_a_truncated_file_is_named_wherever_it_was_cut(one_run, kept):
+    results, runs = one_run
+    path = folder_of(results, runs[0]) / "test.csv"
+    content = path.read_text()
+    path.write_text(content[: int(kept * len(content))])
+    with pytest.raises(InputError, match=r"rep0/test\.csv"):
+        runs_table(runs, results)
+
+
+def test_a_file_cut_between_two_rows_is_refused(one_run):
+    results, runs = one_run
+    path = folder_of(results, runs[0]) / "test.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(InputError, match=r"truncated: it holds 5 rows .* 6"):
+        runs_table(runs, results)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"seconds": 1}', "[1]"])
+def test_a_damaged_run_record_is_named(one_run, content):
+    results, runs = one_run
+    (folder_of(results, runs[0]) / "run.json").write_text(content)
+    with pytest.raises(InputError, match=r"rep0/run\.json"):
+        runs_table(runs, results)
+
+
+def test_labels_of_another_structure_are_refused(one_run):
+    results, runs = one_run
+    path = results / "labels/phantom/control/rep0.json"
+    labels = json.loads(path.read_text())
+    labels["structures"] = {"spleen": labels["structures"]["liver"]}
+    path.write_text(json.dumps(labels))
+    with pytest.raises(InputError, match=r"rep0\.json describes the structures spleen.*liver"):
+        runs_table(runs, results)
+
+
+def test_a_study_without_runs_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no runs"):
+        runs_table([], tmp_path)
+
+
+def test_spread_agrees_with_scipy():
+    values = np.random.default_rng(3).normal(0.9, 0.02, 6)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    found = spread([*values, np.nan])
+    assert (found["low"], found["high"]) == pytest.approx(tuple(expected))
+    assert found["mean"] == pytest.approx(values.mean())
+    assert found["sd"] == pytest.approx(np.sqrt(((values - values.mean()) ** 2).sum() / 5))
+    assert found["n"] == 6
+
+
+def test_spread_by_hand():
+    # sd 1, n = 3; t(0.975, 2) = 4.302653 from a printed table; half = 4.302653 / sqrt(3).
+    assert spread([1, 2, 3])["high"] == pytest.approx(2 + 2.484138, abs=1e-5)
+    assert spread([2, 2, 2]) == {"mean": 2, "sd": 0, "low": 2, "high": 2, "n": 3}
+
+
+@pytest.mark.parametrize(
+    "values, mean, n", [([0.5], 0.5, 1), ([np.nan], np.nan, 0), ([], np.nan, 0)]
+)
+def test_spread_of_too_few_values_has_no_interval(values, mean, n):
+    found = spread(values)
+    assert found["n"] == n
+    np.testing.assert_equal(found["mean"], mean)
+    assert np.isnan([found["sd"], found["low"], found["high"]]).all()
+
+
+def test_drop_is_paired_by_repeat():
+    runs = matrix(sizes=(0.9,), repeats=5)
+    rng = np.random.default_rng(0)
+    level = rng.normal(0.8, 0.1, 5)  # repeats differ a lot, pairs hardly
+    noise = rng.normal(0.05, 0.004, 5)
+
+    def dice_of(run):
+        repeat = run["repeat"]
+        return level[repeat] - (noise[repeat] if run["kind"] == "natural" else 0)
+
+    # The control's rows come in another order: pairs go by repeat, not by place.
+    frame = summary_runs(dice_of, runs).iloc[[3, 1, 4, 0, 2, *range(5, 10)]]
+    control, cell = degradation_table(frame).to_dict("records")
+    oracle = stats.ttest_rel(level, level - noise).confidence_interval(0.95)
+    assert (cell["drop_low"], cell["drop_high"]) == pytest.approx(tuple(oracle))
+    assert cell["drop_mean"] == pytest.approx(noise.mean())
+    assert cell["drop_sd"] == pytest.approx(noise.std(ddof=1))
+    assert (cell["drop_n"], cell["n"]) == (5, 5)
+    own = stats.ttest_1samp(level - noise, 0).confidence_interval(0.95)
+    assert (cell["dice_low"], cell["dice_high"]) == pytest.approx(tuple(own))
+    assert (control["drop_mean"], control["drop_sd"]) == (0, 0)
+
+
+def test_drop_uses_the_control_of_the_same_network_recipe_and_dataset():
+    names = {"unet": 0.9, "segnet": 0.8, "labels18": 0.0, "plain": 0.03, "lis": 0.0, "psd": -0.2}
+
+    def dice_of(run):
+        base = sum(names[run[axis]] for axis in ["model", "recipe", "dataset"])
+        return base - (0.01 if run["kind"] == "natural" else 0)
+
+    runs = matrix(("lis", "psd"), ("unet", "segnet"), ("labels18", "plain"), repeats=2)
+    table = degradation_table(summary_runs(dice_of, runs))
+    noisy = table[table["kind"] == "natural"]
+    assert len(noisy) == 8
+    assert noisy["drop_mean"].to_numpy() == pytest.approx(np.full(8, 0.01))
+
+
+def test_only_repeats_that_both_have_are_paired():
+    runs = [run for run in matrix(repeats=3) if run["kind"] != "control" or run["repeat"] < 2]
+    frame = summary_runs(lambda run: 0.9 - 0.1 * (run["kind"] == "natural"), runs)
+    _, cell = degradation_table(frame).to_dict("records")
+    assert (cell["n"], cell["drop_n"]) == (3, 2)
+    assert cell["drop_mean"] == pytest.approx(0.1)
+
+
+def test_without_a_control_there_is_no_drop():
+    runs = [run for run in matrix(repeats=3) if run["kind"] != "control"]
+    table = degradation_table(summary_runs(lambda run: 0.8, runs))
+    (cell,) = table.to_dict("records")
+    assert np.isnan([cell["drop_mean"], cell["drop_sd"], cell["drop_low"]]).all()
+    assert cell["drop_n"] == 0
+    assert cell["dice_mean"] == pytest.approx(0.8)
+    assert "| –" in to_markdown(table)
+
+
+def test_one_repeat_gives_means_without_spread():
+    table = degradation_table(summary_runs(lambda run: 0.8, matrix(repeats=1)))
+    assert table["dice_mean"].tolist() == [0.8, 0.8]
+    assert table[["dice_sd", "dice_low", "dice_high", "drop_sd"]].isna().all(axis=None)
+    text = wide_to_markdown(table) + to_markdown(table) + wide_to_latex(table) + to_latex(table)
+    assert "nan" not in text
+    assert "n = 1 repeat" in text
+
+
+def test_tables_survive_csv(tmp_path):
+    runs = matrix(datasets=("007",), models=("NA",), kinds=("natural", "random"), repeats=3)
+    write_tree(tmp_path, runs)
+    table = runs_table(runs, tmp_path)
+    write_csv(table, tmp_path / "runs.csv")
+    read = read_runs(tmp_path / "runs.csv")
+    pd.testing.assert_frame_equal(read, table)
+    pd.testing.assert_frame_equal(degradation_table(read), degradation_table(table))
+    with pytest.raises(InputError, match=r"other\.csv is missing"):
+        read_runs(tmp_path / "other.csv")
+
+
+@pytest.fixture
+def study():
+    """Degradation table of 2 recipes and 2 networks; SegNet lacks one perturbation."""
+    offsets = {"unet": 0.9, "segnet": 0.8, "plain": 0.01, "labels18": 0.0}
+
+    def dice_of(run):
+        return (
+            offsets[run["model"]]
+            + offsets[run["recipe"]]
+            - 0.05 * (run["kind"] == "natural")
+            + 0.002 * run["repeat"]
+        )
+
+    runs = matrix(("lis",), ("segnet", "unet"), ("labels18", "plain"), repeats=3)
+    lacking = ("segnet", "natural", "plain")
+    runs = [run for run in runs if (run["model"], run["kind"], run["recipe"]) != lacking]
+    return degradation_table(summary_runs(dice_of, runs))
+
+
+def test_wide_markdown_has_a_block_a_recipe_and_a_column_a_network(study):
+    text = wide_to_markdown(study)
+    assert text.index("**Liver CT; recipe labels18**") < text.index("recipe plain cross-entropy**")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert ["perturbation", "label Dice", "U-Net", "SegNet"] in rows
+    assert ["control", "1.000", "0.9020 ± 0.0020", "0.8020 ± 0.0020"] in rows
+    assert ["natural 0.95", "0.950", "0.8620 ± 0.0020", "–"] in rows
+    assert "n = 3 repeats" in text
+    assert "standard deviation" in text
+
+
+def test_long_markdown_gives_interval_and_paired_drop(study):
+    text = to_markdown(study)
+    half = 4.302653 * 0.002 / np.sqrt(3)
+    assert f"0.852 [{0.852 - half:.3f}, {0.852 + half:.3f}]" in text
+    assert "0.050 [0.050, 0.050]" in text
+    assert "95 % t-interval over n = 3 repeats" in text
+    assert text.count("\n| U-Net") == 4
+
+
+def test_wide_latex_is_one_booktabs_table(study):
+    text = wide_to_latex(study, label="tab:x")
+    for command in [r"\toprule", r"\bottomrule", r"\begin{tabular}{llll}", r"\label{tab:x}"]:
+        assert text.count(command) == 1
+    assert r"control & 1.000 & 0.9020 $\pm$ 0.0020 & 0.8020 $\pm$ 0.0020 \\" in text
+    assert r"natural 0.95 & 0.950 & 0.8620 $\pm$ 0.0020 & -- \\" in text
+    assert "n = 3 repeats" in text
+    assert text.isascii()
+
+
+def test_long_latex_has_a_table_a_block_of_equal_columns(study):
+    text = to_latex(study)
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
+    assert r"95 \% t-interval" in text
+    assert {line.count(" & ") for line in text.splitlines() if line.endswith(r"\\")} == {9}
+    assert text.isascii()
+
+
+def test_latex_escapes_names(study):
+    odd = study.assign(model="my_net#1", structure="50%_{x}", dataset="a&b")
+    text = wide_to_latex(odd)
+    assert r"my\_net\#1" in text
+    assert r"a\&b, 50\% \{x\}" in text
+
+
+def test_drops_below_0_have_a_minus_sign():
+    frame = summary_runs(lambda run: 0.8 + 0.1 * (run["kind"] == "natural"), matrix(repeats=2))
+    table = degradation_table(frame)
+    assert "−0.100 [−0.100, −0.100]" in to_markdown(table)
+    assert "$-$0.100 [$-$0.100, $-$0.100]" in to_latex(table)
+
+
+def test_text_is_written_whole(tmp_path):
+    write_text("±\n", tmp_path / "tables" / "a.md")
+    assert (tmp_path / "tables" / "a.md").read_text(encoding="utf-8") == "±\n"
+    assert len(list((tmp_path / "tables").iterdir())) == 1

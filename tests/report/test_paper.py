@@ -1,0 +1,233 @@
+"""The paper's numbers beside ours: Table 1 as printed, differences and slopes counted by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from labelnoise.evaluation.tables import degradation_table
+from labelnoise.report.paper import (
+    TABLE_1,
+    compare_with_paper,
+    fit_slope,
+    nominal_dice,
+    paper_dice,
+    paper_slope,
+    slopes,
+)
+from labelnoise.report.paper_text import (
+    slopes_to_latex,
+    slopes_to_markdown,
+    table1_to_latex,
+    table1_to_markdown,
+)
+from synthetic_runs import matrix
+
+SIZES = (0.95, 0.90, 0.85)
+KINDS = ("natural", "choppy", "random")
+# Dice lost for each label Dice lost, before the noise of a repeat.
+COST = {"control": 0.0, "natural": 1.0, "choppy": 0.5, "random": 0.0}
+
+
+def make_runs(models=("unet", "mine"), datasets=("lis",), repeats=3, noise=0.0, recipes=("plain",)):
+    """A runs table without files, in which Dice falls in proportion to the label error."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for run in matrix(datasets, models, recipes, KINDS, SIZES, repeats):
+        label_dice = run["size"] or 1.0
+        loss = COST[run["kind"]] * (1 - label_dice) * (1 + 0.1 * run["repeat"])
+        names = ["dataset", "model", "recipe", "perturbation", "kind", "repeat"]
+        rows.append(
+            {name: run[name] for name in names}
+            | {"structure": "liver", "target_dice": run["size"], "label_dice": label_dice}
+            | {"dice": 0.9 + 0.01 * run["repeat"] - loss + rng.normal(0, noise)}
+            | {"dice_case": 0.5, "precision": 0.6, "recall": 0.7, "volume_ratio": 1.1, "auc": 0.99}
+        )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def runs():
+    return make_runs()
+
+
+def cell(table, **names):
+    """The one row of these names."""
+    found = table
+    for name, value in names.items():
+        found = found[found[name] == value]
+    (row,) = found.to_dict("records")
+    return row
+
+
+# Rows as the paper prints them: U-Net, SegNet, FCN-32.
+PRINTED = """
+control 1    0.9134 0.8993 0.8870
+natural 0.95 0.8880 0.8640 0.8587
+natural 0.90 0.8193 0.8265 0.8250
+natural 0.85 0.7521 0.7717 0.7581
+choppy 0.95  0.8928 0.8799 0.8660
+choppy 0.90  0.8321 0.8268 0.8202
+choppy 0.85  0.8058 0.7823 0.7782
+random 0.95  0.9124 0.9050 0.8881
+random 0.90  0.9213 0.9013 0.8751
+random 0.85  0.9182 0.9068 0.8676
+"""
+
+
+@pytest.mark.parametrize("line", PRINTED.strip().splitlines())
+def test_table_1_is_the_one_printed(line):
+    kind, size, *dices = line.split()
+    found = [paper_dice(model, kind, float(size)) for model in ("unet", "segnet", "fcn32")]
+    assert found == [float(dice) for dice in dices]
+
+
+def test_what_the_paper_does_not_have_is_no_number():
+    assert np.isnan(paper_dice("fcn8", "natural", 0.95))
+    assert np.isnan(paper_dice("unet", "dilated", 0.95))
+    assert np.isnan(paper_dice("unet", "natural", 0.80))
+    assert np.isnan(paper_dice("unet", "natural", np.nan))
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "nominal"),
+    [
+        ("natural-0.95", 0.95, 0.95),
+        ("mine", 0.9, 0.9),
+        ("natural-0.95", None, 0.95),
+        ("choppy-l", np.nan, 0.85),
+        ("natural-14px", None, np.nan),
+        ("control", None, np.nan),
+    ],
+)
+def test_errors_given_by_severity_are_named_by_their_label_dice(name, target, nominal):
+    assert nominal_dice(name, target) == pytest.approx(nominal, nan_ok=True)
+
+
+def test_differences_are_ours_minus_the_papers(runs):
+    table = compare_with_paper(degradation_table(runs))
+    row = cell(table, model="unet", perturbation="natural-0.90")
+    # Repeats lose 0.10, 0.11 and 0.12 from controls of 0.90, 0.91 and 0.92: Dice 0.80 each.
+    assert row["dice_mean"] == pytest.approx(0.80)
+    assert row["paper_liver_dice"] == 0.8193
+    assert row["difference"] == pytest.approx(0.80 - 0.8193)
+    assert row["drop_mean"] == pytest.approx(0.11)
+    assert row["paper_liver_drop"] == pytest.approx(0.9134 - 0.8193)
+    assert row["drop_difference"] == pytest.approx(0.11 - 0.0941)
+    control = cell(table, model="unet", perturbation="control")
+    assert (control["n"], control["drop_difference"]) == (3, 0)
+    assert control["difference"] == pytest.approx(0.91 - 0.9134)
+
+
+def test_every_cell_is_compared_and_foreign_networks_have_no_number(runs):
+    everything = pd.concat([runs, make_runs(models=("unet",), datasets=("phantom",))])
+    table = compare_with_paper(degradation_table(everything))
+    assert len(table) == 10 * 3
+    assert table.loc[table["model"] == "mine", "paper_liver_dice"].isna().all()
+    assert table.loc[table["model"] == "unet", "drop_difference"].notna().all()
+    phantom = table[(table["dataset"] == "phantom")]["paper_liver_dice"].tolist()
+    assert phantom == table[(table["dataset"] == "lis")]["paper_liver_dice"].tolist()[:10]
+
+
+def test_slopes_are_the_ones_counted_by_hand(runs):
+    table = slopes(runs)
+    row = cell(table, model="unet", kind="natural")
+    # The repeats' own slopes are 1.0, 1.1 and 1.2.
+    half = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
+    assert row["slope"] == pytest.approx(1.1)
+    assert (row["slope_low"], row["slope_high"]) == pytest.approx((1.1 - half, 1.1 + half))
+    assert (row["n"], row["runs"]) == (3, 9)
+    assert row["difference"] == pytest.approx(1.1 - row["paper_liver_slope"])
+    assert cell(table, model="mine", kind="choppy")["slope"] == pytest.approx(0.55)
+    assert cell(table, model="mine", kind="random")["slope"] == pytest.approx(0)
+    assert np.isnan(cell(table, model="mine", kind="choppy")["difference"])
+
+
+def test_slopes_agree_with_numpy():
+    runs = make_runs(noise=0.02, repeats=4)
+    rng = np.random.default_rng(1)
+    error = runs["kind"] != "control"
+    runs.loc[error, "label_dice"] += rng.normal(0, 0.01, error.sum())
+    row = cell(slopes(runs), model="unet", kind="natural")
+    unet = runs[runs["model"] == "unet"].set_index("repeat")
+    natural = unet[unet["kind"] == "natural"]
+    x = 1 - natural["label_dice"].to_numpy()
+    control = unet.loc[unet["kind"] == "control", "dice"]
+    y = control.loc[natural.index].to_numpy() - natural["dice"].to_numpy()
+    assert row["slope"] == pytest.approx(np.linalg.lstsq(x[:, None], y, rcond=None)[0][0])
+    assert row["slope_low"] < row["slope"] < row["slope_high"]
+
+
+def test_the_interval_is_that_of_the_repeats_own_slopes_where_errors_are_equal():
+    rng = np.random.default_rng(2)
+    x, repeat = np.tile([0.05, 0.10, 0.15], 5), np.repeat(range(5), 3)
+    y = x + rng.normal(0, 0.02, 15)
+    own = [np.linalg.lstsq(x[:3, None], part, rcond=None)[0][0] for part in y.reshape(5, 3)]
+    interval = stats.t.interval(0.95, 4, np.mean(own), stats.sem(own))
+    found = fit_slope(x, y, repeat)
+    assert found["slope"] == pytest.approx(np.mean(own))
+    assert (found["slope_low"], found["slope_high"]) == pytest.approx(interval)
+
+
+def test_slopes_leave_out_runs_without_a_control():
+    runs = make_runs(models=("unet",))
+    lacking = runs[~((runs["kind"] == "control") & (runs["repeat"] == 2))]
+    row = cell(slopes(lacking), kind="natural")
+    assert (row["n"], row["runs"]) == (2, 6)
+    assert row["slope"] == pytest.approx(1.05)
+    assert slopes(runs[runs["kind"] != "control"]).empty
+    empty = slopes(runs[runs["kind"] == "control"])
+    assert empty.empty
+    assert "no slopes" in slopes_to_markdown(empty)
+    assert slopes_to_latex(empty).startswith("% No label error")
+
+
+def test_one_repeat_has_a_slope_and_no_interval():
+    row = cell(slopes(make_runs(models=("unet",), repeats=1)), kind="choppy")
+    assert row["slope"] == pytest.approx(0.5)
+    assert np.isnan(row["slope_low"]) and np.isnan(row["slope_high"])
+    assert np.isnan(fit_slope([0, 0], [0.1, 0.2], [0, 1])["slope"])
+
+
+def test_the_papers_slopes_are_computed_in_the_same_way():
+    x = np.array([0.05, 0.10, 0.15])
+    for model, row in TABLE_1.items():
+        for kind in KINDS:
+            y = row["control"] - np.array(row[kind])
+            expected = np.linalg.lstsq(x[:, None], y, rcond=None)[0][0]
+            assert paper_slope(model, kind) == pytest.approx(expected)
+    # (0.05 x 0.0254 + 0.10 x 0.0941 + 0.15 x 0.1613) / 0.035
+    assert paper_slope("unet", "natural") == pytest.approx(0.034875 / 0.035)
+    assert np.isnan(paper_slope("unet-resnet18", "natural"))
+
+
+def test_table_1_as_markdown(runs):
+    text = table1_to_markdown(compare_with_paper(degradation_table(runs)))
+    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert ["perturbation", "label Dice", "U-Net", "U-Net, paper", "mine"] in rows
+    natural = ["natural 0.90", "0.900", "0.8000 ± 0.0000", "0.8193 (−0.0193)", "0.8000 ± 0.0000"]
+    assert natural in rows
+    long = next(row for row in rows if row[:2] == ["U-Net", "natural 0.90"])
+    assert long[2:4] == ["3", "0.900"] and long[5:7] == ["0.8193", "−0.0193"]
+    assert long[7:] == ["0.110", "0.094", "+0.0159", "0.600", "0.700", "1.100", "0.9900"]
+    mine = next(row for row in rows if row[:2] == ["mine", "natural 0.90"])
+    assert mine[5:7] == ["–", "–"]
+    assert "arXiv 1806.04618, Table 1" in text and "on liver CT" in text
+    assert "n = 3 repeats" in text
+
+
+def test_slopes_as_markdown(runs):
+    text = slopes_to_markdown(slopes(runs))
+    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert ["U-Net", "natural", "3", "9", "1.100 [0.852, 1.348]", "0.996", "+0.104"] in rows
+    assert ["mine", "choppy", "3", "9", "0.550 [0.426, 0.674]", "–", "–"] in rows
+    assert "n = 3 repeats" in text
+
+
+def test_latex_tables_are_whole(runs):
+    comparison = compare_with_paper(degradation_table(runs))
+    for text, tables in [(table1_to_latex(comparison), 2), (slopes_to_latex(slopes(runs)), 1)]:
+        for name in ["table", "tabular", "adjustbox"]:
+            assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == tables
+        assert text.count(r"\label{tab:") == tables
+        assert text.isascii()

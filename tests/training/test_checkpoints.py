@@ -1,0 +1,106 @@
+"""TopNSaver keeps the best N; a checkpoint rebuilds its network without the config."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from labelnoise.errors import InputError
+from labelnoise.networks import make_network
+from labelnoise.training.checkpoints import TopNSaver, load, save
+
+MODEL = {"network": "unet", "width": 2, "depth": 2}
+DESCRIPTION = {
+    "dataset": "phantom",
+    "model": MODEL,
+    "class_names": ["background", "liver"],
+    "window": [-100.0, 300.0],
+    "epoch": 4,
+    "metrics": {"validation_dice": 0.5},
+}
+
+
+def keep(folder, values, n, mode):
+    """Epochs that are kept, best first, when the monitor runs through the values."""
+    saver = TopNSaver(folder, n, "validation_dice", mode, {})
+    network = torch.nn.Linear(1, 1)
+    for epoch, value in enumerate(values, start=1):
+        saver.add(epoch, {"validation_dice": value}, network)
+        saver.sweep()
+        assert len(list(folder.glob("epoch*.pt"))) == min(n, len(saver.kept))
+    return [entry["epoch"] for entry in saver.finish(folder)]
+
+
+@pytest.mark.parametrize(
+    ("values", "n", "mode", "epochs"),
+    [
+        ([0.1, 0.9, 0.5, 0.7], 2, "max", [2, 4]),
+        ([0.1, 0.9, 0.5, 0.7], 2, "min", [1, 3]),
+        ([0.5, 0.5, 0.5], 2, "max", [1, 2]),
+        ([0.5, 0.5, 0.5], 2, "min", [1, 2]),
+        ([math.nan, 0.2, math.nan, 0.1], 3, "max", [2, 4]),
+        ([0.3], 5, "min", [1]),
+    ],
+)
+def test_the_best_n_are_kept(tmp_path, values, n, mode, epochs):
+    assert keep(tmp_path, values, n, mode) == epochs
+    names = {f"top{rank}.pt" for rank in range(1, len(epochs) + 1)}
+    assert {path.name for path in tmp_path.glob("top*.pt")} == names
+
+
+def test_the_kept_weights_are_those_of_their_epoch(tmp_path):
+    saver = TopNSaver(tmp_path, 1, "validation_dice", "max", {})
+    network = torch.nn.Linear(1, 1, bias=False)
+    for epoch, dice in enumerate([0.1, 0.8, 0.3], start=1):
+        torch.nn.init.constant_(network.weight, epoch)
+        saver.add(epoch, {"validation_dice": dice}, network)
+    saver.finish(tmp_path)
+    content = torch.load(tmp_path / "top1.pt", weights_only=True)
+    assert content["epoch"] == 2
+    assert content["state"]["weight"].item() == 2
+
+
+def test_a_monitor_that_is_never_a_number_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="validation_dice was never a number"):
+        keep(tmp_path, [math.nan, math.nan], 1, "max")
+
+
+def test_a_network_survives_its_checkpoint_and_predicts_in_source_units(tmp_path):
+    torch.manual_seed(0)
+    network = make_network(MODEL)
+    save(tmp_path / "top1.pt", network, DESCRIPTION)
+    trained = load(tmp_path / "top1.pt")
+    images_NHW = np.random.default_rng(0).uniform(-100, 300, (3, 20, 24)).astype(np.float32)
+    probabilities = trained.predict(images_NHW, batch_size=2)
+    with torch.no_grad():
+        scaled_N1HW = torch.from_numpy(images_NHW / 200 - 0.5)[:, None]
+        expected = network.eval()(scaled_N1HW).softmax(1).numpy()
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    assert trained.description["epoch"] == 4
+    np.testing.assert_array_equal(
+        trained.predict(np.full((1, 20, 24), 1e6)), trained.predict(np.full((1, 20, 24), 300))
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"PK\x03\x04 cut off", "cannot be read as a checkpoint"),
+        (b"", "cannot be read as a checkpoint"),
+        (None, "there is no checkpoint"),
+    ],
+)
+def test_a_broken_checkpoint_is_named(tmp_path, content, says):
+    path = tmp_path / "top1.pt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=says) as raised:
+        load(path)
+    assert "top1.pt" in str(raised.value)
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path):
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match=r"other\.pt is not a checkpoint of this project"):
+        load(tmp_path / "other.pt")

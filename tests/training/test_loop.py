@@ -1,0 +1,189 @@
+"""The loop learns, repeats itself, stops at a loss that is no number, and records what it did."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from labelnoise.data.storage import Dataset
+from labelnoise.errors import InputError
+from labelnoise.evaluation.counts import counts
+from labelnoise.evaluation.histograms import read_scores
+from labelnoise.evaluation.score import test_run as write_counts
+from labelnoise.training.checkpoints import load_run
+from labelnoise.training.loop import check_finite, make_optimiser
+from labelnoise.training.run import choose, train_run
+from tiny import CPU, MODEL, NAMES, RECIPE, write_discs, write_files
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_files(tmp_path_factory.mktemp("data"))
+
+
+def train(folder, files, recipe=None, model=MODEL, names=NAMES, **options):
+    train_run(folder, names, model, RECIPE | (recipe or {}), 1, **files, device=CPU, **options)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "rep0"
+    train(folder, files, {"epochs": 12}, preview_every=6)
+    write_counts(files["dataset"], folder / "checkpoints", CPU, folder / "test.csv")
+    return folder
+
+
+def test_the_network_learns(run):
+    history = pd.read_csv(run / "history.csv")
+    assert history["epoch"].tolist() == list(range(1, 13))
+    assert history["validation_dice"].iloc[-1] > 0.9
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0] / 2
+
+
+def test_a_run_leaves_what_it_promises(run):
+    assert {path.name for path in run.iterdir()} == {
+        "checkpoints",
+        "history.csv",
+        "timing.csv",
+        "run.json",
+        "test.csv",
+        "scores.h5",
+        "tensorboard",
+        "previews",
+    }
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["top1.pt", "top2.pt"]
+    assert len(list((run / "tensorboard").iterdir())) == 1
+    assert [path.name for path in sorted((run / "previews").iterdir())] == [
+        "epoch00006.png",
+        "epoch00012.png",
+    ]
+
+
+def test_the_kept_epochs_are_the_best_of_the_history(run):
+    history = pd.read_csv(run / "history.csv").set_index("epoch")
+    record = json.loads((run / "run.json").read_text())
+    best = history["validation_loss"].nsmallest(2).index.tolist()
+    assert [entry["epoch"] for entry in record["checkpoints"]] == best
+    assert record["parameters"] == sum(
+        parameter.numel() for parameter in load_run(run).network.parameters()
+    )
+    chosen = record["checkpoints"][record["chosen_rank"] - 1]["epoch"]
+    assert history.loc[best, "validation_dice"].max() == history.loc[chosen, "validation_dice"]
+
+
+def test_the_counts_are_those_of_the_reloaded_network(run, files):
+    data = Dataset(files["dataset"])
+    rows = data.rows("test")
+    images_NHW, labels_NHW = data.read(rows)
+    # The tiny dataset's window is 0 to 100.
+    probabilities = load_run(run).predict((images_NHW + 1) * 50)
+    predicted = torch.from_numpy(probabilities > 0.5)
+    expected = counts(predicted, torch.from_numpy(labels_NHW.astype(np.int64)), 2)[:, 1]
+    table = pd.read_csv(run / "test.csv")
+    record = json.loads((run / "run.json").read_text())
+    chosen = table[table["rank"] == record["chosen_rank"]]
+    assert chosen["case"].tolist() == data.case[rows].tolist()
+    np.testing.assert_array_equal(chosen[["tp", "fp", "fn", "tn"]], expected)
+    assert (chosen[["tp", "fp", "fn", "tn"]].sum(axis=1) == 24 * 24).all()
+
+
+def test_the_scores_are_those_of_the_reloaded_network(run, files):
+    data = Dataset(files["dataset"])
+    images_NHW, labels_NHW = data.read(data.rows("test"))
+    rank = json.loads((run / "run.json").read_text())["chosen_rank"]
+    found = read_scores(run / "scores.h5")
+    assert list(found) == [1, 2]
+    probabilities = load_run(run).predict_scaled(images_NHW.astype(np.float32))[:, 1]
+    expected = roc_auc_score(labels_NHW.ravel() == 1, probabilities.ravel())
+    assert found[rank]["disc"].auc() == pytest.approx(expected, abs=1e-3)
+    assert found[rank]["disc"].positives == (labels_NHW == 1).sum()
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "class_sampled_cross_entropy"])
+def test_a_run_repeats_itself_to_the_last_byte(files, tmp_path, loss):
+    for name in ("one", "two"):
+        train(tmp_path / name, files, {"loss": loss})
+    one, two = (tmp_path / name for name in ("one", "two"))
+    assert (one / "history.csv").read_bytes() == (two / "history.csv").read_bytes()
+    for first, second in zip(
+        load_run(one).network.parameters(), load_run(two).network.parameters(), strict=True
+    ):
+        assert torch.equal(first, second)
+
+
+def test_another_repeat_is_another_run(files, tmp_path):
+    train(tmp_path / "0", files)
+    train(tmp_path / "1", files, names=NAMES | {"repeat": "1"})
+    assert (tmp_path / "0/history.csv").read_text() != (tmp_path / "1/history.csv").read_text()
+
+
+def test_validation_labels_may_be_perturbed_alike(files, tmp_path):
+    clean = pd.read_csv(train(tmp_path / "clean", files) / "history.csv")
+    wrong = train(tmp_path / "wrong", files, {"validation_labels": "perturbed"})
+    wrong = pd.read_csv(wrong / "history.csv")
+    assert clean["train_loss"].equals(wrong["train_loss"])
+    assert not clean["validation_loss"].equals(wrong["validation_loss"])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model"),
+    [
+        ({"precision": "bf16"}, MODEL),
+        ({"optimiser": "SGD", "optimiser_settings": {"momentum": 0.9}}, MODEL),
+        ({"loss": "smp.FocalLoss"}, {"network": "smp.Unet", "encoder": "resnet18"}),
+        ({"monitor": "validation_dice", "mode": "max", "batch_size": 50}, MODEL),
+    ],
+)
+def test_recipes_and_networks_run(files, tmp_path, recipe, model):
+    short = {"epochs": 2, "steps_per_epoch": 2}
+    history = pd.read_csv(train(tmp_path / "run", files, short | recipe, model) / "history.csv")
+    assert np.isfinite(history["train_loss"]).all()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(files, tmp_path):
+    with pytest.raises(InputError, match=r"became nan in epoch \d+, step \d+; lower"):
+        train(tmp_path / "run", files, {"learning_rate": 1e30, "optimiser": "SGD"})
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_first_step_that_fails_is_named():
+    losses = torch.tensor([0.5, 0.4, math.inf, math.nan])
+    with pytest.raises(InputError, match=r"inf in epoch 7, step 3; .*precision"):
+        check_finite(losses, 7, RECIPE | {"precision": "bf16"})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ({"optimiser": "Adma"}, "'optimiser' is 'Adma'; expected one of: .*Adam, "),
+        ({"optimiser": "Optimizer"}, "'optimiser' is 'Optimizer'"),
+        ({"optimiser_settings": {"momentun": 1}}, "'optimiser_settings' does not fit Adam"),
+        ({"optimiser_settings": {"eps": -1}}, "'optimiser_settings' does not fit Adam"),
+    ],
+)
+def test_a_wrong_optimiser_is_named(recipe, says):
+    with pytest.raises(InputError, match=says):
+        make_optimiser([torch.nn.Parameter(torch.zeros(1))], RECIPE | recipe)
+
+
+def test_labels_of_another_dataset_are_refused(files, tmp_path):
+    other = write_discs(tmp_path / "other.h5", name="other")
+    with pytest.raises(InputError, match="labels of dataset 'discs', not of 'other'"):
+        train(tmp_path / "run", files | {"dataset": other})
+
+
+@pytest.mark.parametrize(
+    ("dices", "rank"),
+    [([0.7, 0.9, 0.8], 2), ([0.9, 0.9], 1), ([math.nan, 0.1], 2), ([math.nan, math.nan], 1)],
+)
+def test_the_run_is_judged_by_the_best_validation_dice(dices, rank):
+    kept = [
+        {"rank": rank, "epoch": rank, "metrics": {"validation_dice": dice}}
+        for rank, dice in enumerate(dices, start=1)
+    ]
+    assert choose(kept) == rank

@@ -1,0 +1,245 @@
+"""Whole studies through Snakemake: from nothing to figures, and what a mistake leads to."""
+
+import copy
+import json
+import platform
+import resource
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from labelnoise.evaluation.histograms import read_scores
+from labelnoise.training.checkpoints import load_run
+from workflow_runs import ROOT, TINY, job_counts, snakemake
+
+
+def changed(**sections):
+    study = copy.deepcopy(TINY)
+    for section, values in sections.items():
+        study[section] = {**study.get(section, {}), **values}
+    return study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    done = snakemake(folder, TINY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith("trained tiny/small/")]
+    assert len(said) == 4 and all("validation Dice" in line for line in said)
+    assert all(line.endswith("s on cpu") for line in said)
+    return folder
+
+
+def test_the_full_matrix_is_listed(tmp_path):
+    counts = job_counts(snakemake(tmp_path, {}, "--dry-run", "--quiet", "rules"))
+    assert counts["prepare_dataset"] == 2
+    assert counts["calibrate_perturbation"] == 2 * 10
+    assert counts["perturb_labels"] == 2 * 10 * 3
+    assert counts["train_model"] == counts["test_model"] == 3 * 2 * 2 * 10 * 3
+
+
+def test_a_study_ends_in_tables_and_figures(study):
+    runs = pd.read_csv(study / "results/tables/runs.csv")
+    assert len(runs) == 4
+    assert runs["device"].unique().tolist() == ["cpu"]
+    assert (runs["host"] == platform.node()).all() and (runs["accumulation"] == 1).all()
+    assert (runs["label_dice"][runs["perturbation"] == "control"] == 1).all()
+    assert runs["label_dice"][runs["perturbation"] == "choppy-0.85"].between(0.8, 0.9).all()
+    degradation = pd.read_csv(study / "results/tables/degradation.csv")
+    assert degradation["n"].tolist() == [2, 2]
+    figures = {str(path.relative_to(study)) for path in study.glob("results/figures/**/*.p*")}
+    assert figures == {
+        f"results/figures/{name}.{suffix}"
+        for name in (
+            *("degradation", "runs", "slopes", "roc/tiny"),
+            *("perturbations/tiny", "predictions/tiny/small/short"),
+        )
+        for suffix in ("pdf", "png")
+    }
+    tables = {path.name for path in study.glob("results/tables/*")}
+    assert tables == {"runs.csv"} | {
+        f"{name}.{suffix}"
+        for name in ("degradation", "table1", "slopes")
+        for suffix in ("csv", "md", "tex")
+    }
+    for path in study.glob("results/figures/**/*.png"):
+        with Image.open(path) as image:
+            assert np.asarray(image.convert("L")).std() > 5
+
+
+def test_the_table_is_what_the_counts_say(study):
+    row = pd.read_csv(study / "results/tables/runs.csv").iloc[3]
+    counts = pd.read_csv(study / row["folder"] / "test.csv")
+    chosen = counts[counts["rank"] == row["checkpoint_rank"]][["tp", "fp", "fn"]].sum()
+    expected = 2 * chosen["tp"] / (2 * chosen["tp"] + chosen["fp"] + chosen["fn"])
+    assert row["dice"] == pytest.approx(expected, nan_ok=True)
+
+
+def test_scores_lie_beside_the_counts(study):
+    row = pd.read_csv(study / "results/tables/runs.csv").iloc[0]
+    scores = read_scores(study / row["folder"] / "scores.h5")
+    assert list(scores) == [1, 2]
+    assert scores[row["checkpoint_rank"]]["liver"].auc() == row["auc"]
+
+
+def test_figures_is_the_target_of_everything(study):
+    asked = ("--dry-run", "--forcerun", "summarise_runs")
+    counts = job_counts(snakemake(study, TINY, "figures", *asked))
+    everything = job_counts(snakemake(study, TINY, *asked))
+    assert counts.pop("figures") == everything.pop("all") == 1
+    assert counts == everything
+    assert counts["compare_with_paper"] == counts["plot_slopes"] == counts["plot_roc"] == 1
+
+
+def test_repeats_are_paired(study):
+    def record(perturbation, repeat):
+        folder = study / f"results/runs/tiny/small/short/{perturbation}/rep{repeat}"
+        return json.loads((folder / "run.json").read_text())
+
+    for repeat in (0, 1):
+        control, error = record("control", repeat), record("choppy-0.85", repeat)
+        assert control["training_seed"] == error["training_seed"]
+        assert control["label_seed"] != error["label_seed"]
+    assert record("control", 0)["training_seed"] != record("control", 1)["training_seed"]
+    assert record("control", 0)["digests"]["dataset"] == record("control", 1)["digests"]["dataset"]
+
+
+def test_a_run_predicts_without_the_config(study):
+    trained = load_run(study / "results/runs/tiny/small/short/control/rep0")
+    hounsfield_NHW = np.random.default_rng(0).normal(0, 100, (2, 40, 50)).astype(np.float32)
+    probabilities = trained.predict(hounsfield_NHW)
+    assert probabilities.shape == (2, 2, 40, 50)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_nothing_is_left_to_do(study):
+    assert job_counts(snakemake(study, TINY, "--dry-run")) == {}
+
+
+@pytest.mark.parametrize(
+    ("matrix", "trainings"),
+    [
+        ({"repeats": 3}, 2),
+        ({"perturbation": ["control", "choppy-0.85", "random-0.90"]}, 2),
+        ({"model": ["small", "segnet"]}, 4),
+    ],
+)
+def test_a_larger_matrix_trains_only_what_is_missing(study, matrix, trainings):
+    counts = job_counts(snakemake(study, changed(matrix={**TINY["matrix"], **matrix}), "--dry-run"))
+    assert counts["train_model"] == counts["test_model"] == trainings
+    assert "prepare_dataset" not in counts
+
+
+def test_previews_do_not_make_a_run_stale(study):
+    assert job_counts(snakemake(study, {**TINY, "preview_every": 1}, "--dry-run")) == {}
+
+
+def test_a_report_holds_the_figures_and_captions(study):
+    done = snakemake(study, TINY, "--report", "report.html")
+    assert done.returncode == 0, done.stderr
+    page = (study / "report.html").read_text(encoding="utf-8")
+    assert "degradation.png" in page and "95 % t-interval" in page
+    assert "slopes.png" in page and "roc/tiny.png" in page and "1806.04618" in page
+
+
+@pytest.mark.parametrize(
+    ("sections", "parts"),
+    [
+        ({"matrix": {**TINY["matrix"], "dataset": ["lis"]}}, ["matrix.dataset", "'lis'", "tiny"]),
+        (
+            {"perturbations": {"choppy-0.85": {"target_dice": 1.2}}},
+            ["perturbations.choppy-0.85.target_dice", "1.2"],
+        ),
+        (
+            {"recipes": {"short": {**TINY["recipes"]["short"], "keep": 3}}},
+            ["short.keep", "'epochs'"],
+        ),
+    ],
+)
+def test_a_wrong_config_stops_before_anything_runs(tmp_path, sections, parts):
+    done = snakemake(tmp_path, changed(**sections))
+    assert done.returncode != 0
+    output = done.stdout + done.stderr
+    assert all(part in output for part in parts), output
+    assert "Traceback" not in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_matrix_of_controls_alone_draws_no_label_errors(tmp_path):
+    study = changed(matrix={**TINY["matrix"], "perturbation": ["control"]})
+    counts = job_counts(snakemake(tmp_path, study, "--dry-run"))
+    assert "plot_perturbations" not in counts and counts["plot_degradation"] == 1
+
+
+def test_an_unknown_encoder_stops_before_anything_runs(tmp_path):
+    study = changed(models={"small": {"network": "smp.Unet", "encoder": "nope"}})
+    done = snakemake(tmp_path, study)
+    assert done.returncode != 0
+    output = done.stdout + done.stderr
+    assert "config key 'models.small': Unknown encoder 'nope'" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_mistake_in_the_data_is_one_sentence_and_the_log_has_the_traceback(tmp_path):
+    for sub in ("images", "masks"):
+        (tmp_path / "pairs" / sub).mkdir(parents=True)
+    for number in range(3):
+        name = f"p{number}_s0.png"
+        pixels = np.random.default_rng(number).integers(0, 255, (32, 32)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pairs/images" / name)
+        if number:
+            Image.fromarray((pixels > 99).astype(np.uint8) * 255).save(
+                tmp_path / "pairs/masks" / name
+            )
+    pairs = {
+        "source": "images",
+        "folder": "pairs",
+        "case": r"(p\d+)",
+        "classes": {"organ": [255]},
+        "window": [0, 255],
+    }
+    study = changed(datasets={"pairs": pairs})
+    target = "results/datasets/pairs.h5"
+    done = snakemake(tmp_path, study, target, "results/datasets/tiny.h5")
+    assert done.returncode != 0
+    sentence = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert "p0_s0" in sentence and "mask" in sentence
+    log = (tmp_path / "results/logs/prepare_dataset/pairs.log").read_text()
+    assert sentence.removeprefix("error: ") in log and "Traceback" in log
+    # Nothing half-written, and what could be done is done.
+    assert [path.name for path in (tmp_path / "results/datasets").iterdir()] == ["tiny.h5"]
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
+    def limit():
+        # A file may not grow beyond this, which a process meets as it meets a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = snakemake(tmp_path, TINY, "results/datasets/tiny.h5", limit=limit)
+    assert done.returncode != 0
+    assert "may not grow further" in done.stderr
+    assert list(tmp_path.glob("results/datasets/*")) == []
+
+
+def test_a_results_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "results").write_text("a file is in the way")
+    done = snakemake(tmp_path, TINY, "results/datasets/tiny.h5")
+    assert done.returncode != 0
+    output = done.stdout + done.stderr
+    assert "results cannot go to the folder results, since results is a file" in output
+    assert "Traceback" not in output
+    assert (tmp_path / "results").read_text() == "a file is in the way"
+
+
+def test_the_readme_names_files_and_targets_that_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text()
+    for line in text.splitlines():
+        if line.startswith("make "):
+            assert f"\n{line.split()[1]}:" in makefile, line
+        if line.startswith("snakemake ") and "--configfile" in line:
+            assert (ROOT / line.split("--configfile ")[1].split()[0]).exists(), line
