@@ -6,13 +6,6 @@ min_version("9.27")
 configfile: "config.yaml"
 
 
-# Where everything goes. A study may have a folder of its own: `pathvars: {results: ...}` in its config.
-pathvars:
-    results="results",
-    run="<results>/runs/{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}",
-    tail="{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}",
-
-
 report: "rules/report/workflow.rst"
 
 

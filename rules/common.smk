@@ -2,38 +2,34 @@ import re
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from labelnoise.config import complete, expand_runs
-from labelnoise.training.definitions import try_definitions
+from labelnoise.config import complete
 from labelnoise.errors import InputError
 from labelnoise.files import check_writable
-from labelnoise.study import results_folder
 from labelnoise.jobs.locks import hold_study
-from labelnoise.jobs.resources import measured_seconds, training_megabytes, training_minutes
+from labelnoise.jobs.resources import megabytes_to_train, minutes_to_train
+from labelnoise.study import Run, Study
+from labelnoise.training.definitions import try_definitions
 
 try:
     config = complete(config)
-    # One row per training run; every rule that gathers reads this table.
-    runs = pd.DataFrame(expand_runs(config))
-    RESULTS = results_folder(config)
-    check_writable(RESULTS)
+    study = Study.of(config)
+    check_writable(study.results.root)
     if workflow.is_main_process:
-        try_definitions(config)
+        try_definitions(study)
 except InputError as error:
     raise WorkflowError(str(error)) from None
+
+# Every path below comes from here.
+results = study.results
+runs = study.runs
+examples = study.examples()
 
 
 onstart:
     # Held until this process ends, however it ends.
-    hold_study(RESULTS)
-
-
-EACH_RUN = (
-    "<results>/runs/{run.dataset}/{run.model}/{run.recipe}/{run.perturbation}/rep{run.repeat}"
-)
+    hold_study(results)
 
 
 def any_of(names):
@@ -42,53 +38,18 @@ def any_of(names):
 
 
 wildcard_constraints:
-    dataset=any_of(config["datasets"]),
-    model=any_of(config["models"]),
-    recipe=any_of(config["recipes"]),
-    perturbation=any_of(config["perturbations"]),
+    dataset=any_of(study.datasets),
+    model=any_of(study.models),
+    recipe=any_of(study.recipes),
+    perturbation=any_of(study.perturbations),
     repeat=r"\d+",
 
 
-def is_error(perturbation):
-    """Whether a perturbation is an error, not the control."""
-    return config["perturbations"][perturbation]["kind"] != "control"
-
-
-def shown_perturbations():
-    """The controls of the matrix, then the largest error of each kind, for example predictions."""
-    largest = {}
-    for name in filter(is_error, config["matrix"]["perturbation"]):
-        definition = config["perturbations"][name]
-        # A severity grows with the error, a label Dice falls with it.
-        size = definition.get("severity", -definition.get("target_dice", 1))
-        largest[definition["kind"]] = max(
-            largest.get(definition["kind"], (size, name)), (size, name)
-        )
-    controls = [name for name in config["matrix"]["perturbation"] if not is_error(name)]
-    return controls + [name for _, name in largest.values()]
+def each(pattern, chosen=runs):
+    """The files of that pattern of some runs, each once."""
+    return list(dict.fromkeys(results.fill(pattern, run) for run in chosen))
 
 
 def grows(amount):
     """Resource that is asked for, and once more at every further attempt."""
     return lambda wildcards, attempt: amount * attempt
-
-
-def definitions(wildcards):
-    """Model and recipe of a run, and the size of its slices in pixels, None where not given."""
-    return (
-        config["models"][wildcards.model],
-        config["recipes"][wildcards.recipe],
-        config["datasets"][wildcards.dataset].get("size"),
-    )
-
-
-def minutes_to_train(wildcards, attempt):
-    """Time limit of a training."""
-    measured = measured_seconds(RESULTS, wildcards.dataset, wildcards.model, wildcards.recipe)
-    _, recipe, size = definitions(wildcards)
-    return training_minutes(measured, recipe, size, attempt)
-
-
-def megabytes_to_train(wildcards, attempt):
-    """Main memory of a training."""
-    return training_megabytes(*definitions(wildcards), attempt)

@@ -1,10 +1,10 @@
 rule prepare_dataset:
     output:
-        dataset="<results>/datasets/{dataset}.h5",
+        dataset=results.dataset,
     log:
-        "<results>/logs/prepare_dataset/{dataset}.log",
+        results.log("prepare_dataset"),
     benchmark:
-        "<results>/benchmarks/prepare_dataset/{dataset}.jsonl"
+        results.benchmark("prepare_dataset")
     conda:
         "../envs/study.yaml"
     threads: 2
@@ -12,8 +12,8 @@ rule prepare_dataset:
         mem_mb=grows(4000),
         runtime=grows(240),
     params:
-        settings=lambda wildcards: config["datasets"][wildcards.dataset],
-        seed=config["seed"],
+        settings=lambda wildcards: study.datasets[wildcards.dataset],
+        seed=study.seed,
     script:
         "../scripts/prepare_dataset.py"
 
@@ -22,17 +22,17 @@ rule calibrate_perturbation:
     input:
         dataset=rules.prepare_dataset.output.dataset,
     output:
-        calibration="<results>/calibration/{dataset}/{perturbation}.json",
+        calibration=results.calibration,
     log:
-        "<results>/logs/calibrate_perturbation/{dataset}/{perturbation}.log",
+        results.log("calibrate_perturbation"),
     conda:
         "../envs/study.yaml"
     resources:
         mem_mb=grows(4000),
         runtime=grows(60),
     params:
-        perturbation=lambda wildcards: config["perturbations"][wildcards.perturbation],
-        seed=config["seed"],
+        perturbation=lambda wildcards: study.perturbations[wildcards.perturbation].as_dict(),
+        seed=study.seed,
     script:
         "../scripts/calibrate_perturbation.py"
 
@@ -42,17 +42,17 @@ rule perturb_labels:
         dataset=rules.prepare_dataset.output.dataset,
         calibration=rules.calibrate_perturbation.output.calibration,
     output:
-        labels="<results>/labels/{dataset}/{perturbation}/rep{repeat}.h5",
-        measured="<results>/labels/{dataset}/{perturbation}/rep{repeat}.json",
+        labels=results.labels,
+        measured=results.measured,
     log:
-        "<results>/logs/perturb_labels/{dataset}/{perturbation}/rep{repeat}.log",
+        results.log("perturb_labels"),
     conda:
         "../envs/study.yaml"
     resources:
         mem_mb=grows(4000),
         runtime=grows(60),
     params:
-        perturbation=lambda wildcards: config["perturbations"][wildcards.perturbation],
-        seed=config["seed"],
+        perturbation=lambda wildcards: study.perturbations[wildcards.perturbation].as_dict(),
+        seed=study.seed,
     script:
         "../scripts/perturb_labels.py"

@@ -4,25 +4,25 @@ rule train_model:
         labels=rules.perturb_labels.output.labels,
     output:
         # A folder, since how many checkpoints are kept is the recipe's to say.
-        checkpoints=directory("<run>/checkpoints"),
-        history="<run>/history.csv",
-        timing="<run>/timing.csv",
-        run="<run>/run.json",
+        checkpoints=directory(results.run.checkpoints),
+        history=results.run.history,
+        timing=results.run.timing,
+        run=results.run.record,
     log:
-        "<results>/logs/train_model/<tail>.log",
+        results.log("train_model"),
     benchmark:
-        "<results>/benchmarks/train_model/<tail>.jsonl"
+        results.benchmark("train_model")
     conda:
         "../envs/study.yaml"
     threads: 2
     resources:
         gpu=1,
-        mem_mb=megabytes_to_train,
-        runtime=minutes_to_train,
+        mem_mb=lambda wildcards, attempt: megabytes_to_train(study, wildcards, attempt),
+        runtime=lambda wildcards, attempt: minutes_to_train(study, wildcards, attempt),
     params:
-        model=lambda wildcards: config["models"][wildcards.model],
-        recipe=lambda wildcards: config["recipes"][wildcards.recipe],
-        seed=config["seed"],
+        model=lambda wildcards: study.models[wildcards.model].as_dict(),
+        recipe=lambda wildcards: study.recipes[wildcards.recipe].as_dict(),
+        seed=study.seed,
     script:
         "../scripts/train_model.py"
 
@@ -32,18 +32,18 @@ rule test_model:
         dataset=rules.prepare_dataset.output.dataset,
         checkpoints=rules.train_model.output.checkpoints,
     output:
-        counts="<run>/test.csv",
-        scores="<run>/scores.h5",
+        counts=results.run.counts,
+        scores=results.run.scores,
     log:
-        "<results>/logs/test_model/<tail>.log",
+        results.log("test_model"),
     benchmark:
-        "<results>/benchmarks/test_model/<tail>.jsonl"
+        results.benchmark("test_model")
     conda:
         "../envs/study.yaml"
     threads: 2
     resources:
         gpu=1,
-        mem_mb=megabytes_to_train,
+        mem_mb=lambda wildcards, attempt: megabytes_to_train(study, wildcards, attempt),
         runtime=grows(60),
     script:
         "../scripts/test_model.py"

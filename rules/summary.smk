@@ -1,34 +1,32 @@
 rule summarise_runs:
     input:
-        labels=collect(
-            "<results>/labels/{run.dataset}/{run.perturbation}/rep{run.repeat}.json",
-            run=runs.itertuples(),
-        ),
-        records=collect(f"{EACH_RUN}/run.json", run=runs.itertuples()),
-        counts=collect(f"{EACH_RUN}/test.csv", run=runs.itertuples()),
-        scores=collect(f"{EACH_RUN}/scores.h5", run=runs.itertuples()),
+        labels=each(results.measured),
+        records=each(results.run.record),
+        counts=each(results.run.counts),
+        scores=each(results.run.scores),
     output:
         runs=report(
-            "<results>/tables/runs.csv",
+            results.table("runs.csv"),
             caption="report/runs_table.rst",
             category="Tables",
             labels={"table": "Every run"},
         ),
         degradation=report(
-            "<results>/tables/degradation.csv",
+            results.table("degradation.csv"),
             caption="report/degradation_table.rst",
             category="Tables",
             labels={"table": "Dice by cell"},
         ),
-        markdown="<results>/tables/degradation.md",
-        latex="<results>/tables/degradation.tex",
+        markdown=results.table("degradation.md"),
+        latex=results.table("degradation.tex"),
     log:
-        "<results>/logs/summarise_runs.log",
+        results.log("summarise_runs"),
     localrule: True
     conda:
         "../envs/study.yaml"
     params:
-        runs=runs.to_dict("records"),
+        results=str(results.root),
+        runs=[run.name for run in runs],
     script:
         "../scripts/summarise_runs.py"
 
@@ -38,23 +36,23 @@ rule compare_with_paper:
         runs=rules.summarise_runs.output.runs,
     output:
         table1=report(
-            "<results>/tables/table1.csv",
+            results.table("table1.csv"),
             caption="report/table1.rst",
             category="Tables",
             labels={"table": "Dice beside the paper's Table 1"},
         ),
-        table1_markdown="<results>/tables/table1.md",
-        table1_latex="<results>/tables/table1.tex",
+        table1_markdown=results.table("table1.md"),
+        table1_latex=results.table("table1.tex"),
         slopes=report(
-            "<results>/tables/slopes.csv",
+            results.table("slopes.csv"),
             caption="report/slopes_table.rst",
             category="Tables",
             labels={"table": "Dice lost for each label Dice lost"},
         ),
-        slopes_markdown="<results>/tables/slopes.md",
-        slopes_latex="<results>/tables/slopes.tex",
+        slopes_markdown=results.table("slopes.md"),
+        slopes_latex=results.table("slopes.tex"),
     log:
-        "<results>/logs/compare_with_paper.log",
+        results.log("compare_with_paper"),
     localrule: True
     conda:
         "../envs/study.yaml"
@@ -66,15 +64,15 @@ rule plot_degradation:
     input:
         runs=rules.summarise_runs.output.runs,
     output:
-        pdf="<results>/figures/degradation.pdf",
+        pdf=results.figure("degradation.pdf"),
         png=report(
-            "<results>/figures/degradation.png",
+            results.figure("degradation.png"),
             caption="report/degradation.rst",
             category="Figures",
             labels={"figure": "Dice against label Dice"},
         ),
     log:
-        "<results>/logs/plot_degradation.log",
+        results.log("plot_degradation"),
     localrule: True
     conda:
         "../envs/study.yaml"
@@ -86,15 +84,15 @@ rule plot_runs:
     input:
         runs=rules.summarise_runs.output.runs,
     output:
-        pdf="<results>/figures/runs.pdf",
+        pdf=results.figure("runs.pdf"),
         png=report(
-            "<results>/figures/runs.png",
+            results.figure("runs.png"),
             caption="report/runs.rst",
             category="Figures",
             labels={"figure": "Every run"},
         ),
     log:
-        "<results>/logs/plot_runs.log",
+        results.log("plot_runs"),
     localrule: True
     conda:
         "../envs/study.yaml"
@@ -106,15 +104,15 @@ rule plot_slopes:
     input:
         runs=rules.summarise_runs.output.runs,
     output:
-        pdf="<results>/figures/slopes.pdf",
+        pdf=results.figure("slopes.pdf"),
         png=report(
-            "<results>/figures/slopes.png",
+            results.figure("slopes.png"),
             caption="report/slopes.rst",
             category="Figures",
             labels={"figure": "Dice lost for each label Dice lost"},
         ),
     log:
-        "<results>/logs/plot_slopes.log",
+        results.log("plot_slopes"),
     localrule: True
     conda:
         "../envs/study.yaml"
@@ -125,28 +123,29 @@ rule plot_slopes:
 rule plot_roc:
     input:
         runs=rules.summarise_runs.output.runs,
-        scores=lambda wildcards: collect(
-            f"{EACH_RUN}/scores.h5",
-            run=runs[
-                (runs["dataset"] == wildcards.dataset)
-                & runs["perturbation"].isin(shown_perturbations())
-            ].itertuples(),
+        scores=lambda wildcards: each(
+            results.run.scores,
+            [
+                run
+                for run in runs
+                if run.dataset == wildcards.dataset and run.perturbation in examples
+            ],
         ),
     output:
-        pdf="<results>/figures/roc/{dataset}.pdf",
+        pdf=results.figure("roc/{dataset}.pdf"),
         png=report(
-            "<results>/figures/roc/{dataset}.png",
+            results.figure("roc/{dataset}.png"),
             caption="report/roc.rst",
             category="Figures",
             labels={"figure": "ROC, {dataset}"},
         ),
     log:
-        "<results>/logs/plot_roc/{dataset}.log",
+        results.log("plot_roc"),
     localrule: True
     conda:
         "../envs/study.yaml"
     params:
-        perturbations=shown_perturbations(),
+        perturbations=examples,
     script:
         "../scripts/plot_roc.py"
 
@@ -154,55 +153,57 @@ rule plot_roc:
 rule plot_perturbations:
     input:
         dataset=rules.prepare_dataset.output.dataset,
-        calibrations=collect(
-            "<results>/calibration/{{dataset}}/{perturbation}.json",
-            perturbation=[name for name in config["matrix"]["perturbation"] if is_error(name)],
-        ),
+        calibrations=lambda wildcards: [
+            str(results.calibration).format(dataset=wildcards.dataset, perturbation=name)
+            for name in study.errors
+        ],
     output:
-        pdf="<results>/figures/perturbations/{dataset}.pdf",
+        pdf=results.figure("perturbations/{dataset}.pdf"),
         png=report(
-            "<results>/figures/perturbations/{dataset}.png",
+            results.figure("perturbations/{dataset}.png"),
             caption="report/perturbations.rst",
             category="Figures",
             labels={"figure": "Label errors, {dataset}"},
         ),
     log:
-        "<results>/logs/plot_perturbations/{dataset}.log",
+        results.log("plot_perturbations"),
     localrule: True
     conda:
         "../envs/study.yaml"
     params:
-        seed=config["seed"],
+        seed=study.seed,
     script:
         "../scripts/plot_perturbations.py"
+
+
+def first_examples(wildcards):
+    """First repeat of each perturbation that pictures show, of one dataset, model and recipe."""
+    return [
+        Run(wildcards.dataset, wildcards.model, wildcards.recipe, name, 0)
+        for name in examples
+    ]
 
 
 rule plot_predictions:
     input:
         dataset=rules.prepare_dataset.output.dataset,
-        records=collect(
-            "<results>/runs/{{dataset}}/{{model}}/{{recipe}}/{perturbation}/rep0/run.json",
-            perturbation=shown_perturbations(),
-        ),
-        checkpoints=collect(
-            "<results>/runs/{{dataset}}/{{model}}/{{recipe}}/{perturbation}/rep0/checkpoints",
-            perturbation=shown_perturbations(),
-        ),
+        records=lambda wildcards: each(results.run.record, first_examples(wildcards)),
+        checkpoints=lambda wildcards: each(results.run.checkpoints, first_examples(wildcards)),
     output:
-        pdf="<results>/figures/predictions/{dataset}/{model}/{recipe}.pdf",
+        pdf=results.figure("predictions/{dataset}/{model}/{recipe}.pdf"),
         png=report(
-            "<results>/figures/predictions/{dataset}/{model}/{recipe}.png",
+            results.figure("predictions/{dataset}/{model}/{recipe}.png"),
             caption="report/predictions.rst",
             category="Figures",
             labels={"figure": "Predictions, {dataset}, {model}, {recipe}"},
         ),
     log:
-        "<results>/logs/plot_predictions/{dataset}/{model}/{recipe}.log",
+        results.log("plot_predictions"),
     localrule: True
     conda:
         "../envs/study.yaml"
     params:
-        perturbations=shown_perturbations(),
+        perturbations=examples,
     script:
         "../scripts/plot_predictions.py"
 
@@ -212,21 +213,17 @@ figures = [
     *rules.plot_degradation.output,
     *rules.plot_runs.output,
     *rules.plot_slopes.output,
-    *collect(rules.plot_roc.output, dataset=config["matrix"]["dataset"]),
+    *collect(rules.plot_roc.output, dataset=study.matrix["dataset"]),
     # A matrix of controls alone has no error to draw.
     *collect(
         rules.plot_perturbations.output,
-        dataset=(
-            config["matrix"]["dataset"]
-            if any(map(is_error, config["matrix"]["perturbation"]))
-            else []
-        ),
+        dataset=study.matrix["dataset"] if study.errors else [],
     ),
     *collect(
         rules.plot_predictions.output,
-        dataset=config["matrix"]["dataset"],
-        model=config["matrix"]["model"],
-        recipe=config["matrix"]["recipe"],
+        dataset=study.matrix["dataset"],
+        model=study.matrix["model"],
+        recipe=study.matrix["recipe"],
     ),
 ]
 

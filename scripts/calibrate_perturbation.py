@@ -1,17 +1,20 @@
 """Solve for the severity of a label error on one dataset."""
 
+from pathlib import Path
+
 from labelnoise.jobs.script import logged
 from labelnoise.labels.dataset import calibrate_dataset
+from labelnoise.study import Perturbation
 
 
 def main(smk):
     with logged(smk.log[0]):
         calibrate_dataset(
-            smk.input.dataset,
+            Path(smk.input.dataset),
             smk.wildcards.perturbation,
-            smk.params.perturbation,
+            Perturbation(**smk.params.perturbation),
             seed=smk.params.seed,
-            path=smk.output.calibration,
+            path=Path(smk.output.calibration),
         )
 
 

@@ -1,20 +1,22 @@
 """Draw the wrong labels of one repeat and measure them."""
 
+from pathlib import Path
+
 from labelnoise.jobs.script import logged
 from labelnoise.labels.dataset import perturb_dataset
+from labelnoise.study import Perturbation
 
 
 def main(smk):
     with logged(smk.log[0]):
         perturb_dataset(
-            smk.input.dataset,
-            smk.input.calibration,
-            smk.wildcards.perturbation,
-            smk.params.perturbation,
+            Path(smk.input.dataset),
+            Path(smk.input.calibration),
+            Perturbation(**smk.params.perturbation),
             repeat=int(smk.wildcards.repeat),
             seed=smk.params.seed,
-            labels=smk.output.labels,
-            measured=smk.output.measured,
+            labels=Path(smk.output.labels),
+            measured=Path(smk.output.measured),
         )
 
 

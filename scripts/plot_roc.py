@@ -7,6 +7,7 @@ from labelnoise.evaluation.tables import read_runs
 from labelnoise.jobs.script import logged
 from labelnoise.report import style
 from labelnoise.report.figures.roc import roc
+from labelnoise.study import RunFolder
 
 
 def main(smk):
@@ -15,7 +16,7 @@ def main(smk):
         shown = runs["perturbation"].isin(smk.params.perturbations)
         runs = runs[shown & (runs["dataset"] == smk.wildcards.dataset)]
         histograms = [
-            read_scores(Path(run.folder, "scores.h5"))[run.checkpoint_rank][run.structure]
+            read_scores(RunFolder(Path(run.folder)).scores)[run.checkpoint_rank][run.structure]
             for run in runs.itertuples()
         ]
         style.save_all(roc(runs.assign(histogram=histograms)), smk.output)

@@ -2,28 +2,28 @@
 
 from pathlib import Path
 
-from labelnoise.evaluation.tables import degradation_table, runs_table, write_csv
+from labelnoise.evaluation.tables import degradation_table, runs_table
+from labelnoise.files import write_csv, write_text
 from labelnoise.jobs.script import logged
-from labelnoise.report.table_layout import write_text
 from labelnoise.report.table_text import (
     to_latex,
     to_markdown,
     wide_to_latex,
     wide_to_markdown,
 )
+from labelnoise.study import Results, Run
 
 
 def main(smk):
     with logged(smk.log[0]):
-        results = Path(smk.output.runs).parents[1]
-        runs = runs_table(smk.params.runs, results)
+        runs = runs_table(map(Run.parse, smk.params.runs), Results(Path(smk.params.results)))
         degradation = degradation_table(runs)
-        write_csv(runs, smk.output.runs)
-        write_csv(degradation, smk.output.degradation)
+        write_csv(smk.output.runs, runs)
+        write_csv(smk.output.degradation, degradation)
         write_text(
-            f"{wide_to_markdown(degradation)}\n{to_markdown(degradation)}", smk.output.markdown
+            smk.output.markdown, f"{wide_to_markdown(degradation)}\n{to_markdown(degradation)}"
         )
-        write_text(f"{wide_to_latex(degradation)}\n{to_latex(degradation)}", smk.output.latex)
+        write_text(smk.output.latex, f"{wide_to_latex(degradation)}\n{to_latex(degradation)}")
 
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from labelnoise.jobs.script import device_of_job, logged
+from labelnoise.study import RunFolder
 
 
 def main(smk):
+    folder = RunFolder(Path(smk.output.counts).parent)
     with logged(smk.log[0]), device_of_job(smk, "testing") as device:
         # torch may only start once the lease has said which card it sees.
         from labelnoise.evaluation.score import describe_test, test_run
 
-        test_run(smk.input.dataset, smk.input.checkpoints, device, smk.output.counts)
-        print(describe_test(Path(smk.output.counts).parent), flush=True)
+        test_run(Path(smk.input.dataset), folder, device)
+        print(describe_test(folder), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,22 @@
 """Files and folders that appear under their final name only when they are whole."""
 
 import glob
+import json
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from labelnoise.errors import InputError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @contextmanager
-def whole_file(path):
+def whole_file(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it on success, remove it on failure.
 
     The temporary name keeps the suffix, since libraries choose the format by it.
@@ -31,7 +37,7 @@ def whole_file(path):
 
 
 @contextmanager
-def whole_folder(path):
+def whole_folder(path: Path | str) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it on success, remove it on failure.
 
     An older folder of that name is replaced.
@@ -48,7 +54,7 @@ def whole_folder(path):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _sweep(folder, start, end):
+def _sweep(folder: Path, start: str, end: str) -> None:
     """Delete what killed processes left of the same file: folder/start<process>end."""
     for part in folder.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
         process = part.name.removeprefix(start).removesuffix(end)
@@ -59,8 +65,8 @@ def _sweep(folder, start, end):
                 part.unlink(missing_ok=True)
 
 
-def is_alive(process):
-    """Whether a process of this number, but for this one, runs on this host."""
+def is_alive(process: int) -> bool:
+    """Return whether a process of this number, but for this one, runs on this host."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -70,7 +76,42 @@ def is_alive(process):
     return process != os.getpid()
 
 
-def check_writable(folder):
+def write_text(path: Path | str, text: str) -> None:
+    """Write text as a whole file."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write what JSON can hold, indented."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_csv(path: Path | str, table: "pd.DataFrame") -> None:
+    """Write a table at full precision, so that files of equal tables are equal."""
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_json(path: Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read a JSON object that holds `keys`.
+
+    Raises:
+        InputError: the file is missing, no JSON object, or lacks a key.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path} is missing; run the study's step that writes it.") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not whole JSON ({error}); delete it and run again.") from None
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}; delete it and run again.")
+    return content
+
+
+def check_writable(folder: Path) -> None:
     """Refuse a folder that could not be made or written.
 
     Raises:
@@ -90,7 +131,7 @@ def check_writable(folder):
         )
 
 
-def sync(path):
+def sync(path: Path) -> None:
     """Ask the disk to hold the file before it gets its final name."""
     with open(path, "rb+") as handle:
         os.fsync(handle.fileno())

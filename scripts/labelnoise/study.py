@@ -1,23 +1,378 @@
-"""Where the files of a study lie."""
+"""A study: its definitions, its runs, and where each of its files lies.
 
+This module alone knows the results tree. A path is a pattern with the names of a run in braces, as
+Snakemake's rules want it; `Results.fill` puts a run's names in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any, Self
+
+from labelnoise.config import load_config
+
+# The axes of the matrix, and the section of the config that defines the names of each.
+AXES = {
+    "dataset": "datasets",
+    "model": "models",
+    "recipe": "recipes",
+    "perturbation": "perturbations",
+}
+RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
+LABELS = "{dataset}/{perturbation}/rep{repeat}"
+# What tells the jobs of a rule apart; rules that are not listed have one job.
+JOBS = {
+    "prepare_dataset": "{dataset}",
+    "calibrate_perturbation": "{dataset}/{perturbation}",
+    "perturb_labels": LABELS,
+    "train_model": RUN,
+    "test_model": RUN,
+    "plot_roc": "{dataset}",
+    "plot_perturbations": "{dataset}",
+    "plot_predictions": "{dataset}/{model}/{recipe}",
+}
 
 
-def results_folder(config):
-    """Folder of all that the study of a config makes, as text, relative to where Snakemake runs."""
-    return config.get("pathvars", {}).get("results", "results")
+@dataclass(frozen=True, order=True)
+class Run:
+    """One trained network, by the names of its parts.
 
-
-def run_name(names):
-    """The part of every path that names a run.
-
-    Args:
-        names: mapping with dataset, model, recipe, perturbation and repeat.
+    Attributes:
+        dataset, model, recipe, perturbation: names that the config defines.
+        repeat: index of an independent replicate, from 0.
     """
-    tail = (names[name] for name in ("dataset", "model", "recipe", "perturbation"))
-    return "/".join([*tail, f"rep{names['repeat']}"])
+
+    dataset: str
+    model: str
+    recipe: str
+    perturbation: str
+    repeat: int
+
+    @classmethod
+    def of(cls, names: Mapping[str, Any]) -> Self:
+        """Return the run that a mapping names; other keys are ignored."""
+        return cls(**{axis: names[axis] for axis in AXES}, repeat=int(names["repeat"]))
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Return the run of a name such as phantom/unet/plain/control/rep0."""
+        *names, repeat = name.split("/")
+        return cls(*names, repeat=int(repeat.removeprefix("rep")))
+
+    @property
+    def name(self) -> str:
+        """The part of every path that names the run, such as phantom/unet/plain/control/rep0."""
+        return RUN.format(**asdict(self))
+
+    @property
+    def setting(self) -> tuple[str, str, str]:
+        """Dataset, model and recipe: what runs that are compared with each other share."""
+        return (self.dataset, self.model, self.recipe)
 
 
-def run_folder(names, results):
-    """Folder of a run, below `results`; for `names` see `run_name`."""
-    return Path(results, "runs", run_name(names))
+@dataclass(frozen=True)
+class Model:
+    """A network by name, and its settings; see `networks.make_network`."""
+
+    network: str
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, definition: Mapping[str, Any]) -> Self:
+        """Return the model that an entry of the config's `models` defines."""
+        settings = dict(definition)
+        return cls(settings.pop("network"), settings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the definition in its canonical form, as the config has it."""
+        return {"network": self.network, **self.settings}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; units, ranges and defaults are the schema's."""
+
+    loss: str
+    loss_settings: Mapping[str, Any]
+    background_share: float | None
+    optimiser: str
+    optimiser_settings: Mapping[str, Any]
+    learning_rate: float
+    batch_size: int
+    accumulation: int
+    steps_per_epoch: int
+    epochs: int
+    precision: str
+    monitor: str
+    mode: str
+    keep: int
+    validation_labels: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the definition in its canonical form, as the config has it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A kind of label error at a size, and how often it is drawn.
+
+    Attributes:
+        kind: one of `labels.perturbations.KINDS`.
+        target_dice: label Dice that calibration solves the severity for, or None.
+        severity: the kind's own parameter, instead of a target, or None.
+        draws: realisations that are cycled over the epochs, or "per_epoch" for fresh ones.
+    """
+
+    kind: str
+    target_dice: float | None = None
+    severity: float | None = None
+    draws: int | str = 1
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is no error."""
+        return self.kind == "control"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the definition in its canonical form; what was not given is None."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training, with everything that decides how it turns out but device and versions.
+
+    Attributes:
+        run: which run it is.
+        model, recipe: their definitions.
+        seed: the study's seed.
+        dataset, labels: the HDF5 files.
+    """
+
+    run: Run
+    model: Model
+    recipe: Recipe
+    seed: int
+    dataset: Path
+    labels: Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the kept checkpoints, top1.pt ..."""
+        return self.path / "checkpoints"
+
+    def checkpoint(self, rank: int) -> Path:
+        """The kept checkpoint of a rank, 1 for the best by the recipe's monitor."""
+        return self.checkpoints / f"top{rank}.pt"
+
+    @property
+    def history(self) -> Path:
+        """Metrics per epoch; nothing in it depends on the clock."""
+        return self.path / "history.csv"
+
+    @property
+    def timing(self) -> Path:
+        """Seconds per epoch."""
+        return self.path / "timing.csv"
+
+    @property
+    def record(self) -> Path:
+        """What the run was, on what it ran, and what was kept."""
+        return self.path / "run.json"
+
+    @property
+    def counts(self) -> Path:
+        """Right and wrong test pixels per slice and structure."""
+        return self.path / "test.csv"
+
+    @property
+    def scores(self) -> Path:
+        """Histograms of the scores of all test pixels."""
+        return self.path / "scores.h5"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's folder."""
+        return self.path / "tensorboard"
+
+    @property
+    def previews(self) -> Path:
+        """Grids of validation predictions."""
+        return self.path / "previews"
+
+    @property
+    def visualisations(self) -> Path:
+        """Grids of predictions on the user's own pair of arrays."""
+        return self.path / "viz"
+
+    @property
+    def state(self) -> Path:
+        """Folder of what an interrupted training needs; gone when the run is complete."""
+        return self.path / ".state"
+
+    @property
+    def lock(self) -> Path:
+        """File that the process holds which trains the run."""
+        return self.state / "lock"
+
+    @property
+    def progress(self) -> Path:
+        """How far the training is, rewritten after every epoch."""
+        return self.state / "progress.json"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where the files of a study lie.
+
+    Attributes:
+        root: the study's results folder.
+    """
+
+    root: Path
+
+    @property
+    def dataset(self) -> Path:
+        """Images, reference labels, cases and splits."""
+        return self.root / "datasets/{dataset}.h5"
+
+    @property
+    def calibration(self) -> Path:
+        """Severities of an error, per structure."""
+        return self.root / "calibration/{dataset}/{perturbation}.json"
+
+    @property
+    def labels(self) -> Path:
+        """Perturbed labels of one repeat."""
+        return self.root / f"labels/{LABELS}.h5"
+
+    @property
+    def measured(self) -> Path:
+        """How wrong these labels are, per structure; written after them."""
+        return self.root / f"labels/{LABELS}.json"
+
+    @property
+    def run(self) -> RunFolder:
+        """The files of a run."""
+        return RunFolder(self.root / "runs" / RUN)
+
+    def table(self, name: str) -> Path:
+        """A table of the whole study, such as runs.csv."""
+        return self.root / "tables" / name
+
+    def figure(self, name: str) -> Path:
+        """A figure, such as degradation.pdf or roc/{dataset}.png."""
+        return self.root / "figures" / name
+
+    def log(self, rule: str) -> Path:
+        """Log of a rule's job, tracebacks included."""
+        return self._per_job("logs", rule, ".log")
+
+    def benchmark(self, rule: str) -> Path:
+        """What a rule's job took in time and memory, as Snakemake measures it."""
+        return self._per_job("benchmarks", rule, ".jsonl")
+
+    def _per_job(self, folder: str, rule: str, suffix: str) -> Path:
+        name = f"{rule}/{JOBS[rule]}" if rule in JOBS else rule
+        return self.root / folder / f"{name}{suffix}"
+
+    @property
+    def sessions(self) -> Path:
+        """Results folders of single runs by hand."""
+        return self.root / "sessions"
+
+    @property
+    def lock(self) -> Path:
+        """File that the Snakemake holds which makes the study."""
+        return self.root / ".lock"
+
+    @staticmethod
+    def fill(pattern: Path, run: Run) -> Path:
+        """Return a path with the names of a run in place of its wildcards."""
+        return Path(str(pattern).format(**asdict(run)))
+
+    def run_folder(self, run: Run) -> RunFolder:
+        """Return the files of one run."""
+        return RunFolder(self.fill(self.run.path, run))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked and completed configuration.
+
+    Attributes:
+        seed: root of every random stream.
+        results: where its files lie.
+        datasets: {name: settings of its source}.
+        models, recipes, perturbations: {name: definition}, selected or not.
+        matrix: {axis: selected names}, the axes in the order of AXES.
+        repeats: independent replicates of every cell.
+    """
+
+    seed: int
+    results: Results
+    datasets: Mapping[str, Mapping[str, Any]]
+    models: Mapping[str, Model]
+    recipes: Mapping[str, Recipe]
+    perturbations: Mapping[str, Perturbation]
+    matrix: Mapping[str, tuple[str, ...]]
+    repeats: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """Return the study of a configuration that `config.complete` returned."""
+        return cls(
+            seed=config["seed"],
+            results=results_of(config),
+            datasets=config["datasets"],
+            models={name: Model.of(model) for name, model in config["models"].items()},
+            recipes={name: Recipe(**recipe) for name, recipe in config["recipes"].items()},
+            perturbations={
+                name: Perturbation(**error) for name, error in config["perturbations"].items()
+            },
+            matrix={axis: tuple(config["matrix"][axis]) for axis in AXES},
+            repeats=config["matrix"]["repeats"],
+        )
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs of the matrix, the last axis and then the repeats changing fastest."""
+        names = product(*(self.matrix[axis] for axis in AXES), range(self.repeats))
+        return [Run(*values) for values in names]
+
+    @property
+    def errors(self) -> list[str]:
+        """Perturbations of the matrix that are errors, not controls."""
+        return [
+            name for name in self.matrix["perturbation"] if not self.perturbations[name].is_control
+        ]
+
+    def examples(self) -> list[str]:
+        """Return the matrix's controls, then its largest error of each kind: what pictures show."""
+        largest: dict[str, tuple[float, str]] = {}
+        for name in self.errors:
+            error = self.perturbations[name]
+            # A severity grows with the error, a label Dice falls with it.
+            size = -error.target_dice if error.severity is None else error.severity
+            largest[error.kind] = max(largest.get(error.kind, (size, name)), (size, name))
+        controls = [name for name in self.matrix["perturbation"] if name not in self.errors]
+        return controls + [name for _, name in largest.values()]
+
+
+def results_of(config: Mapping[str, Any]) -> Results:
+    """Return the results tree of a configuration, relative to where Snakemake runs."""
+    return Results(Path(config.get("pathvars", {}).get("results", "results")))
+
+
+def read_study(*paths: Path | str) -> Study:
+    """Read a study from its configuration files, later ones over earlier; see `load_config`."""
+    return Study.of(load_config(*paths))

@@ -176,9 +176,10 @@ def write_labels(path, *, rows, shape, draws, **attrs):
 
 
 class LabelWriter:
-    """Fill an open label file, any slices of any draw in any order."""
+    """Fill an open label file, any slices of any of its `draws` in any order."""
 
     def __init__(self, file, shape_DMHW):
+        self.draws = shape_DMHW[0]
         chunk = (1, 1, *shape_DMHW[2:])
         self._labels_DMHW = file.create_dataset(
             "labels", shape_DMHW, np.uint8, chunks=chunk, compression="gzip", shuffle=True

@@ -3,7 +3,6 @@
 Shape legend: N slices, C classes, H height, W width.
 """
 
-import json
 import logging
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from labelnoise.data.storage import Dataset
 from labelnoise.errors import InputError
 from labelnoise.evaluation.counts import COUNTS, counts, dice, predict
 from labelnoise.evaluation.histograms import ScoreHistogram, log_odds, write_scores
-from labelnoise.files import whole_file
-from labelnoise.study import run_name
+from labelnoise.files import read_json, write_csv
+from labelnoise.jobs.devices import Device
+from labelnoise.study import Run, RunFolder
 from labelnoise.training.batches import Slices, batches_in_order
 from labelnoise.training.checkpoints import load
 from labelnoise.training.memory import describe, is_out_of_memory, release
@@ -23,18 +23,17 @@ from labelnoise.training.memory import describe, is_out_of_memory, release
 log = logging.getLogger(__name__)
 
 
-def test_run(dataset, checkpoints, device, path, batch_size=16):
-    """Write the counts and the scores of every kept checkpoint.
+def test_run(dataset: Path, folder: RunFolder, device: Device, batch_size: int = 16) -> None:
+    """Write the counts and the scores of every kept checkpoint of a run.
 
     The counts have one row a slice and structure. Columns: rank, epoch, case, slice, class_index,
     structure, tp, fp, fn, tn. A pixel is predicted to be of a class where its probability is over
     0.5.
 
     Args:
-        dataset: path of the dataset file; its test split is used, with reference labels.
-        checkpoints: folder with top1.pt, top2.pt ...
-        device: a devices.Device.
-        path: the CSV file of counts. The scores go to scores.h5 beside it, see `roc.write_scores`.
+        dataset: the dataset file; its test split is used, with reference labels.
+        folder: the run's folder.
+        device: where to compute.
         batch_size: slices at a time; it changes nothing but speed.
 
     Raises:
@@ -44,9 +43,11 @@ def test_run(dataset, checkpoints, device, path, batch_size=16):
     data = Dataset(dataset)
     rows = data.rows("test")
     slices = Slices(data, rows)
-    found = sorted(Path(checkpoints).glob("top*.pt"), key=lambda path: int(path.stem[3:]))
+    found = sorted(folder.checkpoints.glob("top*.pt"), key=lambda path: int(path.stem[3:]))
     if not found:
-        raise InputError(f"{checkpoints} holds no checkpoint; delete it and run snakemake again.")
+        raise InputError(
+            f"{folder.checkpoints} holds no checkpoint; delete it and run snakemake again."
+        )
     tables, histograms = [], {}
     for checkpoint in found:
         trained, rank = load(checkpoint), int(checkpoint.stem[3:])
@@ -58,19 +59,18 @@ def test_run(dataset, checkpoints, device, path, batch_size=16):
         table.insert(1, "epoch", trained.description["epoch"])
         tables.append(table)
         log.info("tested %s on %d slices", checkpoint, len(slices))
-    with whole_file(path) as temporary:
-        pd.concat(tables).to_csv(temporary, index=False)
-    write_scores(Path(path).with_name("scores.h5"), histograms)
+    write_csv(folder.counts, pd.concat(tables))
+    write_scores(folder.scores, histograms)
 
 
-def describe_test(folder):
-    """Say in one line for the terminal what Dice a tested run's chosen checkpoint has."""
-    record = json.loads((Path(folder) / "run.json").read_text())
-    table = pd.read_csv(Path(folder) / "test.csv", dtype={"structure": str}, keep_default_na=False)
+def describe_test(folder: RunFolder) -> str:
+    """Return one line for the terminal: the Dice of a tested run's chosen checkpoint."""
+    record = read_json(folder.record)
+    table = pd.read_csv(folder.counts, dtype={"structure": str}, keep_default_na=False)
     chosen = table[table["rank"] == record["chosen_rank"]]
     pooled = chosen.groupby("structure", sort=False)[list(COUNTS)].sum()
     scores = (f"{name} {dice(row.to_numpy()):.4f}" for name, row in pooled.iterrows())
-    return f"tested {run_name(record)}: test Dice {', '.join(scores)}"
+    return f"tested {Run.of(record).name}: test Dice {', '.join(scores)}"
 
 
 def score_within_memory(network, slices, device, batch_size):

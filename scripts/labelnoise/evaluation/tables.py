@@ -4,7 +4,8 @@ Scores are computed here from stored counts, so how they are averaged can change
 """
 
 import io
-import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from scipy import stats
 from labelnoise.errors import InputError
 from labelnoise.evaluation.counts import COUNTS, dice, precision, recall, volume_ratio
 from labelnoise.evaluation.histograms import read_scores
-from labelnoise.files import whole_file
-from labelnoise.study import run_folder
+from labelnoise.files import read_json
+from labelnoise.study import Results, Run
 
 NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
 CELL = ["dataset", "structure", "model", "recipe", "perturbation"]
@@ -24,12 +25,12 @@ LABEL_SCORES = ["precision", "recall", "volume_ratio", "surface_distance"]
 CONFIDENCE = 0.95
 
 
-def runs_table(runs, results):
+def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
     """Read the scores of every run, at the checkpoint chosen by validation Dice.
 
     Args:
-        runs: mappings with dataset, model, recipe, perturbation and repeat; other keys are ignored.
-        results: folder that holds `runs/` and `labels/`.
+        runs: the runs.
+        results: the study's results tree.
 
     Returns:
         DataFrame, a row a run and structure. `dice`, `precision`, `recall` and `volume_ratio`
@@ -42,7 +43,7 @@ def runs_table(runs, results):
     Raises:
         InputError: a file is missing, truncated, or lacks an entry.
     """
-    rows = [row for run in runs for row in _run_rows(run, Path(results))]
+    rows = [row for run in runs for row in _run_rows(run, results)]
     if not rows:
         raise InputError("The study selects no runs, so there is nothing to summarise.")
     return pd.DataFrame(rows)[[*CELL, *(name for name in rows[0] if name not in CELL)]]
@@ -108,7 +109,7 @@ def spread(values):
 
 
 def read_runs(path):
-    """Read back what `write_csv` wrote of a runs table.
+    """Read back a runs table that was written as CSV.
 
     Raises:
         InputError: the file is missing.
@@ -119,38 +120,32 @@ def read_runs(path):
     return pd.read_csv(text, dtype=names, keep_default_na=False, na_values=[""])
 
 
-def write_csv(table, path):
-    """Write a table as CSV, at full precision."""
-    with whole_file(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
-
-
 def _run_rows(run, results):
     """Rows of one run, one a structure, in the order of the class index."""
-    folder = run_folder(run, results)
-    path = folder / "test.csv"
-    counts = read_counts(path)
-    details = _read_json(folder / "run.json", ["chosen_rank", "seconds", "device", "parameters"])
+    folder = results.run_folder(run)
+    counts = read_counts(folder.counts)
+    details = read_json(
+        folder.record, ("chosen_rank", "seconds", "device", "parameters", "definitions")
+    )
     chosen = counts[counts["rank"] == details["chosen_rank"]]
     if chosen.empty:
         raise InputError(
-            f"{path} has no rows of rank {details['chosen_rank']}, the checkpoint that run.json "
-            "chose; delete it, so that the run is tested again."
+            f"{folder.counts} has no rows of rank {details['chosen_rank']}, the checkpoint that "
+            f"{folder.record.name} chose; delete it, so that the run is tested again."
         )
-    histograms = _read_histograms(folder / "scores.h5", details["chosen_rank"], chosen)
-    names = {name: run[name] for name in ["dataset", "model", "recipe", "perturbation", "repeat"]}
+    histograms = _read_histograms(folder.scores, details["chosen_rank"], chosen)
     tail = {
         "checkpoint_rank": details["chosen_rank"],
         "checkpoint_epoch": int(chosen["epoch"].iloc[0]),
         **{name: details[name] for name in ["seconds", "device", "parameters"]},
         "host": details.get("host", ""),
-        "accumulation": details.get("accumulation", 1),
-        "folder": folder.as_posix(),
+        "accumulation": details["definitions"]["recipe"]["accumulation"],
+        "folder": folder.path.as_posix(),
     }
     for (_, structure), rows in chosen.groupby(["class_index", "structure"]):
         labels = _label_columns(run, structure, results)
         scores = {**_test_columns(rows), "auc": histograms[structure].auc()}
-        yield {"structure": structure, **names, **labels, **scores, **tail}
+        yield {"structure": structure, **asdict(run), **labels, **scores, **tail}
 
 
 def _read_histograms(path, rank, counts):
@@ -169,8 +164,8 @@ def _read_histograms(path, rank, counts):
 
 def _label_columns(run, structure, results):
     """What is known of the training labels of one structure."""
-    path = results / "labels" / run["dataset"] / run["perturbation"] / f"rep{run['repeat']}.json"
-    labels = _read_json(path, ["kind", "structures"])
+    path = results.fill(results.measured, run)
+    labels = read_json(path, ("kind", "structures"))
     entry = labels["structures"].get(structure)
     if entry is None:
         found = ", ".join(labels["structures"]) or "none"
@@ -238,15 +233,3 @@ def _read_text(path):
         return Path(path).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} is missing; run the study's step that writes it.") from None
-
-
-def _read_json(path, keys):
-    """Read a JSON object that holds `keys`."""
-    try:
-        content = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not whole JSON ({error}); delete it and run again.") from None
-    missing = [key for key in keys if key not in content]
-    if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; delete it and run again.")
-    return content

@@ -11,15 +11,19 @@ import json
 import logging
 import os
 import platform
-import signal
 import struct
 import sys
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
 
 from labelnoise.errors import InputError
+from labelnoise.study import Results, RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +33,15 @@ FLOCK = "qqihh" if MAC else "hhqqi4x"
 KIND, START, LENGTH, PROCESS = (3, 0, 1, 2) if MAC else (0, 2, 3, 4)
 # What Lustre and NFS say where they are mounted without locks.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-STUDY_LOCK = ".lock"
-STUDY_WORD = "LABELNOISE_STUDY_WORD"
-# Open files of the studies that this process holds; closing one would give it up.
-_studies = []
+# In the environment of a study's jobs: the study's lock file, and the word that its Snakemake wrote
+# there, which the next one replaces.
+STUDY = "LABELNOISE_STUDY"
+_PARENT = os.getppid()
+# The lock of the study that this process makes; closing the file would give it up.
+_study: list["Lock"] = []
 
 
-def try_lock(file, start=0, length=0):
+def try_lock(file: IO[Any], start: int = 0, length: int = 0) -> bool:
     """Take an exclusive lock without waiting.
 
     Args:
@@ -43,7 +49,7 @@ def try_lock(file, start=0, length=0):
         start, length: the range of bytes, which need not exist; length 0 is all there is to come.
 
     Returns:
-        Whether it was had. A lock of this process itself is no obstacle.
+        Whether the lock was taken. A lock of this process itself is no obstacle.
     """
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
@@ -57,13 +63,13 @@ def try_lock(file, start=0, length=0):
     return True
 
 
-def unlock(file, start=0, length=0):
-    """Give a range up."""
+def unlock(file: IO[Any], start: int = 0, length: int = 0) -> None:
+    """Release a range."""
     fcntl.lockf(file, fcntl.LOCK_UN, length, start)
 
 
-def lock_holders(file, start=0, length=2**62):
-    """Ask who holds parts of a range, without touching the locks.
+def lock_holders(file: IO[Any], start: int = 0, length: int = 2**62) -> list[int]:
+    """Return who holds parts of a range, without touching the locks.
 
     Args:
         file: an open file; opening it for the purpose is safe in a process that holds none of its
@@ -93,37 +99,97 @@ def lock_holders(file, start=0, length=2**62):
     return list(dict.fromkeys([*before, process, *after]))
 
 
-def hold(path, holds, **note):
-    """Lock a file for this process alone, with a note in it of who it is.
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a lock, as it says itself; None for what it does not say.
+
+    Attributes:
+        pid: its number.
+        host: where it runs.
+        started: when it took the lock, an aware datetime.
+        device: label of the device that it computes on.
+    """
+
+    pid: int | None = None
+    host: str | None = None
+    started: datetime | None = None
+    device: str | None = None
+
+    def __str__(self) -> str:
+        since = self.started.isoformat(timespec="seconds") if self.started else "unknown"
+        host = self.host or "an unknown host"
+        return f"process {self.pid or 'unknown'} on {host}, since {since}"
+
+
+class Lock:
+    """A file that this process holds alone until `release`, with a note in it of who that is."""
+
+    def __init__(self, file: IO[str], **note: Any):
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._file = file
+        self._note = {"pid": os.getpid(), "host": platform.node(), "started": started, **note}
+        self.add()
+
+    def add(self, **note: Any) -> None:
+        """Write down more of what the process is, for those who look at the lock."""
+        self._note |= note
+        self._file.truncate(0)
+        self._file.write(json.dumps(self._note) + "\n")
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let others have it."""
+        self._file.close()
+
+
+def hold(path: Path, what: str, patience: float = 0, **note: Any) -> Lock:
+    """Lock a file for this process alone.
 
     Args:
         path: the file; it is made if need be.
-        holds: what the file stands for, as the subject of the error's sentence.
-        note: what else to write down beside process, host and time.
-
-    Returns:
-        The open file; closing it gives the lock up.
+        what: what the file stands for, as the subject of a sentence.
+        patience: seconds to wait for another process to release it.
+        note: what to write down beside process, host and time.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, and did not release it in time.
     """
-    file = open(path, "a+")  # noqa: SIM115 - the caller closes it
-    if not try_lock(file):
-        who = describe_holder(file)
-        file.close()
-        raise InputError(
-            f"{holds} is in use by {who}; wait for it, or end it, and run the same command again."
-        )
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    content = {"pid": os.getpid(), "host": platform.node(), **note, "started": started}
-    file.truncate(0)
-    file.write(json.dumps(content) + "\n")
-    file.flush()
-    return file
+    deadline, told = time.monotonic() + patience, False
+    while (file := _open_locked(path)) is None:
+        holder = _named_in(path)
+        if time.monotonic() >= deadline:
+            raise InputError(
+                f"{what} is in use by {holder}; wait for it, or end it, and run the same command "
+                "again."
+            )
+        if not told:
+            told = True
+            log.warning("waiting for %s, which has %s", holder, what)
+        time.sleep(0.1)
+    return Lock(file, **note)
 
 
-def read_note(file):
-    """Give what `hold` wrote into a file, or an empty mapping."""
+def _open_locked(path: Path) -> IO[str] | None:
+    """Return the file, opened and locked; None where another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a+")  # noqa: SIM115 - Lock closes it
+    # The last holder may have deleted, with its folder, the very file that was opened here.
+    if try_lock(file) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        return file
+    file.close()
+    return None
+
+
+def _named_in(path: Path) -> Holder:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return read_holder(file)
+    except FileNotFoundError:
+        return Holder()
+
+
+def read_note(file: IO[Any]) -> dict[str, Any]:
+    """Return what the holder of a lock wrote into its file; empty where that is nothing."""
     file.seek(0)
     try:
         note = json.loads(file.read())
@@ -132,87 +198,70 @@ def read_note(file):
     return note if isinstance(note, dict) else {}
 
 
-def describe_holder(file):
-    """Name the process that holds a file: its number, host and start, as far as they are known."""
+def read_holder(file: IO[Any]) -> Holder:
+    """Return the process that a lock's file names."""
     note = read_note(file)
-    process, host = note.get("pid", "unknown"), note.get("host", "an unknown host")
-    return f"process {process} on {host}, since {note.get('started', 'unknown')}"
+    try:
+        # A time without a zone cannot be compared.
+        started = datetime.fromisoformat(note["started"]).astimezone()
+        return Holder(int(note["pid"]), str(note["host"]), started, note.get("device"))
+    except (ValueError, KeyError, TypeError):
+        return Holder()
 
 
-def end_holder(path, patience=30, patience_elsewhere=120):
-    """End the process that holds a file, for a caller that knows that none should.
+def holder_of(path: Path) -> Holder | None:
+    """Return the other process that holds a file; None if there is none, or no such file.
 
-    One on another host cannot be ended from here, but a scheduler may be about to.
-
-    Args:
-        path: the file; it need not exist.
-        patience: seconds that SIGTERM has before SIGKILL.
-        patience_elsewhere: seconds to wait for a process on another host.
+    The lock is asked about and never taken, so a job that starts meanwhile is not disturbed.
     """
-    if not os.path.exists(path):
-        return
-    with open(path, "a+") as file:
-        holders, host = lock_holders(file), read_note(file).get("host")
-        if not holders:
-            return
-        if holders[0] <= 0 or host != platform.node():
-            log.warning("waiting for %s, which holds %s", describe_holder(file), path)
-            _wait_until_free(file, patience_elsewhere)
-            return
-        log.warning("ending %s, which holds %s", describe_holder(file), path)
-        for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):
-            with suppress(ProcessLookupError):
-                os.kill(holders[0], number)
-            if _wait_until_free(file, seconds):
-                return
+    try:
+        file = open(path, encoding="utf-8")  # noqa: SIM115 - the with below closes it
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    with file:
+        return read_holder(file) if lock_holders(file) else None
 
 
-def _wait_until_free(file, seconds):
-    """Wait until nobody holds a file; say whether that came about."""
-    deadline = time.monotonic() + seconds
-    while lock_holders(file):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def hold_study(results):
+def hold_study(results: Results) -> None:
     """Hold a study's results folder for one Snakemake at a time, until the process ends.
-
-    Its jobs inherit a word by which they know whether it still has the study.
 
     Raises:
         InputError: another one holds it.
     """
-    os.makedirs(results, exist_ok=True)
     word = uuid.uuid4().hex
-    holds = f"the results folder {results}"
-    _studies.append(hold(os.path.join(results, STUDY_LOCK), holds, word=word))
-    os.environ[STUDY_WORD] = word
+    _study.append(hold(results.lock, f"the results folder {results.root}", word=word))
+    os.environ[STUDY] = f"{word} {results.lock.absolute()}"
 
 
-def take_over(path, results):
-    """End whoever else holds the file of a run, which an ended Snakemake left behind.
+@contextmanager
+def hold_run(folder: RunFolder, patience: float = 24 * 3600) -> Iterator[Lock]:
+    """Hold a run for the one process that trains it.
 
-    A Snakemake starts a run once, and a study has one Snakemake. Without a word from one this does
-    nothing.
-
-    Args:
-        path: the file.
-        results: the study's results folder.
+    A Snakemake starts a run once, and a study has one Snakemake. So whoever else holds the run was
+    left behind by one that was killed, and leaves after its epoch, see `is_abandoned`; it is waited
+    for.
 
     Raises:
-        InputError: it is this process that was left behind.
+        InputError: another process does not leave in time.
     """
-    word = os.environ.get(STUDY_WORD)
-    if word is None:
-        return
-    with open(os.path.join(results, STUDY_LOCK)) as file:
-        now = read_note(file).get("word")
-    if word != now:
-        raise InputError(
-            f"the snakemake that started this job has ended, and another one has {results}; this "
-            "job leaves the run to it."
-        )
-    end_holder(path)
+    lock = hold(folder.lock, f"the training of {folder.path}", patience)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def is_abandoned() -> bool:
+    """Return whether the Snakemake that started this job is gone, or another one has its study.
+
+    Always False for a process that none started.
+    """
+    word, _, path = os.environ.get(STUDY, "").partition(" ")
+    if not word:
+        return False
+    try:
+        with open(path, encoding="utf-8") as file:
+            now = read_note(file).get("word", word)
+    except FileNotFoundError:
+        now = None
+    return now != word or os.getppid() != _PARENT

@@ -5,9 +5,12 @@ more, and the training goes on from its last whole epoch. Too much keeps it wait
 """
 
 import csv
+from collections.abc import Mapping
 from itertools import islice
 from math import ceil
 from pathlib import Path
+
+from labelnoise.study import Model, Recipe, Results, Study
 
 # Beside the epochs: imports, reading the dataset, writing the outputs, on a slow file system.
 START_MINUTES = 10
@@ -15,85 +18,110 @@ START_MINUTES = 10
 SAFETY = 2
 LONGEST_MINUTES = 24 * 60
 # Of a cell that no run has measured, for a forward and backward pass. A GPU needs less.
-GUESSED_SECONDS_A_MEGAPIXEL = 2
+GUESSED_SECONDS_PER_MEGAPIXEL = 2
 LONGEST_GUESS_MINUTES = 8 * 60
 # Of a cell, so that thousands of finished runs cost no time.
 RUNS_TO_READ = 5
 
 # torch, CUDA and a process that loads slices, before any data.
 BASE_MB = 3000
-# An image as half floats and labels; `training_data.Slices` holds up to 2 GB of them in memory.
-HELD_SLICES, BYTES_HELD_A_PIXEL, LARGEST_HELD_MB = 4000, 5, 2150
-# Activations and their gradients for a pixel of a batch, as measured for one channel of the first
-# level of the project's networks, and for smp.Unet with a resnet18 (2100), with room for more.
-BYTES_A_PIXEL_AND_CHANNEL, BYTES_A_PIXEL_SMP = 200, 4000
+# An image as half floats and labels; `training.batches.Slices` holds up to 2 GB of them in memory.
+HELD_SLICES, BYTES_HELD_PER_PIXEL, LARGEST_HELD_MB = 4000, 5, 2150
+# Activations and their gradients per pixel of a batch, as measured per channel of the first level
+# of the project's networks, and for smp.Unet with a resnet18 (2100), with room for more.
+BYTES_PER_PIXEL_AND_CHANNEL, BYTES_PER_PIXEL_SMP = 200, 4000
 # Of a dataset that keeps the size its source ships.
 USUAL_SIZE = 512
 
-_measured = {}
+_measured: dict[Path, float] = {}
 
 
-def training_minutes(seconds_an_epoch, recipe, size, attempt=1):
-    """Say how many minutes a training may take.
+def minutes_to_train(study: Study, names: Mapping[str, str], attempt: int = 1) -> int:
+    """Return the time limit of a training.
 
     Args:
-        seconds_an_epoch: measured, see `measured_seconds`; None where nothing was.
-        recipe: its definition in the config.
+        study: the study.
+        names: dataset, model and recipe of the run.
+        attempt: counts from 1; more is asked for each time.
+    """
+    setting = (names["dataset"], names["model"], names["recipe"])
+    size = study.datasets[setting[0]].get("size")
+    measured = measured_seconds(study.results, setting)
+    return training_minutes(measured, study.recipes[setting[2]], size, attempt)
+
+
+def megabytes_to_train(study: Study, names: Mapping[str, str], attempt: int = 1) -> int:
+    """Return the main memory of a training in MB; for the arguments see `minutes_to_train`."""
+    model, recipe = study.models[names["model"]], study.recipes[names["recipe"]]
+    return training_megabytes(model, recipe, study.datasets[names["dataset"]].get("size"), attempt)
+
+
+def training_minutes(
+    seconds_per_epoch: float | None, recipe: Recipe, size: int | None, attempt: int = 1
+) -> int:
+    """Return how many minutes a training may take.
+
+    Args:
+        seconds_per_epoch: measured, see `measured_seconds`; None where nothing was.
+        recipe: the recipe.
         size: pixels along a side of a slice; None where the dataset does not say.
         attempt: counts from 1; more is asked for each time.
     """
     longest = LONGEST_MINUTES
-    if seconds_an_epoch is None:
-        pixels = recipe["steps_per_epoch"] * recipe["batch_size"] * (size or USUAL_SIZE) ** 2
-        seconds_an_epoch = pixels / 1e6 * GUESSED_SECONDS_A_MEGAPIXEL
+    if seconds_per_epoch is None:
+        pixels = recipe.steps_per_epoch * recipe.batch_size * (size or USUAL_SIZE) ** 2
+        seconds_per_epoch = pixels / 1e6 * GUESSED_SECONDS_PER_MEGAPIXEL
         longest = LONGEST_GUESS_MINUTES
-    minutes = START_MINUTES + SAFETY * recipe["epochs"] * seconds_an_epoch / 60
+    minutes = START_MINUTES + SAFETY * recipe.epochs * seconds_per_epoch / 60
     return min(ceil(min(minutes, longest)) * attempt, LONGEST_MINUTES)
 
 
-def training_megabytes(model, recipe, size, attempt=1):
-    """Say how much main memory a training may take, in MB.
+def training_megabytes(model: Model, recipe: Recipe, size: int | None, attempt: int = 1) -> int:
+    """Return how much main memory a training may take, in MB.
 
     It covers a training on the CPU, where the activations of a batch are in main memory.
 
     Args:
-        model, recipe: their definitions in the config.
+        model, recipe: their definitions.
         size, attempt: see `training_minutes`.
     """
     pixels = (size or USUAL_SIZE) ** 2
-    held = min(HELD_SLICES * pixels * BYTES_HELD_A_PIXEL / 1e6, LARGEST_HELD_MB)
-    if model["network"].startswith("smp."):
-        bytes_a_pixel = BYTES_A_PIXEL_SMP
+    held = min(HELD_SLICES * pixels * BYTES_HELD_PER_PIXEL / 1e6, LARGEST_HELD_MB)
+    if model.network.startswith("smp."):
+        bytes_per_pixel = BYTES_PER_PIXEL_SMP
     else:
-        bytes_a_pixel = BYTES_A_PIXEL_AND_CHANNEL * model["width"]
-    activations = recipe["batch_size"] * pixels * bytes_a_pixel / 1e6
+        bytes_per_pixel = BYTES_PER_PIXEL_AND_CHANNEL * model.settings["width"]
+    activations = recipe.batch_size / recipe.accumulation * pixels * bytes_per_pixel / 1e6
     return ceil(BASE_MB + held + activations) * attempt
 
 
-def measured_seconds(results, dataset, model, recipe):
+def measured_seconds(results: Results, setting: tuple[str, str, str]) -> float | None:
     """Read from finished runs how many seconds an epoch takes.
 
     Args:
-        results: folder that holds `runs/`.
-        dataset, model, recipe: their names.
+        results: the study's results tree.
+        setting: names of dataset, model and recipe.
 
     Returns:
         Seconds of training and validation in the mean over the epochs, of the slowest of a few
         runs; None where no run of these is finished.
     """
-    folder = Path(results, "runs", dataset, model, recipe)
+    dataset, model, recipe = setting
+    names = {"dataset": dataset, "model": model, "recipe": recipe}
+    pattern = str(results.run.timing).format(**names, perturbation="*", repeat="*")
+    key = Path(pattern)
     # Nothing found is not kept: the first run of a study may finish while it goes on.
-    if folder not in _measured:
-        found = islice(folder.glob("*/rep*/timing.csv"), RUNS_TO_READ)
+    if key not in _measured:
+        found = islice(results.root.glob(str(key.relative_to(results.root))), RUNS_TO_READ)
         seconds = max(filter(None, map(_mean_seconds, found)), default=None)
         if seconds is None:
             return None
-        _measured[folder] = seconds
-    return _measured[folder]
+        _measured[key] = seconds
+    return _measured[key]
 
 
-def _mean_seconds(path):
-    """Mean seconds an epoch of one run; None where the file is gone or not of this form."""
+def _mean_seconds(path: Path) -> float | None:
+    """Mean seconds per epoch of one run; None where the file is gone or not of this form."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             epochs = [

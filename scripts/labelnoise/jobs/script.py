@@ -5,10 +5,13 @@ import logging
 import os
 import sys
 import traceback
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from labelnoise.errors import InputError
-from labelnoise.jobs.devices import lease_device
+from labelnoise.jobs.devices import Device, lease_device
+from labelnoise.study import Run
 
 CANNOT_WRITE = {
     errno.ENOSPC: "no space is left on the disk; free some",
@@ -22,7 +25,7 @@ CANNOT_WRITE = {
 
 
 @contextmanager
-def logged(path):
+def logged(path: str) -> Iterator[None]:
     """Send log messages, warnings and tracebacks to the rule's log file.
 
     A mistake of the user's, or a disk that cannot be written, ends the process with exit code 1
@@ -48,7 +51,7 @@ def logged(path):
         logging.shutdown()
 
 
-def device_of_job(smk, verb):
+def device_of_job(smk: Any, verb: str) -> AbstractContextManager[Device]:
     """Lease what a job's resource `gpu` and the config say, see `devices.lease_device`.
 
     On clusters that are asked for cards by another resource, `gres: gpu:1`, `gpu` is 0.
@@ -62,12 +65,12 @@ def device_of_job(smk, verb):
         smk.resources.gpu or int(by_gres),
         slots=smk.config["runs_per_gpu"],
         patience=60 * smk.config["gpu_wait"],
-        purpose=f"{verb} {'/'.join(smk.wildcards)}",
+        purpose=f"{verb} {Run.of(smk.wildcards).name}",
     )
 
 
-def explain(error):
-    """Say in one sentence what went wrong, for the person who can mend it."""
+def explain(error: BaseException) -> str:
+    """Return one sentence on what went wrong, for the person who can mend it."""
     if isinstance(error, InputError):
         return str(error)
     # h5py reports a failed write as an OSError or a RuntimeError with the errno in its text, torch

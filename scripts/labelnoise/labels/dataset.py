@@ -3,20 +3,22 @@
 Shape legend: N slices, H height, W width.
 """
 
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from labelnoise.data.storage import Dataset, write_labels
 from labelnoise.errors import InputError
-from labelnoise.files import whole_file
+from labelnoise.files import read_json, write_json
 from labelnoise.labels.calibration import assess, calibrate
-from labelnoise.labels.error import measure
+from labelnoise.labels.error import LabelError, measure
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.seeds import calibration_seed, label_seed
+from labelnoise.study import Perturbation
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +29,20 @@ CHUNK = 64
 class Masks(Sequence):
     """One structure's masks of some slices of a dataset, read one at a time."""
 
-    def __init__(self, data, rows, index):
+    def __init__(self, data: Dataset, rows: np.ndarray, index: int):
         self.data, self.rows, self.index = data, rows, index
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, position):
+    def __getitem__(self, position: int) -> np.ndarray:
         labels_NHW = self.data.read_labels(self.rows[position : position + 1])
         return (labels_NHW[0] == self.index).astype(np.uint8)
 
 
-def calibrate_dataset(dataset, perturbation, definition, seed, path):
+def calibrate_dataset(
+    dataset: Path, name: str, perturbation: Perturbation, seed: int, path: Path
+) -> None:
     """Find the severity of a perturbation for each structure of a dataset; write it as JSON.
 
     The file gives, for each structure, its severity and what it does to the training labels: label
@@ -46,16 +50,15 @@ def calibrate_dataset(dataset, perturbation, definition, seed, path):
     Dice over draws.
 
     Args:
-        dataset: path of the dataset file.
-        perturbation: name of the perturbation.
-        definition: its definition in the config.
+        dataset: the dataset file.
+        name, perturbation: the perturbation.
         seed: the study's seed.
         path: the JSON file.
 
     Raises:
         InputError: a target is out of the kind's reach; the message names dataset and structure.
     """
-    kind = definition["kind"]
+    kind, target = perturbation.kind, perturbation.target_dice
     with Dataset(dataset) as data:
         draw_seed = calibration_seed(seed, data.name, kind)
         structures = {}
@@ -63,109 +66,111 @@ def calibrate_dataset(dataset, perturbation, definition, seed, path):
             masks = Masks(data, data.rows("train"), index)
             fraction = data.foreground_fraction[index]
             try:
-                if "target_dice" in definition:
-                    found = calibrate(masks, kind, definition["target_dice"], fraction, draw_seed)
-                else:
-                    severity = definition.get("severity", 0)
+                if target is None:
+                    severity = perturbation.severity or 0
                     found = assess(masks, kind, severity, fraction, draw_seed)
+                else:
+                    found = calibrate(masks, kind, target, fraction, draw_seed)
             except InputError as error:
                 raise InputError(f"dataset {data.name}, {structure}: {error}") from error
             log.info("%s: severity %.4g, %s", structure, found.severity, found.error)
             structures[structure] = {
                 "severity": found.severity,
-                "target_dice": definition.get("target_dice"),
+                "target_dice": target,
                 **asdict(found.error),
                 "draws": found.draws,
                 "label_dice_sd_between_draws": found.draw_sd,
             }
-        write_json(path, {**_names(data, perturbation, kind), "structures": structures})
+        write_json(path, {**_names(data, name, kind), "structures": structures})
 
 
-def perturb_dataset(dataset, calibration, perturbation, definition, repeat, seed, labels, measured):
+def perturb_dataset(
+    dataset: Path,
+    calibration: Path,
+    perturbation: Perturbation,
+    repeat: int,
+    seed: int,
+    labels: Path,
+    measured: Path,
+) -> None:
     """Write the perturbed labels of a repeat, and what they are, measured on the training slices.
 
     Training and validation slices get labels. With more than one stored draw, the measurement is of
     all of them together; with fresh draws each epoch, of the first.
 
     Args:
-        dataset: path of the dataset file.
-        calibration: path of the JSON file that `calibrate_dataset` wrote.
-        perturbation: name of the perturbation.
-        definition: its definition in the config.
+        dataset: the dataset file.
+        calibration: the JSON file that `calibrate_dataset` wrote, which also names the error.
+        perturbation: its definition.
         repeat: index of the repeat.
         seed: the study's seed.
         labels: the HDF5 file.
-        measured: the JSON file.
+        measured: the JSON file, written last.
     """
-    with open(calibration) as file:
-        calibrated = json.load(file)["structures"]
+    calibrated = read_json(calibration, ("perturbation", "structures"))
+    name, kind, draws = calibrated["perturbation"], perturbation.kind, perturbation.draws
     with Dataset(dataset) as data:
+        structures = dict(enumerate(data.class_names[1:], start=1))
         severities = {
-            index: calibrated[structure]["severity"]
-            for index, structure in enumerate(data.class_names)
-            if index > 0
+            index: calibrated["structures"][structure]["severity"]
+            for index, structure in structures.items()
         }
-        recipe = {
-            "kind": definition["kind"],
+        error = {
+            "kind": kind,
             "severities": severities,
             "foreground_fractions": {
                 index: data.foreground_fraction[index] for index in severities
             },
-            "seed": label_seed(seed, data.name, perturbation, repeat),
+            "seed": label_seed(seed, data.name, name, repeat),
         }
         train, validation = data.rows("train"), data.rows("validation")
         rows = np.concatenate([train, validation])
-        draws = definition["draws"]
-        stored = 1 if draws == "per_epoch" else draws
-        with write_labels(
-            labels,
-            rows=rows,
-            shape=data.shape,
-            draws=draws,
-            dataset=data.name,
-            perturbation=perturbation,
-            **recipe,
-        ) as writer:
-            for draw in range(stored):
-                for start, perturbed_NHW in perturbed_chunks(data, rows, draw, recipe):
+        about = {"draws": draws, "dataset": data.name, "perturbation": name, **error}
+        with write_labels(labels, rows=rows, shape=data.shape, **about) as writer:
+            for draw in range(writer.draws):
+                for start, perturbed_NHW in perturbed_chunks(data, rows, draw, error):
                     writer.write(draw, start, perturbed_NHW)
-        structures = {
+        found = {
             structure: {
                 "severity": severities[index],
-                "target_dice": definition.get("target_dice"),
-                **asdict(measure_structure(data, train, stored, recipe, index)),
+                "target_dice": perturbation.target_dice,
+                **asdict(measure_structure(data, train, writer.draws, error, index)),
             }
-            for index, structure in enumerate(data.class_names)
-            if index > 0
+            for index, structure in structures.items()
         }
-        names = _names(data, perturbation, definition["kind"])
-        write_json(measured, {**names, "repeat": repeat, "draws": draws, "structures": structures})
+        about = {**_names(data, name, kind), "repeat": repeat, "draws": draws}
+        write_json(measured, {**about, "structures": found})
 
 
-def perturbed_chunks(data, rows, draw, recipe):
-    """Yield (start, perturbed labels of rows[start : start + n]), a chunk at a time."""
+def perturbed_chunks(
+    data: Dataset, rows: np.ndarray, draw: int, error: dict[str, Any]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (start, perturbed labels of rows[start : start + n]), a chunk at a time.
+
+    Args:
+        data: the dataset file.
+        rows: its rows.
+        draw: index of the draw.
+        error: kind, severities, foreground_fractions and seed, as `draw_labels` takes them.
+    """
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
-        yield start, draw_labels(data.read_labels(chunk), draw=draw, rows=chunk, **recipe)
+        yield start, draw_labels(data.read_labels(chunk), draw=draw, rows=chunk, **error)
 
 
-def measure_structure(data, rows, draws, recipe, index):
-    """Measure one structure's labels in some rows, all draws together; give the LabelError."""
+def measure_structure(
+    data: Dataset, rows: np.ndarray, draws: int, error: dict[str, Any], index: int
+) -> LabelError:
+    """Measure the labels of one structure in some rows, all draws together."""
     reference = (mask_HW for _ in range(draws) for mask_HW in Masks(data, rows, index))
     perturbed = (
         labels_HW == index
         for draw in range(draws)
-        for _, labels_NHW in perturbed_chunks(data, rows, draw, recipe)
+        for _, labels_NHW in perturbed_chunks(data, rows, draw, error)
         for labels_HW in labels_NHW
     )
     return measure(reference, perturbed)
 
 
-def write_json(path, content):
-    """Write a mapping as indented JSON."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _names(data, perturbation, kind):
+def _names(data: Dataset, perturbation: str, kind: str) -> dict[str, str]:
     return {"dataset": data.name, "perturbation": perturbation, "kind": kind}

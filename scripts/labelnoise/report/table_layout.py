@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from labelnoise.files import whole_file
 from labelnoise.report import style
 
 # Characters that LaTeX reads as commands, and those that it sets better by a command.
@@ -104,12 +103,6 @@ def latex(blocks, caption, label):
 
 def _latex_row(cells):
     return " & ".join(map(escape, cells)) + r" \\"
-
-
-def write_text(text, path):
-    """Write text as a whole file."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def escape(text):

@@ -3,12 +3,16 @@
 Shape legend: N slices, B slices of a batch, H height, W width.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.seeds import derive
+from labelnoise.study import Recipe
 
 # A split up to this size is held in memory; a larger one is read slice by slice.
 IN_MEMORY_BYTES = 2 * 1024**3
@@ -21,13 +25,13 @@ class Slices(torch.utils.data.Dataset):
     of the labels.
     """
 
-    def __init__(self, dataset, rows, labels=None):
+    def __init__(self, dataset: Dataset, rows: np.ndarray, labels: LabelFile | None = None):
         """Choose the rows and their labels.
 
         Args:
-            dataset: a storage.Dataset.
+            dataset: the dataset file.
             rows: (N,) rows of it.
-            labels: a storage.LabelFile, or None for the reference labels.
+            labels: perturbed labels, or None for the reference labels.
         """
         self.dataset, self.labels = dataset, labels
         self.rows = np.asarray(rows)
@@ -35,13 +39,13 @@ class Slices(torch.utils.data.Dataset):
         self.in_memory = len(self.rows) * height * width * 5 <= IN_MEMORY_BYTES
         if self.in_memory:
             self._images_NHW, self._reference_NHW = dataset.read(self.rows)
-        self._draws = {}
+        self._draws: dict[int, np.ndarray] = {}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, indices):
-        """Give the images (B, 1, H, W), float32 in [-1, 1], and labels (B, H, W), int64."""
+    def __getitems__(self, indices: Sequence[tuple[int, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images (B, 1, H, W), float32 in [-1, 1], and labels (B, H, W), int64."""
         positions = np.array([position for position, _ in indices])
         epochs = np.array([epoch for _, epoch in indices])
         images_BHW, reference_BHW = self._read(positions)
@@ -66,7 +70,7 @@ class Slices(torch.utils.data.Dataset):
         return labels_BHW
 
     def _draw(self, positions, epoch, reference_nHW):
-        """Give the labels of one epoch: stored if they are fixed or cycled, else fresh ones."""
+        """Return the labels of one epoch: stored if they are fixed or cycled, else fresh ones."""
         labels = self.labels
         if labels.draws == "per_epoch":
             return draw_labels(
@@ -93,38 +97,38 @@ class CycledBatches:
     is a number of steps, so that one may end anywhere in the set, as in the paper's recipe.
     """
 
-    def __init__(self, slices, batch_size, steps_per_epoch, epochs, seed, done=0):
-        """Choose the batches of the epochs after the first `done` ones."""
-        self.slices, self.batch_size, self.seed = slices, batch_size, seed
-        self.steps_per_epoch, self.epochs, self.done = steps_per_epoch, epochs, done
-        self._order = (None, None)
+    def __init__(self, slices: int, recipe: Recipe, seed: int, done: int = 0):
+        """Choose the batches of the epochs after the first `done` ones, of so many slices."""
+        self.slices, self.recipe, self.seed, self.done = slices, recipe, seed, done
+        self._lap, self._order_N = -1, np.empty(0, int)
 
-    def __len__(self):
-        return self.steps_per_epoch * (self.epochs - self.done)
+    def __len__(self) -> int:
+        return self.recipe.steps_per_epoch * (self.recipe.epochs - self.done)
 
-    def __iter__(self):
-        for step in range(self.steps_per_epoch * self.done, self.steps_per_epoch * self.epochs):
-            epoch = step // self.steps_per_epoch
-            samples = range(step * self.batch_size, (step + 1) * self.batch_size)
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        first = self.recipe.steps_per_epoch * self.done
+        for step in range(first, first + len(self)):
+            epoch = step // self.recipe.steps_per_epoch
+            samples = range(step * self.recipe.batch_size, (step + 1) * self.recipe.batch_size)
             yield [(self._position(sample), epoch) for sample in samples]
 
-    def _position(self, sample):
+    def _position(self, sample: int) -> int:
         lap, place = divmod(sample, self.slices)
-        if self._order[0] != lap:
+        if self._lap != lap:
             shuffle = np.random.default_rng(derive(self.seed, "lap", lap)).permutation
-            self._order = (lap, shuffle(self.slices))
-        return int(self._order[1][place])
+            self._lap, self._order_N = lap, shuffle(self.slices)
+        return int(self._order_N[place])
 
 
-def training_batches(slices, recipe, seed, workers=0, done=0):
-    """Iterate over the batches of a run after `done` epochs, without a pause between epochs.
+def training_batches(
+    slices: Slices, recipe: Recipe, seed: int, workers: int = 0, done: int = 0
+) -> DataLoader:
+    """Return the batches of a run after `done` epochs, without a pause between epochs.
 
     Workers help where slices are read or labels drawn on the way; what they give does not depend
     on their number.
     """
-    sampler = CycledBatches(
-        len(slices), recipe["batch_size"], recipe["steps_per_epoch"], recipe["epochs"], seed, done
-    )
+    sampler = CycledBatches(len(slices), recipe, seed, done)
     fresh = slices.labels is not None and slices.labels.draws == "per_epoch"
     return DataLoader(
         slices,
@@ -135,7 +139,9 @@ def training_batches(slices, recipe, seed, workers=0, done=0):
     )
 
 
-def batches_in_order(slices, batch_size):
+def batches_in_order(
+    slices: Slices, batch_size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Iterate once over all slices in their order, labels of the first draw."""
     for start in range(0, len(slices), batch_size):
         stop = min(start + batch_size, len(slices))

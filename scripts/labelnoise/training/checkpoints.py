@@ -1,18 +1,19 @@
 """Checkpoints that explain themselves, and the keeper of the best N of them."""
 
-import json
 import math
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from labelnoise.errors import InputError
-from labelnoise.files import whole_file
+from labelnoise.files import read_json, whole_file
 from labelnoise.networks import make_network
+from labelnoise.study import Recipe, RunFolder
 
 FORMAT = "labelnoise-checkpoint"
 FORMAT_VERSION = 1
@@ -24,24 +25,20 @@ class TopNSaver:
     Of equal values the earlier epoch is the better one. An epoch whose metric is NaN is never kept.
     """
 
-    def __init__(self, folder, keep, monitor, mode, description):
+    def __init__(self, folder: Path, recipe: Recipe, description: dict[str, Any]):
         """Start with nothing kept.
 
         Args:
             folder: existing folder that the checkpoints are written to.
-            keep: how many checkpoints stay, N.
-            monitor: name of the metric.
-            mode: "min" or "max", which values of it are better.
+            recipe: says by which metric (`monitor`, `mode`), and how many checkpoints stay
+                (`keep`).
             description: what rebuilds the network and says how it was trained, see `save`.
         """
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode is {mode!r}; expected 'min' or 'max'")
-        self.folder = Path(folder)
-        self.keep, self.monitor, self.mode = keep, monitor, mode
-        self.description = description
-        self.kept = []
+        self.folder, self.description = folder, description
+        self.keep, self.monitor, self.mode = recipe.keep, recipe.monitor, recipe.mode
+        self.kept: list[dict[str, Any]] = []
 
-    def add(self, epoch, metrics, network):
+    def add(self, epoch: int, metrics: dict[str, Any], network: torch.nn.Module) -> None:
         """Keep this epoch's network if it is among the best N so far.
 
         The file of the one that it displaces stays until `sweep`, so that a training state written
@@ -56,13 +53,13 @@ class TopNSaver:
                 self._path(epoch), network, {**self.description, "epoch": epoch, "metrics": metrics}
             )
 
-    def sweep(self):
+    def sweep(self) -> None:
         """Delete the checkpoints of epochs that are not kept."""
         kept = {self._path(entry["epoch"]) for entry in self.kept}
         for path in set(self.folder.glob("epoch*.pt")) - kept:
             path.unlink()
 
-    def finish(self, folder):
+    def finish(self, folder: Path) -> list[dict[str, Any]]:
         """Put the kept checkpoints into a folder as top1.pt, top2.pt ... and list them, best first.
 
         They stay here as well, so that a finish which was interrupted can be done again.
@@ -98,7 +95,7 @@ def _link_or_copy(source, target):
         shutil.copyfile(source, target)
 
 
-def save(path, network, description):
+def save(path: Path, network: torch.nn.Module, description: dict[str, Any]) -> None:
     """Write a network's weights with the description that `load` needs."""
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, **description, "state": state}
@@ -118,10 +115,10 @@ class TrainedNetwork:
     """
 
     network: torch.nn.Module
-    description: dict
+    description: dict[str, Any]
 
-    def predict(self, images_NHW, batch_size=8):
-        """Give each pixel's class probabilities.
+    def predict(self, images_NHW: np.ndarray, batch_size: int = 8) -> np.ndarray:
+        """Return each pixel's class probabilities.
 
         Args:
             images_NHW: slices in the units of the source (HU for CT), any size.
@@ -135,14 +132,14 @@ class TrainedNetwork:
         return self.predict_scaled(np.clip(scaled_NHW, -1, 1), batch_size)
 
     @torch.no_grad()
-    def predict_scaled(self, images_NHW, batch_size=8):
+    def predict_scaled(self, images_NHW: np.ndarray, batch_size: int = 8) -> np.ndarray:
         """As `predict`, for slices that were windowed to [-1, 1], such as a dataset file holds."""
         inputs_N1HW = torch.from_numpy(images_NHW)[:, None]
         parts = [self.network(part).softmax(dim=1) for part in inputs_N1HW.split(batch_size)]
         return torch.cat(parts).numpy()
 
 
-def load(path):
+def load(path: Path) -> TrainedNetwork:
     """Rebuild the network of one checkpoint file.
 
     Returns:
@@ -178,7 +175,7 @@ def load(path):
     return TrainedNetwork(network.eval(), content)
 
 
-def load_run(path):
+def load_run(path: Path | str) -> TrainedNetwork:
     """Rebuild the network that a run is judged by, without the config.
 
     Args:
@@ -191,12 +188,11 @@ def load_run(path):
         InputError: see `load`; or the folder holds no finished run.
     """
     path = Path(path)
-    if path.is_dir():
-        try:
-            rank = json.loads((path / "run.json").read_text())["chosen_rank"]
-        except FileNotFoundError:
-            raise InputError(
-                f"{path} holds no run.json; name the folder of a finished run."
-            ) from None
-        path = path / "checkpoints" / f"top{rank}.pt"
-    return load(path)
+    if not path.is_dir():
+        return load(path)
+    folder = RunFolder(path)
+    if not folder.record.exists():
+        raise InputError(
+            f"{path} holds no {folder.record.name}; name the folder of a finished run."
+        )
+    return load(folder.checkpoint(read_json(folder.record, ("chosen_rank",))["chosen_rank"]))

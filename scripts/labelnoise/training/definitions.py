@@ -7,24 +7,35 @@ to import, so only what the schema cannot judge is tried, in a process of its ow
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from labelnoise.errors import InputError
+from labelnoise.study import Recipe, Study
 
 
-def try_definitions(config):
-    """Try those models and recipes of a completed config's matrix that only a library can judge.
+def try_definitions(study: Study) -> None:
+    """Try those models and recipes of a study's matrix that only a library can judge.
 
     Raises:
         InputError: one cannot be built or used; the message names it.
     """
     chosen = {
-        "models": _select(config, "model", lambda model: model["network"].startswith("smp.")),
-        "recipes": _select(config, "recipe", _is_unusual),
+        "models": {
+            name: study.models[name].as_dict()
+            for name in study.matrix["model"]
+            if study.models[name].network.startswith("smp.")
+        },
+        "recipes": {
+            name: study.recipes[name].as_dict()
+            for name in study.matrix["recipe"]
+            if _is_unusual(study.recipes[name])
+        },
     }
     if not any(chosen.values()):
         return
-    command = [sys.executable, "-c", "from labelnoise.training.definitions import main; main()"]
+    command = [sys.executable, "-m", "labelnoise.training.definitions"]
     tried = subprocess.run(
         command,
         input=json.dumps(chosen),
@@ -37,7 +48,7 @@ def try_definitions(config):
         raise InputError(tried.stderr.strip().splitlines()[-1])
 
 
-def main():
+def main() -> None:
     """Try the definitions on standard input; a mistake is one sentence on standard error."""
     definitions = json.load(sys.stdin)
     try:
@@ -49,22 +60,18 @@ def main():
         sys.exit(str(error))
 
 
-def _select(config, axis, judged_by_library):
-    definitions = {name: config[f"{axis}s"][name] for name in config["matrix"][axis]}
-    return {name: value for name, value in definitions.items() if judged_by_library(value)}
+def _is_unusual(recipe: Recipe) -> bool:
+    unusual_loss = recipe.loss.startswith("smp.") or recipe.loss_settings
+    return bool(
+        unusual_loss or recipe.optimiser != "Adam" or {*recipe.optimiser_settings} - {"eps"}
+    )
 
 
-def _is_unusual(recipe):
-    settings = set(recipe["optimiser_settings"])
-    unusual_loss = recipe["loss"].startswith("smp.") or recipe["loss_settings"]
-    return unusual_loss or recipe["optimiser"] != "Adam" or settings - {"eps"}
-
-
-def check_definitions(models, recipes):
+def check_definitions(models: dict[str, Any], recipes: dict[str, Any]) -> None:
     """Build every network, and take a step with every loss and optimiser.
 
     Args:
-        models, recipes: the config's mappings of these names.
+        models, recipes: {name: definition as the config has it}.
 
     Raises:
         InputError: one cannot be built or used; the message names it.
@@ -74,17 +81,17 @@ def check_definitions(models, recipes):
     for name, model in models.items():
         _named("models", name, make_network, model)
     for name, recipe in recipes.items():
-        _named("recipes", name, _try_recipe, recipe)
+        _named("recipes", name, _try_recipe, Recipe(**recipe))
 
 
-def _named(section, name, function, definition):
+def _named(section: str, name: str, function: Callable[[Any], Any], definition: Any) -> None:
     try:
-        return function(definition)
+        function(definition)
     except InputError as error:
         raise InputError(f"config key '{section}.{name}': {error}") from error
 
 
-def _try_recipe(recipe):
+def _try_recipe(recipe: Recipe) -> None:
     """Take one step on two small slices, with all that the recipe says of loss and optimiser."""
     import torch
 
@@ -93,9 +100,7 @@ def _try_recipe(recipe):
 
     network = torch.nn.Conv2d(1, 2, 3, padding=1)
     loss = make_loss(
-        recipe["loss"],
-        background_share=recipe["background_share"] or 0.1,
-        **recipe["loss_settings"],
+        recipe.loss, background_share=recipe.background_share or 0.1, **recipe.loss_settings
     )
     optimiser = make_optimiser(network.parameters(), recipe)
     images_N1HW = torch.rand(2, 1, 16, 16)
@@ -105,6 +110,10 @@ def _try_recipe(recipe):
         optimiser.step()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"a step with loss '{recipe['loss']}' {recipe['loss_settings']} and optimiser "
-            f"'{recipe['optimiser']}' {recipe['optimiser_settings']} fails: {error}"
+            f"a step with loss '{recipe.loss}' {recipe.loss_settings} and optimiser "
+            f"'{recipe.optimiser}' {recipe.optimiser_settings} fails: {error}"
         ) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -4,14 +4,18 @@ Shapes: N slices, C classes, H height, W width.
 """
 
 import inspect
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
 from labelnoise.errors import InputError
 
 
-def make_loss(name, background_share=None, **settings):
+def make_loss(
+    name: str, background_share: float | None = None, **settings: Any
+) -> Callable[..., torch.Tensor]:
     """Build the loss that a recipe names.
 
     Args:
@@ -48,7 +52,13 @@ def make_loss(name, background_share=None, **settings):
     )
 
 
-def class_sampled_cross_entropy(logits_NCHW, labels_NHW, generator=None, *, background_share):
+def class_sampled_cross_entropy(
+    logits_NCHW: torch.Tensor,
+    labels_NHW: torch.Tensor,
+    generator: torch.Generator | None = None,
+    *,
+    background_share: float,
+) -> torch.Tensor:
     """Cross-entropy over all labelled-foreground pixels and a random share of the background.
 
     The mean is taken over the kept pixels, as in the 2018 code (which adds 0.01 to their number
@@ -73,7 +83,13 @@ def class_sampled_cross_entropy(logits_NCHW, labels_NHW, generator=None, *, back
     return losses_NHW.sum() / kept_NHW.sum().clamp(min=1)
 
 
-def soft_dice(logits_NCHW, labels_NHW, generator=None, *, smooth=1.0):
+def soft_dice(
+    logits_NCHW: torch.Tensor,
+    labels_NHW: torch.Tensor,
+    generator: torch.Generator | None = None,
+    *,
+    smooth: float = 1.0,
+) -> torch.Tensor:
     """1 - soft Dice, pooled over the pixels of the batch and averaged over the foreground classes.
 
     With probabilities p and indicators y of a class, soft Dice is

@@ -1,20 +1,21 @@
-"""Batches that do not fit into the GPU's memory: taken in parts that add up to the same step.
+"""Batches that do not fit into memory as a whole: parts that add up to one step; and what to say.
 
 Shape legend: N slices, C classes, H height, W width.
 """
 
 import gc
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from labelnoise.errors import InputError
-from labelnoise.jobs.devices import GIB
+from labelnoise.jobs.devices import GIB, Device
+from labelnoise.study import Recipe
 
 
-def is_out_of_memory(error):
-    """Whether an exception says that memory ran out, in torch's words or its libraries'."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out, in torch's words or its libraries'."""
     said = str(error)
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError)
@@ -22,41 +23,41 @@ def is_out_of_memory(error):
     )
 
 
-def split(batch_size, parts, error, device):
-    """Say in how many equal parts a batch is to be taken, after it did not fit.
+def training_sentence(error: Exception, recipe: Recipe, name: str, device: Device) -> str:
+    """Return what ran out of memory while a network was trained, and the mend.
 
     Args:
-        batch_size: slices of a batch.
-        parts: in how many it was taken.
         error: what torch said.
-        device: a devices.Device.
-
-    Returns:
-        (parts, sentence): the smallest number of equal parts, and what happened.
-
-    Raises:
-        InputError: the batch was taken in parts before, or is one slice; the message has advice.
+        recipe, name: the recipe and its name in the config.
+        device: where it was trained.
     """
-    sentence = describe(error, batch_size // parts, device)
-    if parts > 1 or batch_size == 1:
-        sharing = f", runs_per_gpu ({device.slots})" if device.slots > 1 else ""
-        raise InputError(
-            f"{sentence}; lower the recipe's batch_size ({batch_size}){sharing} or the dataset's "
-            "size, choose a smaller network, set precision: bf16, or use a GPU with more memory."
-        )
-    parts = next(number for number in range(2, batch_size + 1) if batch_size % number == 0)
-    return parts, sentence
+    size = recipe.batch_size // recipe.accumulation
+    more = next(
+        (
+            parts
+            for parts in range(recipe.accumulation + 1, recipe.batch_size + 1)
+            if recipe.batch_size % parts == 0
+        ),
+        None,
+    )
+    accumulate = f"set accumulation: {more} in recipe '{name}', " if more else ""
+    sharing = f"lower runs_per_gpu ({device.slots}), " if device.slots > 1 else ""
+    return (
+        f"{describe(error, size, device)}; {accumulate}{sharing}lower its batch_size "
+        f"({recipe.batch_size}) or the dataset's size, choose a smaller network, set precision: "
+        "bf16, or use a GPU with more memory."
+    )
 
 
-def describe(error, slices, device):
-    """Say how much was wanted, and how much was in use, of what there is."""
+def describe(error: Exception, slices: int, device: Device) -> str:
+    """Return how much was wanted, and how much was in use, of what there is."""
     # Further sentences of torch's are about its settings.
     wanted = ". ".join(str(error).split(". ")[:2]).strip().rstrip(".")
     at_once = f"{slices} slices" if slices > 1 else "one slice"
     return f"out of memory with {at_once} at a time on {device.label}: {wanted}{_in_use(device)}"
 
 
-def _in_use(device):
+def _in_use(device: Device) -> str:
     if device.kind != "cuda":
         return ""
     peak = torch.cuda.max_memory_reserved() / GIB
@@ -65,20 +66,26 @@ def _in_use(device):
     return f" ({peak:.1f} GiB were in use, of {part}{total:.1f} GiB)"
 
 
-def release(device):
-    """Give back what a failed attempt held; nothing may refer to its tensors any more."""
+def release(device: Device) -> None:
+    """Free what a failed attempt held; nothing may refer to its tensors any more."""
     gc.collect()
     if device.kind == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
 
-def forward(network, images_N1HW, parts):
-    """Logits (N, C, H, W) of a batch taken in parts, where no slice depends on another."""
+def forward(network: torch.nn.Module, images_N1HW: torch.Tensor, parts: int) -> torch.Tensor:
+    """Return the logits (N, C, H, W) of a batch taken in parts; no slice depends on another."""
     return torch.cat([network(part) for part in images_N1HW.chunk(parts)])
 
 
-def backward_in_parts(network, compute_loss, images_N1HW, parts, precision):
+def backward_in_parts(
+    network: torch.nn.Module,
+    compute_loss: Callable[[torch.Tensor], torch.Tensor],
+    images_N1HW: torch.Tensor,
+    parts: int,
+    precision: Callable[[], AbstractContextManager],
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Add up the gradient of the whole batch's loss from parts of the batch.
 
     A first pass without gradients gives the logits of all parts, from which the loss and its
@@ -133,7 +140,7 @@ def _set_random_state(device, state):
 
 
 @contextmanager
-def running_averages_kept(network):
+def running_averages_kept(network: torch.nn.Module) -> Iterator[None]:
     """Let batch norm use a batch's statistics without remembering them."""
     norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm)]
     before = [norm.track_running_stats for norm in norms]
@@ -147,7 +154,7 @@ def running_averages_kept(network):
 
 
 @contextmanager
-def running_averages_slowed(network, parts):
+def running_averages_slowed(network: torch.nn.Module, parts: int) -> Iterator[None]:
     """Let `parts` updates of batch norm's running averages weigh as much as one."""
     norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm) and norm.momentum]
     before = [norm.momentum for norm in norms]

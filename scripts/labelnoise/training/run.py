@@ -1,219 +1,185 @@
 """One run, from its label file to its folder: network, training, checkpoints, and a record."""
 
-import json
+import hashlib
 import logging
 import os
 import platform
-import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
-from labelnoise.files import whole_file, whole_folder
+from labelnoise.files import read_json, whole_folder, write_csv, write_json
+from labelnoise.jobs.devices import Device
 from labelnoise.networks import make_network
 from labelnoise.seeds import training_seed
-from labelnoise.study import run_name
+from labelnoise.study import Recipe, Run, RunFolder, Task
 from labelnoise.training.batches import Slices
 from labelnoise.training.checkpoints import TopNSaver
-from labelnoise.training.loop import fit
+from labelnoise.training.loop import Rows, Setup, fit
 from labelnoise.training.losses import make_loss
-from labelnoise.training.memory import is_out_of_memory, release, split
+from labelnoise.training.memory import is_out_of_memory, training_sentence
 from labelnoise.training.state import StateKeeper, ended_by_sigterm, make_identity
-from labelnoise.training.viewers import SLICES, VizPreds, evenly_spaced, open_window, read_pair
+from labelnoise.training.viewers import (
+    SLICES,
+    Board,
+    Viewer,
+    VizPreds,
+    evenly_spaced,
+    open_board,
+    open_window,
+    read_pair,
+)
 
 log = logging.getLogger(__name__)
 
 RECORDED_PACKAGES = ("torch", "numpy", "h5py", "segmentation-models-pytorch", "snakemake")
+# What a run's numbers rest on: two runs of equal digest were made by the same code.
+CODE = ("seeds.py", "data", "labels", "networks", "training")
 
 
-def train_run(
-    folder,
-    names,
-    model,
-    recipe,
-    seed,
-    dataset,
-    labels,
-    device,
-    preview_every=0,
-    workers=0,
-    viz=None,
-    window=False,
-    keep_state=False,
-    study=None,
-):
-    """Train one network and write its run folder.
+@dataclass(frozen=True)
+class Extras:
+    """What a training does beside, none of which changes its result.
 
-    The folder gets checkpoints/top1.pt ..., history.csv (metrics an epoch; nothing in it depends on
-    the clock), timing.csv (seconds an epoch), run.json (what the run was), tensorboard/ and, where
-    asked for, previews/ and viz/. While it is trained, .state/ holds what an interrupted training
-    needs: the same call goes on from the last whole epoch.
-
-    Args:
-        folder: the run folder.
-        names: dataset, model, recipe, perturbation and repeat of the run.
-        model, recipe: their definitions in the config.
-        seed: the study's seed.
-        dataset, labels: paths of the HDF5 files.
-        device: a devices.Device.
-        preview_every: epochs between grids of validation predictions; 0 draws none.
+    Attributes:
         workers: processes that load slices.
-        viz: folder with a pair of arrays to show predictions on after each epoch, see
-            `viz.read_pair`; None shows none.
-        window: whether to show them in a window too, where there is a display.
+        preview_every: epochs between grids of validation predictions; 0 draws none.
+        viz: folder with a pair of arrays to show predictions on after each epoch, as files and in
+            a window where there is a display, see `viewers.read_pair`; None shows none.
         keep_state: whether the state stays, so that the run may go on beyond its epochs.
-        study: results folder of the study that the run is a part of, see StateKeeper.
+    """
+
+    workers: int = 0
+    preview_every: int = 0
+    viz: Path | None = None
+    keep_state: bool = False
+
+
+def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Extras()) -> None:
+    """Train one network and write its run folder, whose lock the caller holds.
+
+    The folder gets checkpoints/top1.pt ..., history.csv (metrics per epoch; nothing in it depends
+    on the clock), timing.csv (seconds per epoch), run.json (what the run was), tensorboard/ and,
+    where asked for, previews/ and viz/. While it is trained, .state/ holds what an interrupted
+    training needs: the same call goes on from the last whole epoch.
 
     Raises:
-        InputError: see `fit`, `make_network`, `make_loss`, `Dataset`, `LabelFile`, `read_pair` and
-            `StateKeeper`.
+        InputError: memory does not suffice, or see `fit`, `make_network`, `make_loss`, `Dataset`,
+            `LabelFile` and `read_pair`.
     """
-    folder = Path(folder)
-    seed = training_seed(seed, names["model"], names["repeat"])
+    recipe = task.recipe
+    seed = training_seed(task.seed, task.run.model, task.run.repeat)
     device.limit_memory()
-    data, label_file = Dataset(dataset), LabelFile(labels)
-    slices = choose_slices(data, label_file, recipe)
-    loss = make_loss(
-        recipe["loss"],
-        background_share=recipe["background_share"] or 1 - data.foreground_fraction[0],
-        **recipe["loss_settings"],
+    data, labels = Dataset(task.dataset), LabelFile(task.labels)
+    slices = choose_slices(data, labels, recipe)
+    share = recipe.background_share or 1 - data.foreground_fraction[0]
+    loss = make_loss(recipe.loss, background_share=share, **recipe.loss_settings)
+    log.info(
+        "training %s: %d training and %d validation slices",
+        *(task.run.name, len(slices["train"]), len(slices["validation"])),
     )
-
-    log_start(names, slices)
-    viewers = choose_viewers(folder, slices["validation"], preview_every, viz, data.window, window)
-    digests = {"dataset": data.digest(), "labels": label_file.digest()}
-    identity = make_identity(names, model, recipe, seed, digests, device.kind)
-    description = describe(names, model, recipe, seed, data)
-    with (
-        ended_by_sigterm(),
-        StateKeeper(folder / ".state", identity, recipe["epochs"], device.label, study) as keeper,
-    ):
-
-        def attempt():
-            make_repeatable(seed)
-            network = make_network(model, classes=len(data.class_names))
-            log.info("%d parameters", count_parameters(network))
-            saver = TopNSaver(
-                keeper.folder, recipe["keep"], recipe["monitor"], recipe["mode"], description
-            )
-            with open_board(folder / "tensorboard", keeper.state) as board:
-                history, timing = fit(
-                    *(network, loss, slices, recipe, seed, device.kind, saver, keeper),
-                    *(board, viewers, workers),
-                )
-            return count_parameters(network), saver, history, timing
-
-        parameters, saver, history, timing = within_memory(attempt, keeper, recipe, device)
+    digests = {"dataset": data.digest(), "labels": labels.digest()}
+    with ended_by_sigterm(), told_of_memory(task, device), ExitStack() as stack:
+        keeper = StateKeeper(folder, make_identity(task, seed, digests, device.kind), recipe.epochs)
+        done = keeper.state.epoch if keeper.state else 0
+        board = stack.enter_context(open_board(folder.tensorboard, done))
+        viewers: list[Viewer] = [
+            Board(board),
+            *choose_viewers(folder, slices["validation"], data.window, board, extras),
+        ]
+        make_repeatable(seed)
+        network = make_network(task.model.as_dict(), classes=len(data.class_names))
+        log.info("%d parameters", count_parameters(network))
+        setup = Setup(network, loss, slices, recipe, seed, device.kind, extras.workers)
+        saver = TopNSaver(keeper.folder, recipe, describe(task, data))
+        history, timing = fit(setup, saver, keeper, viewers)
         record = {
-            **{name: names[name] for name in ("dataset", "model", "recipe", "perturbation")},
-            "repeat": int(names["repeat"]),
-            "definitions": {"model": model, "recipe": recipe},
-            "parameters": parameters,
+            **asdict(task.run),
+            "definitions": {"model": task.model.as_dict(), "recipe": recipe.as_dict()},
+            "parameters": count_parameters(network),
             "training_seed": seed,
-            "label_seed": label_file.seed,
+            "label_seed": labels.seed,
             "digests": digests,
             **device.record(),
-            "accumulation": keeper.parts,
-            "out_of_memory": keeper.out_of_memory,
         }
-        write_outputs(folder, saver, history, timing, record, keeper.sittings)
-        if not keep_state:
+        write_outputs(folder, saver, history, timing, {**record, **provenance(keeper.sittings)})
+        if not extras.keep_state:
             keeper.remove()
 
 
-def within_memory(attempt, keeper, recipe, device):
-    """Call a training; where memory does not suffice, once more with every batch in parts.
-
-    Args:
-        attempt: a function without arguments that trains from the keeper's state.
-        keeper: a StateKeeper.
-        recipe: the recipe.
-        device: a devices.Device.
-
-    Returns:
-        What `attempt` returns.
-
-    Raises:
-        InputError: the parts do not fit either.
-    """
-    while True:
-        try:
-            return attempt()
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            parts, said = split(recipe["batch_size"], keeper.parts, error, device)
-        # Outside of `except`, whose traceback holds on to the tensors.
-        log.warning("%s; going on with each batch in %d equal parts", said, parts)
-        release(device)
-        keeper.reload(parts, said)
+@contextmanager
+def told_of_memory(task: Task, device: Device) -> Iterator[None]:
+    """Turn torch's words for a lack of memory into one sentence with the mend."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        sentence = training_sentence(error, task.recipe, task.run.recipe, device)
+        raise InputError(sentence) from error
 
 
-def count_parameters(network):
-    """Number of trained numbers of a network."""
+def count_parameters(network: torch.nn.Module) -> int:
+    """Return the number of trained numbers of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def write_outputs(folder, saver, history, timing, known, sittings):
+def write_outputs(
+    folder: RunFolder, saver: TopNSaver, history: Rows, timing: Rows, known: Mapping[str, Any]
+) -> None:
     """Write the checkpoints, tables and record of a run that is trained."""
-    with whole_folder(folder / "checkpoints") as temporary:
+    with whole_folder(folder.checkpoints) as temporary:
         kept = saver.finish(temporary)
-    write_csv(folder / "history.csv", history)
-    write_csv(folder / "timing.csv", timing)
-    record = {
-        **known,
-        "checkpoints": kept,
-        "chosen_rank": choose(kept),
-        "seconds": round(sum(epoch["train"] + epoch["validation"] for epoch in timing), 3),
-        **provenance(sittings),
-    }
-    with whole_file(folder / "run.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
+    write_csv(folder.history, pd.DataFrame(history))
+    write_csv(folder.timing, pd.DataFrame(timing))
+    seconds = sum(epoch["train"] + epoch["validation"] for epoch in timing)
+    chosen = {"checkpoints": kept, "chosen_rank": choose(kept), "seconds": round(seconds, 3)}
+    write_json(folder.record, {**known, **chosen})
 
 
-def describe(names, model, recipe, seed, data):
-    """Say in a checkpoint what rebuilds the network and how it was trained."""
+def describe(task: Task, data: Dataset) -> dict[str, Any]:
+    """Return what rebuilds the network from a checkpoint, and says how it was trained."""
     return {
-        **names,
-        "model": model,
-        "recipe": recipe,
-        "seed": seed,
+        **asdict(task.run),
+        "model": task.model.as_dict(),
+        "recipe": task.recipe.as_dict(),
+        "seed": training_seed(task.seed, task.run.model, task.run.repeat),
         "class_names": list(data.class_names),
         "window": [float(value) for value in data.window],
         "size": list(data.shape),
     }
 
 
-def choose_viewers(folder, validation, preview_every, viz, grey_window, window):
-    """List the VizPreds of a run: validation slices every few epochs, the user's pair at each."""
-    viewers = []
-    if preview_every:
+def choose_viewers(
+    folder: RunFolder,
+    validation: Slices,
+    window: tuple[float, float],
+    board: Any,
+    extras: Extras,
+) -> Iterator[VizPreds]:
+    """Yield what draws predictions: on validation slices every few epochs, on the user's pair."""
+    if extras.preview_every:
         shown = [(int(place), 0) for place in evenly_spaced(len(validation), SLICES)]
         images_N1HW, labels_NHW = validation.__getitems__(shown)
-        viewers.append(VizPreds(folder / "previews", images_N1HW[:, 0], labels_NHW, preview_every))
-    if viz is not None:
-        opened = open_window(str(folder)) if window else None
-        pair = read_pair(viz, grey_window)
-        viewers.append(VizPreds(folder / "viz", *pair, window=opened))
-    return viewers
+        pair = (images_N1HW[:, 0].numpy(), labels_NHW.numpy())
+        yield VizPreds(folder.previews, *pair, extras.preview_every, board)
+    if extras.viz is not None:
+        pair = read_pair(extras.viz, window)
+        opened = open_window(str(folder.path))
+        yield VizPreds(folder.visualisations, *pair, board=board, window=opened)
 
 
-def open_board(folder, state):
-    """Open the run's TensorBoard: empty, or going on after the state's last epoch."""
-    if state is None:
-        shutil.rmtree(folder, ignore_errors=True)
-        return SummaryWriter(folder, flush_secs=30)
-    return SummaryWriter(folder, flush_secs=30, purge_step=state.epoch + 1)
-
-
-def make_repeatable(seed):
+def make_repeatable(seed: int) -> None:
     """Seed torch and ask it for kernels that repeat; a kernel without such a form only warns."""
     torch.manual_seed(seed)
     # cuBLAS repeats its results only with a workspace of fixed size.
@@ -221,68 +187,52 @@ def make_repeatable(seed):
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def choose_slices(data, label_file, recipe):
-    """Give the slices to train and to validate on, with the labels that the recipe wants."""
-    if label_file.dataset != data.name:
+def choose_slices(data: Dataset, labels: LabelFile, recipe: Recipe) -> dict[str, Slices]:
+    """Return the slices to train and to validate on, with the labels that the recipe wants."""
+    if labels.dataset != data.name:
         raise InputError(
-            f"{label_file.path} holds labels of dataset '{label_file.dataset}', not of "
-            f"'{data.name}'; delete it and let snakemake make it again."
+            f"{labels.path} holds labels of dataset '{labels.dataset}', not of '{data.name}'; "
+            "delete it and let snakemake make it again."
         )
-    validation_labels = label_file if recipe["validation_labels"] == "perturbed" else None
+    validation_labels = labels if recipe.validation_labels == "perturbed" else None
     return {
-        "train": Slices(data, data.rows("train"), label_file),
+        "train": Slices(data, data.rows("train"), labels),
         "validation": Slices(data, data.rows("validation"), validation_labels),
     }
 
 
-def choose(kept):
-    """Rank of the kept checkpoint with the best validation Dice, which the run is judged by.
+def choose(kept: list[dict[str, Any]]) -> int:
+    """Return the rank of the kept checkpoint that the run is judged by: the best validation Dice.
 
     As in the 2018 code. Of equal ones the better rank; where none is a number, rank 1.
     """
-    dices = [entry["metrics"]["validation_dice"] for entry in kept]
-    best = max(kept, key=lambda entry: (_number(dices[entry["rank"] - 1]), -entry["rank"]))
-    return best["rank"]
+
+    def quality(entry: dict[str, Any]) -> tuple[float, int]:
+        dice = entry["metrics"]["validation_dice"]
+        return (dice if dice == dice else -1.0, -entry["rank"])
+
+    return max(kept, key=quality)["rank"]
 
 
-def _number(value):
-    return value if value == value else -1.0
-
-
-def log_start(names, slices):
-    """Say in the log what is about to be trained."""
-    log.info(
-        "training %s: %d training and %d validation slices",
-        "/".join(map(str, names.values())),
-        len(slices["train"]),
-        len(slices["validation"]),
-    )
-
-
-def describe_run(folder):
-    """Say in one line for the terminal what a finished run came to and where it ran."""
-    record = json.loads((Path(folder) / "run.json").read_text())
+def describe_run(folder: RunFolder) -> str:
+    """Return one line for the terminal: what a finished run came to and where it ran."""
+    record = read_json(folder.record)
     metrics = record["checkpoints"][record["chosen_rank"] - 1]["metrics"]
     return (
-        f"trained {run_name(record)}: validation Dice "
-        f"{metrics['validation_dice']:.4f}, {record['seconds']:.0f} s on {record['device']}"
+        f"trained {Run.of(record).name}: validation Dice {metrics['validation_dice']:.4f}, "
+        f"{record['seconds']:.0f} s on {record['device']}"
     )
 
 
-def write_csv(path, rows):
-    """Write rows of numbers to the last digit, so that files of equal runs are equal."""
-    with whole_file(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
-
-
-def provenance(sittings):
-    """Say where, when and with what code a run was made, and how often it was interrupted."""
+def provenance(sittings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return where, when and with what code a run was made, and how often it was interrupted."""
     commit = _git("rev-parse", "HEAD")
     return {
         "host": platform.node(),
         "started": sittings[0]["started"],
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "interruptions": sittings[1:],
+        "code": code_digest(),
         "git_commit": commit,
         "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
         "python": platform.python_version(),
@@ -291,13 +241,25 @@ def provenance(sittings):
     }
 
 
-def _git(*command):
+def code_digest() -> str:
+    """Return twelve hexadecimal digits that change with the code that a run's numbers rest on."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    for part in CODE:
+        path = package / part
+        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(source.relative_to(package).as_posix().encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _git(*command: str) -> str | None:
+    """Return what git says of the project's repository; None where the package is not in it."""
+    root = Path(__file__).parents[3]
+    if not (root / "Snakefile").exists():
+        return None
     try:
         answer = subprocess.run(
-            ["git", "-C", Path(__file__).parent, *command],
-            capture_output=True,
-            text=True,
-            check=True,
+            ["git", "-C", root, *command], capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -7,21 +7,28 @@ import platform
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
 from labelnoise.errors import InputError
-from labelnoise.files import whole_file
-from labelnoise.jobs.locks import hold, take_over
+from labelnoise.files import whole_file, write_json
+from labelnoise.jobs.locks import is_abandoned
+from labelnoise.study import RunFolder, Task
+
+if TYPE_CHECKING:
+    from labelnoise.training.checkpoints import TopNSaver
 
 log = logging.getLogger(__name__)
 
 FORMAT = "labelnoise-state"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass
@@ -39,8 +46,6 @@ class TrainingState:
         kept: the list of a TopNSaver.
         history, timing: what `fit` returns, so far.
         sittings: a mapping with after_epoch, started and host for each time the training started.
-        parts: in how many parts a batch is taken, see `memory`.
-        out_of_memory: what was said when it did not fit as a whole, or None.
     """
 
     identity: dict
@@ -52,10 +57,8 @@ class TrainingState:
     history: list
     timing: list
     sittings: list
-    parts: int
-    out_of_memory: str | None
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Write the state; the file is whole or the one before it."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, **vars(self)}
         # Through a file of Python's, which says why a write fails.
@@ -63,7 +66,7 @@ class TrainingState:
             torch.save(content, file)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: Path) -> Self:
         """Read a state.
 
         Raises:
@@ -80,7 +83,13 @@ class TrainingState:
             ) from error
         raise InputError(f"{path} is of version {found[1]}, expected {FORMAT_VERSION}.")
 
-    def restore(self, network, optimiser, generator, saver):
+    def restore(
+        self,
+        network: torch.nn.Module,
+        optimiser: torch.optim.Optimizer,
+        generator: torch.Generator,
+        saver: "TopNSaver",
+    ) -> None:
         """Put everything back; whoever draws from torch's own generators must have done so."""
         network.load_state_dict(self.network)
         optimiser.load_state_dict(self.optimiser)
@@ -91,15 +100,14 @@ class TrainingState:
             torch.cuda.set_rng_state(self.generators["cuda"])
 
 
-def make_identity(names, model, recipe, seed, digests, device):
-    """Say what a training is, so that no other one goes on from its state.
+def make_identity(task: Task, seed: int, digests: dict[str, str], device: str) -> dict[str, str]:
+    """Return what a training is, so that no other one goes on from its state.
 
     The number of epochs is left out: no epoch depends on how many are to come, so a finished
     training may go on.
 
     Args:
-        names: dataset, model, recipe, perturbation and repeat of the run.
-        model, recipe: their definitions.
+        task: the training.
         seed: the training seed.
         digests: {"dataset": ..., "labels": ...}, of the files.
         device: "cpu" or "cuda", since their random numbers differ.
@@ -107,10 +115,12 @@ def make_identity(names, model, recipe, seed, digests, device):
     Returns:
         A mapping of what to JSON text.
     """
+    recipe = task.recipe.as_dict()
+    del recipe["epochs"]
     parts = {
-        "names": {name: str(value) for name, value in names.items()},
-        "model": model,
-        "recipe": {key: value for key, value in recipe.items() if key != "epochs"},
+        "run": task.run.name,
+        "model": task.model.as_dict(),
+        "recipe": recipe,
         "seed": seed,
         "dataset file": digests["dataset"],
         "label file": digests["labels"],
@@ -120,46 +130,30 @@ def make_identity(names, model, recipe, seed, digests, device):
 
 
 class StateKeeper:
-    """Keeps the state of one run in a folder of its own, which one process at a time may hold.
+    """Keeps the state of one run in a folder of its own, whose lock the caller holds.
 
     Kept checkpoints lie beside the state until the run is complete, since Snakemake deletes the
-    outputs that a rule declares before it starts a job. Use it as a context manager.
+    outputs that a rule declares before it starts a job.
 
     Attributes:
         folder: the folder.
         state: the TrainingState found there, or None.
-        parts, out_of_memory: see TrainingState; 1 and None until `split`.
         sittings: see TrainingState; the last entry is this process's.
     """
 
-    def __init__(self, folder, identity, epochs, device="cpu", study=None):
-        """Name the folder.
+    def __init__(self, run_folder: RunFolder, identity: dict[str, str], epochs: int):
+        """Read what is in the folder.
 
         Args:
-            folder: it is made if need be.
+            run_folder: the run's folder.
             identity: see `make_identity`; a state of another training is set aside.
             epochs: epochs of this training; a state that is past them is set aside as well.
-            device: label of the device, for those who look at the lock.
-            study: results folder of the study whose Snakemake asks for the training, which may
-                take it over from a process that another one left behind, see `locks.take_over`.
         """
-        self.device, self.study = device, study
-        self.folder, self.identity, self.epochs = Path(folder), identity, epochs
-        self.path = self.folder / "state.pt"
-
-    def __enter__(self):
-        """Lock the folder and read what is in it.
-
-        Raises:
-            InputError: another process holds the folder.
-        """
+        self.folder, self.identity, self.epochs = run_folder.state, identity, epochs
+        self.path, self._progress = self.folder / "state.pt", run_folder.progress
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.study:
-            take_over(self.folder / "lock", self.study)
-        holds = f"the training of {self.folder.parent}"
-        self._lock = hold(self.folder / "lock", holds, device=self.device)
         self._clear()
-        self.reload()
+        self.state = self._read()
         earlier = self.state.sittings if self.state else []
         done = self.state.epoch if self.state else 0
         if self.state:
@@ -167,23 +161,22 @@ class StateKeeper:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         sitting = {"after_epoch": done, "started": now, "host": platform.node()}
         self.sittings = [*earlier, sitting]
-        return self
+        self._write_progress(self.state.timing if self.state else [])
 
-    def reload(self, parts=None, out_of_memory=None):
-        """Read the last whole epoch's state again, to go on with a batch in so many parts."""
-        self.state = self._read()
-        if parts is not None:
-            self.parts, self.out_of_memory = parts, out_of_memory
-        elif self.state:
-            self.parts, self.out_of_memory = self.state.parts, self.state.out_of_memory
-        else:
-            self.parts, self.out_of_memory = 1, None
+    def write(
+        self,
+        history: list[dict[str, Any]],
+        timing: list[dict[str, Any]],
+        network: torch.nn.Module,
+        optimiser: torch.optim.Optimizer,
+        generator: torch.Generator,
+        saver: "TopNSaver",
+    ) -> None:
+        """Store the state after a whole epoch, for arguments as in `loop.fit`.
 
-    def __exit__(self, *failure):
-        self._lock.close()
-
-    def write(self, history, timing, network, optimiser, generator, saver):
-        """Store the state after a whole epoch; the arguments are those of `fit`."""
+        Raises:
+            SystemExit: the Snakemake that started the job is gone, or another one has its study.
+        """
         generators = {"loss": generator.get_state(), "torch": torch.get_rng_state()}
         if generator.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state()
@@ -197,15 +190,23 @@ class StateKeeper:
             history,
             timing,
             self.sittings,
-            self.parts,
-            self.out_of_memory,
         ).save(self.path)
+        self._write_progress(timing)
+        if is_abandoned():
+            log.warning("the snakemake that started this training has ended, so it ends as well")
+            raise SystemExit(1)
 
-    def remove(self):
+    def _write_progress(self, timing: list[dict[str, Any]]) -> None:
+        """Say how far the training is, for those who look at it."""
+        seconds = sum(epoch["train"] + epoch["validation"] for epoch in timing)
+        progress = {"epoch": len(timing), "epochs": self.epochs, "seconds": round(seconds, 3)}
+        write_json(self._progress, progress)
+
+    def remove(self) -> None:
         """Delete the folder, once the run is complete."""
         shutil.rmtree(self.folder)
 
-    def _clear(self):
+    def _clear(self) -> None:
         """Delete what a killed process left half-written, here and in the run folder above."""
         for place in (self.folder, self.folder.parent):
             for part in place.glob(".*.part-*"):
@@ -214,22 +215,24 @@ class StateKeeper:
                 else:
                     part.unlink()
 
-    def _read(self):
-        """Give the state if it is this training's; set any other one aside."""
+    def _read(self) -> TrainingState | None:
+        """Return the state if it is this training's; set any other one aside."""
         if not self.path.exists():
             return None
         try:
             state = TrainingState.load(self.path)
         except InputError as error:
             return self._set_aside(str(error))
-        different = [name for name in self.identity if state.identity[name] != self.identity[name]]
+        different = [
+            name for name in self.identity if state.identity.get(name) != self.identity[name]
+        ]
         if different:
             return self._set_aside(f"{self.path} is of another {' and '.join(different)}.")
         if state.epoch > self.epochs:
             return self._set_aside(f"{self.path} is past epoch {self.epochs}.")
         return state
 
-    def _set_aside(self, why):
+    def _set_aside(self, why: str) -> None:
         aside = self.folder.with_name(f"{self.folder.name}-aside")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
@@ -240,7 +243,7 @@ class StateKeeper:
 
 
 @contextmanager
-def ended_by_sigterm():
+def ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the process with exit code 143, cleaning up on the way out.
 
     The state of the last whole epoch is on the disk already. Outside the main thread, where Python
@@ -250,7 +253,7 @@ def ended_by_sigterm():
         yield
         return
 
-    def end(number, frame):
+    def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)

@@ -1,16 +1,22 @@
-"""VizPreds: what a network predicts on a few slices, epoch after epoch, as pictures.
+"""What looks at a network after each epoch: TensorBoard, and VizPreds, which draws predictions.
 
 Shape legend: N slices, H height, W width.
 """
 
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
 
 from labelnoise.data.prepare import apply_window
+from labelnoise.data.storage import Dataset
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
 
@@ -20,6 +26,39 @@ SLICES = 6
 MAKE = "make one with `python scripts/make_viz.py {}`"
 
 
+class Viewer(Protocol):
+    """Looks at a network after each epoch and changes nothing in it."""
+
+    def update(self, row: dict[str, Any], network: torch.nn.Module, device: str) -> None:
+        """Look at the network, in evaluation mode, and its row of history.csv."""
+
+
+class Board:
+    """Shows an epoch's metrics in TensorBoard, train and validation in one chart per metric."""
+
+    def __init__(self, writer: SummaryWriter):
+        self.writer = writer
+
+    def update(self, row: dict[str, Any], network: torch.nn.Module, device: str) -> None:
+        """See `Viewer`."""
+        for name, value in row.items():
+            if name != "epoch":
+                part, metric = name.split("_")
+                self.writer.add_scalar(f"{metric}/{part}", value, row["epoch"])
+        # Now, since an interrupted training does not show its past epochs again.
+        self.writer.flush()
+
+
+@contextmanager
+def open_board(folder: Path, epochs_done: int) -> Iterator[SummaryWriter]:
+    """Open a run's TensorBoard: empty, or going on after the epochs that are done."""
+    if not epochs_done:
+        shutil.rmtree(folder, ignore_errors=True)
+    later = {"purge_step": epochs_done + 1} if epochs_done else {}
+    with SummaryWriter(folder, flush_secs=30, **later) as writer:
+        yield writer
+
+
 class VizPreds:
     """Draws a grid of image, prediction and reference side by side, a row a slice.
 
@@ -27,7 +66,15 @@ class VizPreds:
     where there is a board, and in a window where one is given.
     """
 
-    def __init__(self, folder, images_NHW, references_NHW, every=1, window=None):
+    def __init__(
+        self,
+        folder: Path,
+        images_NHW: np.ndarray,
+        references_NHW: np.ndarray,
+        every: int = 1,
+        board: SummaryWriter | None = None,
+        window: "Window | None" = None,
+    ):
         """Choose what is shown: at most SLICES of the slices, evenly spaced.
 
         Args:
@@ -35,17 +82,19 @@ class VizPreds:
             images_NHW: float32 in [-1, 1].
             references_NHW: labels, 0 = background.
             every: epochs between grids.
-            window: a Window, or None.
+            board: TensorBoard of the run, or None.
+            window: where grids are shown too, or None.
         """
-        self.folder, self.every, self.window = Path(folder), every, window
+        self.folder, self.every, self.board, self.window = Path(folder), every, board, window
         shown = evenly_spaced(len(images_NHW), SLICES)
         self._inputs_N1HW = torch.as_tensor(images_NHW[shown])[:, None]
         self._images_NHW = (np.asarray(images_NHW[shown]) + 1) / 2
         self._references_NHW = np.asarray(references_NHW[shown]) > 0
 
     @torch.no_grad()
-    def update(self, epoch, network, device, board=None):
-        """Draw a grid if it is this epoch's turn; the network must be in evaluation mode."""
+    def update(self, row: dict[str, Any], network: torch.nn.Module, device: str) -> None:
+        """Draw a grid if it is this epoch's turn; see `Viewer`."""
+        epoch = row["epoch"]
         if epoch % self.every:
             return
         logits_NCHW = network(self._inputs_N1HW.to(device)).float()
@@ -53,34 +102,36 @@ class VizPreds:
         grid = make_grid(self._images_NHW, foreground_NHW, self._references_NHW)
         with whole_file(self.folder / f"epoch{epoch:05d}.png") as temporary:
             Image.fromarray(grid).save(temporary)
-        if board is not None:
-            board.add_image(f"predictions/{self.folder.name}", grid, epoch, dataformats="HW")
+        if self.board is not None:
+            self.board.add_image(f"predictions/{self.folder.name}", grid, epoch, dataformats="HW")
         if self.window is not None:
             self.window.show(grid, f"epoch {epoch}: image, prediction, reference")
 
 
-def make_grid(*columns_NHW):
+def make_grid(*columns_NHW: np.ndarray) -> np.ndarray:
     """Set columns of slices side by side; values in [0, 1] become grey levels, uint8."""
     rows = [np.hstack(row) for row in zip(*columns_NHW, strict=True)]
     return (np.vstack(rows).astype(float) * 255).round().astype(np.uint8)
 
 
-def evenly_spaced(total, most):
-    """Give at most `most` of the positions 0 ... total - 1, the first and the last among them."""
+def evenly_spaced(total: int, most: int) -> np.ndarray:
+    """Return at most `most` of the positions 0 ... total - 1, the first and the last among them."""
     return np.linspace(0, total - 1, min(most, total)).round().astype(int)
 
 
 class Window:
     """A window that shows the newest grid until the user closes it."""
 
-    def __init__(self, title):
+    def __init__(self, title: str):
         """Open nothing yet; the first grid does."""
-        self.title, self._picture = title, None
+        self.title, self._picture, self._failed = title, None, False
 
-    def show(self, grid_HW, caption):
+    def show(self, grid_HW: np.ndarray, caption: str) -> None:
         """Show a grid. Trouble with the display ends the showing, never the training."""
         import matplotlib.pyplot as plt
 
+        if self._failed:
+            return
         try:
             if self._picture is None:
                 plt.ion()
@@ -96,11 +147,11 @@ class Window:
             self._picture.figure.canvas.flush_events()
         except Exception as error:
             log.warning("the window is given up (%s); PNG files go on", error)
-            self.show = lambda grid_HW, caption: None
+            self._failed = True
 
 
-def open_window(title):
-    """Give a Window where there is a display, else None."""
+def open_window(title: str) -> Window | None:
+    """Return a Window where there is a display, else None."""
     import matplotlib.pyplot as plt
     from matplotlib.backends import BackendFilter, backend_registry
 
@@ -111,7 +162,7 @@ def open_window(title):
     return None
 
 
-def read_pair(folder, window):
+def read_pair(folder: Path, window: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Read the x*.npy, y*.npy pair of a dataset's viz folder.
 
     Args:
@@ -139,11 +190,11 @@ def read_pair(folder, window):
     return apply_window(images_NHW, window), references_NHW.astype(bool)
 
 
-def write_pair(data, folder, slices):
+def write_pair(data: Dataset, folder: Path, slices: int) -> list[Path]:
     """Write evenly spaced validation slices of a dataset as a pair in the 2018 code's shapes.
 
     Args:
-        data: a storage.Dataset.
+        data: the dataset file.
         folder: gets xviz.npy, (N, H, W, 1) float32 in source units, as far as the window goes, and
             yviz.npy, (N, H, W, 2) uint8: any structure, background.
         slices: how many, at most.
@@ -185,7 +236,7 @@ def _load(path):
 
 
 def _drop_channel(path, array, channels):
-    """Give (N, H, W); of two channels the first, once they are checked to be one-hot."""
+    """Return (N, H, W); of two channels the first, once they are checked to be one-hot."""
     if not (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in channels)) or not array.size:
         expected = ", ".join(f"(n, H, W, {channel})" for channel in channels)
         raise InputError(f"{path} has shape {array.shape}, expected {expected} or (n, H, W).")
