@@ -1,14 +1,21 @@
-# `make demo` and `make test` need git, make and Python 3.11 or newer; the rest is set up in .venv.
+# `make demo` and `make test` need git, make and Python 3.11 or newer; the rest is set up in .venv: what runs need for
+# `demo`, what checks need beside it for `test`.
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # Text is UTF-8, whatever the locale says.
 export PYTHONUTF8 := 1
 BIN := .venv/bin
 READY := .venv/ready
+READY_TO_CHECK := .venv/ready-to-check
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+# Overlays config.yaml: `make status STUDY=studies/demo.yaml`.
+STUDY ?=
+OVERLAY = $(if $(STUDY),--configfile $(STUDY))
 DEMO := $(SNAKEMAKE) --workflow-profile profiles/cpu --configfile studies/demo.yaml
 
-.PHONY: demo status jobs test test-slurm check format report docs lock clean
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header
+
+.PHONY: demo status jobs test test-slurm check format report docs lock clean known-study
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -19,51 +26,64 @@ demo: $(READY)
 	@printf '\nTables   results/demo/tables\nFigures  results/demo/figures\nReport   results/demo/report.html\n'
 
 ## How far a study is: make status STUDY=studies/demo.yaml; FAILED=1 shows what failed and no more.
-status: $(READY)
-	@$(BIN)/python scripts/status.py $(if $(STUDY),--configfile $(STUDY)) $(if $(FAILED),--failed)
+status: known-study $(READY)
+	@$(BIN)/python scripts/status.py $(OVERLAY) $(if $(FAILED),--failed)
 
 ## This folder's jobs on Slurm: number, state, time so far, limit, node or reason, and which run it is.
 jobs:
 	@squeue --me --noheader --format='%Z|%i %T %M %l %R %k' | grep -F "$(CURDIR)|" | cut -d'|' -f2- | \
 		sed -E -e '/_wildcards_/{ s/ rule_([a-z]+)_[a-z]+_wildcards_/ \1-/; s/_([0-9]+)$$/-r\1/; :a; s/_([^ ]*)$$/-\1/; ta; }'
 
-## Formatters, linters and tests.
+## What `check` does, then the tests.
 test: check
 	$(BIN)/python -m pytest
 
 ## A tiny study on a real Slurm of one node, which ../shared/slurm starts; skipped where that is absent.
-test-slurm: $(READY)
+test-slurm: $(READY_TO_CHECK)
 	$(BIN)/python -m pytest -m slurm -rs tests/slurm
 
-check: $(READY)
+## Formatters, linters and the type checker.
+check: $(READY_TO_CHECK)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+	$(BIN)/mypy
 
-format: $(READY)
+format: $(READY_TO_CHECK)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt Snakefile rules
 
-## One HTML page with the tables, figures and captions of config.yaml's study.
-report: $(READY)
-	$(SNAKEMAKE) --report results/report.html
+## One HTML page with a study's tables, figures and captions: make report STUDY=studies/demo.yaml.
+report: known-study $(READY)
+	@$(BIN)/python scripts/make_report.py $(OVERLAY)
 
 ## Copy the tables and figures that the documents show out of the studies that were run.
 docs: $(READY)
 	$(BIN)/python docs/update.py
 
-## Resolve envs/requirements.in into versions and hashes; needs uv.
+## Resolve both lists in envs/ into versions and hashes, checks.txt without what requirements.txt holds; needs uv.
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
-		envs/requirements.in -o envs/requirements.txt
+	$(LOCK) envs/requirements.in -o envs/requirements.txt
+	$(LOCK) envs/checks.in -o envs/checks.txt --constraint envs/requirements.txt \
+		$$(sed -nE 's/^([a-z0-9-]+)==.*/--no-emit-package \1/p' envs/requirements.txt | sort -u)
+
+# Comes before .venv, so that a mistyped study installs nothing.
+known-study:
+	@for study in $(STUDY); do test -f "$$study" || { \
+		echo "error: STUDY=$$study is not a file here; studies are $(wildcard studies/*.yaml)" >&2; exit 1; }; done
 
 $(READY): envs/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt
+	touch $@
+
+# Both lists at once: what the second needs of the first is pinned there.
+$(READY_TO_CHECK): envs/checks.txt $(READY)
+	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt --requirement envs/checks.txt
 	touch $@
 
 clean:
