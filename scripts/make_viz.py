@@ -1,4 +1,4 @@
-"""Make viz/<dataset>/xviz.npy and yviz.npy from a prepared dataset, to watch predictions on them.
+"""Make viz/<dataset>/xviz.npy and yviz.npy from a dataset, to watch predictions on them.
 
 python scripts/make_viz.py phantom
 python scripts/make_viz.py phantom --slices 3 --config studies/demo.yaml
@@ -8,24 +8,31 @@ import argparse
 import sys
 from pathlib import Path
 
+from labelnoise.config import study_files
 from labelnoise.data.storage import Dataset
 from labelnoise.jobs.script import explain
+from labelnoise.jobs.workflow import make_files
+from labelnoise.names import full_name
+from labelnoise.study import read_study
 from labelnoise.training.viewers import write_pair
-from model_runner import choose_config, positive, read_configs, results_folder, viz_folder
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("dataset", help="a dataset of the config, prepared")
-    parser.add_argument("--slices", type=positive, default=5, help="validation slices to show (5)")
+    parser.add_argument("dataset", help="a dataset of the config; it is prepared if need be")
+    parser.add_argument("--slices", type=int, default=5, help="validation slices to show (5)")
     parser.add_argument("--config", nargs="+", default=[], help="files that overlay config.yaml")
     arguments = parser.parse_args(argv)
     try:
-        config, name = choose_config(arguments.dataset, read_configs(arguments.config))
-        with Dataset(Path(results_folder(config), "datasets", f"{name}.h5")) as data:
-            print(*write_pair(data, viz_folder(name), arguments.slices), sep="\n")
+        files = study_files(arguments.config)
+        study = read_study(*files)
+        name = full_name("dataset", arguments.dataset, study.datasets)
+        path = Path(str(study.results.dataset).format(dataset=name))
+        make_files([path], files, gpus=0)
+        with Dataset(path) as data:
+            print(*write_pair(data, Path("viz", name), arguments.slices), sep="\n")
     except Exception as error:
         sys.exit(f"error: {explain(error)}")
 

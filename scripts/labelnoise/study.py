@@ -215,6 +215,11 @@ class RunFolder:
         return self.path / "viz"
 
     @property
+    def session(self) -> Path:
+        """Whole configuration of a run by hand."""
+        return self.path / "session.yaml"
+
+    @property
     def state(self) -> Path:
         """Folder of what an interrupted training needs; gone when the run is complete."""
         return self.path / ".state"
@@ -289,6 +294,16 @@ class Results:
     def sessions(self) -> Path:
         """Results folders of single runs by hand."""
         return self.root / "sessions"
+
+    def session(self, name: str) -> "Results":
+        """Return the results tree of a session."""
+        return Results(self.sessions / name)
+
+    def made_runs(self) -> list[Run]:
+        """Return the runs that have a folder, in the order of their names."""
+        runs = self.root / "runs"
+        found = runs.glob("/".join(["*"] * len(Path(RUN).parts)))
+        return [Run.parse(path.relative_to(runs).as_posix()) for path in sorted(found)]
 
     @property
     def lock(self) -> Path:

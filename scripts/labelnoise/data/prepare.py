@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy.sparse import csr_array
 
-from labelnoise.data.sources import open_source
+from labelnoise.data.sources import check_folder, open_source
 from labelnoise.data.storage import SPLITS, write_dataset
 from labelnoise.errors import InputError
 from labelnoise.seeds import source_seed, split_seed
@@ -35,6 +35,7 @@ def prepare_dataset(name, settings, seed, path, workers=1):
     Raises:
         InputError: the source data or the settings cannot make a dataset.
     """
+    check_folder(name, settings)
     source = open_source(settings["source"])
     window = check_window(name, settings["window"])
     names = source.class_names(settings)

@@ -95,7 +95,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
         board = stack.enter_context(open_board(folder.tensorboard, done))
         viewers: list[Viewer] = [
             Board(board),
-            *choose_viewers(folder, slices["validation"], data.window, board, extras),
+            *choose_viewers(folder, slices["validation"], data, board, extras),
         ]
         make_repeatable(seed)
         network = make_network(task.model.as_dict(), classes=len(data.class_names))
@@ -163,7 +163,7 @@ def describe(task: Task, data: Dataset) -> dict[str, Any]:
 def choose_viewers(
     folder: RunFolder,
     validation: Slices,
-    window: tuple[float, float],
+    data: Dataset,
     board: Any,
     extras: Extras,
 ) -> Iterator[VizPreds]:
@@ -174,7 +174,8 @@ def choose_viewers(
         pair = (images_N1HW[:, 0].numpy(), labels_NHW.numpy())
         yield VizPreds(folder.previews, *pair, extras.preview_every, board)
     if extras.viz is not None:
-        pair = read_pair(extras.viz, window)
+        command = f"python scripts/make_viz.py {data.name}"
+        pair = read_pair(extras.viz, data.window, f"{command} --config <overlays of the study>")
         opened = open_window(str(folder.path))
         yield VizPreds(folder.visualisations, *pair, board=board, window=opened)
 

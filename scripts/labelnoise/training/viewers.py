@@ -23,7 +23,6 @@ from labelnoise.files import whole_file
 log = logging.getLogger(__name__)
 
 SLICES = 6
-MAKE = "make one with `python scripts/make_viz.py {}`"
 
 
 class Viewer(Protocol):
@@ -162,7 +161,9 @@ def open_window(title: str) -> Window | None:
     return None
 
 
-def read_pair(folder: Path, window: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(
+    folder: Path, window: tuple[float, float], command: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Read the x*.npy, y*.npy pair of a dataset's viz folder.
 
     Args:
@@ -170,6 +171,7 @@ def read_pair(folder: Path, window: tuple[float, float]) -> tuple[np.ndarray, np
             binary, (N, H, W, 2) with the structure first as in the 2018 code, (N, H, W, 1) or
             (N, H, W).
         window: (low, high), the source values that become -1 and 1.
+        command: what makes a pair, for messages.
 
     Returns:
         images_NHW float32 in [-1, 1], references_NHW bool.
@@ -177,13 +179,13 @@ def read_pair(folder: Path, window: tuple[float, float]) -> tuple[np.ndarray, np
     Raises:
         InputError: there is no pair, or not one only, or its arrays do not fit.
     """
-    x_path, y_path = (_find(Path(folder), letter) for letter in "xy")
+    x_path, y_path = (_find(folder, letter, command) for letter in "xy")
     images_NHW = _drop_channel(x_path, _load(x_path), [1])
     references_NHW = _drop_channel(y_path, _load(y_path), [1, 2])
     if images_NHW.shape != references_NHW.shape:
         raise InputError(
             f"{x_path} holds {_size(images_NHW)} slices but {y_path} {_size(references_NHW)} "
-            f"(slices x height x width); {MAKE.format(Path(folder).name)}."
+            f"(slices x height x width); make a pair with `{command}`."
         )
     if not np.isfinite(images_NHW).all():
         raise InputError(f"{x_path} holds NaN or infinity; give it finite values.")
@@ -216,11 +218,11 @@ def write_pair(data: Dataset, folder: Path, slices: int) -> list[Path]:
     return paths
 
 
-def _find(folder, letter):
+def _find(folder: Path, letter: str, command: str) -> Path:
     found = sorted(path for path in folder.glob("*.npy") if path.name.lower().startswith(letter))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or f"no {letter}*.npy"
-        mend = "keep one" if found else MAKE.format(folder.name)
+        mend = "keep one" if found else f"make a pair with `{command}`"
         raise InputError(f"{folder} holds {names}, expected one {letter}*.npy; {mend}.")
     return found[0]
 

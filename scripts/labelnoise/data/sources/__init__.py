@@ -5,11 +5,19 @@ with "background" first, and `describe(settings)` -> dict of provenance.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from labelnoise.errors import InputError
 
+# Where the data of the paper's two datasets are had, by their names in studies/labels18.yaml.
+DOWNLOADS = {
+    "lis": "the training data of the LiTS challenge (volume-N.nii with segmentation-N.nii)",
+    "psd": "NIH Pancreas-CT from The Cancer Imaging Archive (PANCREAS_0001/... of DICOM files, and "
+    "label0001.nii.gz ...)",
+}
 SOURCES = ("phantom", "mni152", "images", "nifti", "msd", "dicom", "bundles")
 
 
@@ -42,3 +50,19 @@ def open_source(name):
             f"{', '.join(SOURCES)}."
         )
     return importlib.import_module(f"labelnoise.data.sources.{name}")
+
+
+def check_folder(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse a dataset whose folder of source data is not there, and say how to get it.
+
+    Raises:
+        InputError: a folder that the settings name does not exist.
+    """
+    for key in ("folder", "labels_folder"):
+        folder = settings.get(key)
+        if folder is not None and not Path(folder).is_dir():
+            what = f"download {DOWNLOADS[name]}" if name in DOWNLOADS else "get its data"
+            raise InputError(
+                f"dataset {name}: there is no folder {folder}; {what} and put or link it there, or "
+                f"name another folder in the config: datasets.{name}.{key}."
+            )

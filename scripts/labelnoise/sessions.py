@@ -1,0 +1,171 @@
+"""Sessions: single runs by hand, each a study of one run in a results folder of its own.
+
+A session keeps the definitions that it was started with, as a whole configuration beside its run,
+whatever becomes of config.yaml. Snakemake makes it like any other study.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from labelnoise.config import complete, load_config
+from labelnoise.errors import InputError
+from labelnoise.files import read_json, write_text
+from labelnoise.study import AXES, Recipe, Results, Run, RunFolder, results_of
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of a session.
+
+    Attributes:
+        name: the session's name.
+        run: its run.
+        config: the whole configuration, completed.
+    """
+
+    name: str
+    run: Run
+    config: Mapping[str, Any]
+
+    @property
+    def results(self) -> Results:
+        """The session's own results tree."""
+        return results_of(self.config)
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run's folder."""
+        return self.results.run_folder(self.run)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's recipe."""
+        return Recipe(**self.config["recipes"][self.run.recipe])
+
+    def has_begun(self) -> bool:
+        """Return whether anything was trained yet."""
+        return self.folder.record.exists() or (self.folder.state / "state.pt").exists()
+
+    def is_finished(self) -> bool:
+        """Return whether the run has all its epochs."""
+        if not self.folder.record.exists():
+            return False
+        trained = read_json(self.folder.record, ("definitions",))["definitions"]["recipe"]
+        return trained["epochs"] == self.recipe.epochs
+
+    def save(self) -> Path:
+        """Write the configuration; return its file."""
+        write_text(self.folder.session, yaml.safe_dump(dict(self.config), sort_keys=False))
+        return self.folder.session
+
+    def lengthened(self, epochs: int) -> Self:
+        """Return the session with so many epochs.
+
+        Raises:
+            InputError: they are not more than the run has.
+        """
+        if self.is_finished() and epochs <= self.recipe.epochs:
+            raise InputError(
+                f"session '{self.name}' has had its {self.recipe.epochs} epochs; name more with "
+                f"--epochs, or test it: -t -e {self.name}."
+            )
+        if epochs < self.recipe.epochs:
+            raise InputError(
+                f"session '{self.name}' was started for {self.recipe.epochs} epochs and can only "
+                f"be made longer, not {epochs}."
+            )
+        config = deepcopy(dict(self.config))
+        config["recipes"][self.run.recipe]["epochs"] = epochs
+        return type(self)(self.name, self.run, complete(config))
+
+    def showing(self, visualize: bool) -> Self:
+        """Return the session with predictions shown on viz/, or not."""
+        return type(self)(self.name, self.run, {**self.config, "visualize": visualize})
+
+
+def new_session(
+    config: Mapping[str, Any], name: str, run: Run, changes: Mapping[str, Any]
+) -> Session:
+    """Return a new run of a session; it exists once it is saved.
+
+    Args:
+        config: the completed configuration whose definitions it takes.
+        name: the session's name.
+        run: the run.
+        changes: keys of the recipe that differ from the configuration's.
+
+    Raises:
+        InputError: the name cannot be a folder's, a change is out of range, or the session has this
+            run already.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise InputError(
+            f"'{name}' cannot name a session; use letters, digits, '_', '-' and '.', a letter or "
+            "digit first."
+        )
+    chosen = {section: deepcopy(config[section][getattr(run, axis)]) for axis, section in AXES.items()}
+    recipe = chosen["recipes"] = {**chosen["recipes"], **changes}
+    recipe["keep"] = min(recipe["keep"], recipe["epochs"])
+    whole = complete(
+        {
+            **config,
+            "session": name,
+            "pathvars": {"results": results_of(config).session(name).root.as_posix()},
+            **{section: {getattr(run, axis): chosen[section]} for axis, section in AXES.items()},
+            "matrix": {axis: [getattr(run, axis)] for axis in AXES} | {"repeats": run.repeat + 1},
+            "keep_state": True,
+        }
+    )
+    session = Session(name, run, whole)
+    if session.has_begun():
+        raise InputError(
+            f"session '{name}' has this run already, in {session.folder.path}; continue it with "
+            f"-e {name}, or choose another name."
+        )
+    return session
+
+
+def find_session(results: Results, name: str, wanted: Mapping[str, Any]) -> Session:
+    """Return the one run of a session that fits.
+
+    Args:
+        results: the results tree of the study that it was started from.
+        name: the session's name.
+        wanted: some of dataset, model, recipe, perturbation and repeat, to choose among several.
+
+    Raises:
+        InputError: no session has that name, or not exactly one run of it fits.
+    """
+    sessions = list(read_sessions(results))
+    runs = [session for session in sessions if session.name == name]
+    if not runs:
+        known = ", ".join(sorted({session.name for session in sessions})) or "none yet"
+        raise InputError(
+            f"there is no session '{name}' in {results.sessions}; there are: {known} (a session of "
+            "a study is found with the --config that it was started with)."
+        )
+    fitting = [each for each in runs if wanted.items() <= vars(each.run).items()]
+    if len(fitting) != 1:
+        listed = "; ".join(" ".join(map(str, vars(each.run).values())) for each in fitting or runs)
+        found = "several runs fit" if fitting else "no run fits"
+        raise InputError(
+            f"in session '{name}' {found}; name dataset, model, recipe, perturbation and repeat "
+            f"of one of: {listed}."
+        )
+    return fitting[0]
+
+
+def read_sessions(results: Results) -> Iterator[Session]:
+    """Yield every run of every session of a study, in the order of their folders."""
+    for path in sorted(results.sessions.glob("*")):
+        own = results.session(path.name)
+        for run in own.made_runs():
+            config = own.run_folder(run).session
+            if config.exists():
+                yield Session(path.name, run, load_config(config))
