@@ -1,10 +1,6 @@
 import re
-import sys
-from pathlib import Path
 
 import pandas as pd
-
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from labelnoise.config import complete, expand_runs
 from labelnoise.definitions import try_definitions

@@ -1,0 +1,85 @@
+"""The study's configuration: read, completed, checked key by key, expanded into runs."""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from itertools import product
+from pathlib import Path
+
+from labelnoise.config.reading import read_file
+from labelnoise.config.rules import DEFINED_IN, apply_rules
+from labelnoise.config.schema import canonical, check_schema
+
+
+def load_config(*paths: str | Path) -> dict:
+    """Return the configuration of some files, merged as by Snakemake: mappings merge, all else is
+    replaced.
+
+    Returns:
+        The completed configuration, see `complete`.
+
+    Raises:
+        InputError: a file cannot be read, see `read_file`, or the configuration is wrong.
+    """
+    config = {}
+    for path in paths:
+        merge(config, read_file(path))
+    return complete(config)
+
+
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Refuse what Snakemake takes in silence as it reads configuration files.
+
+    Raises:
+        InputError: see `read_file`; above all, a key that one file gives twice.
+    """
+    for path in paths:
+        read_file(path)
+
+
+def merge(base: dict, overlay: dict) -> None:
+    """Merge `overlay` into `base` in place."""
+    for key, value in overlay.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            merge(base[key], value)
+        else:
+            base[key] = deepcopy(value)
+
+
+def complete(config: dict) -> dict:
+    """Check a configuration and bring it into its one canonical form.
+
+    Args:
+        config: a mapping, as YAML gives it. It is not changed.
+
+    Returns:
+        A new mapping with every default filled in. Configurations that differ in the order of
+        keys, in defaults spelled out or in 32.0 for 32 give results of equal `repr`, which is
+        what Snakemake compares to decide what runs again.
+
+    Raises:
+        InputError: a key is unknown, missing or out of range, or a name is not defined; the
+            message names the key.
+    """
+    check_schema(config)
+    form = canonical(config)
+    apply_rules(form)
+    return form
+
+
+def expand_runs(config: dict) -> list[dict]:
+    """Return the runs of a completed configuration, the product of the lists in its matrix.
+
+    Returns:
+        A list of mappings with dataset, model, recipe, perturbation, repeat, and the
+        perturbation's kind and target_dice (None where a severity is given).
+    """
+    matrix = config["matrix"]
+    names = product(*(matrix[axis] for axis in DEFINED_IN), range(matrix["repeats"]))
+    return [
+        {
+            **dict(zip((*DEFINED_IN, "repeat"), values, strict=True)),
+            "kind": config["perturbations"][values[3]]["kind"],
+            "target_dice": config["perturbations"][values[3]].get("target_dice"),
+        }
+        for values in names
+    ]
