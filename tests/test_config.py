@@ -97,6 +97,16 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
             {**DICOM, "series_description": "*"},
             ["datasets.x.series_description", "regular expression"],
         ),
+        (
+            "datasets/x",
+            {**IMAGES, "classes": {"liver": [1, 1.0]}},
+            ["datasets.x.classes.liver", "1 twice"],
+        ),
+        (
+            "datasets/x",
+            {**IMAGES, "classes": {f"rib{n}": [n] for n in range(1, 257)}},
+            ["datasets.x.classes", "at most 255"],
+        ),
         ("datasets/x", {"folder": "data"}, ["datasets.x", "lacks the key 'source'"]),
         ("datasets/x", {**IMAGES, "window": [5, 5]}, ["datasets.x.window", "low < high"]),
         (
@@ -149,6 +159,7 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ("perturbations/natural-0.95/draws", "often", ["natural-0.95.draws", "per_epoch"]),
         ("matrix/dataset", ["lis"], ["matrix.dataset", "'lis'", "phantom", "mni152"]),
         ("matrix/perturbation", ["mchop"], ["matrix.perturbation", "'mchop'", "choppy-0.90"]),
+        ("matrix/recipe", ["a\n"], ["matrix.recipe", r"'a\n'", "labels18, plain"]),
         ("matrix/repeats", 0, ["matrix.repeats", ">= 1"]),
         ("matrix/repeats", 1e9, ["matrix.repeats", "<= 10000"]),
         ("matrix/repeats", 10_000, ["config key 'matrix'", "1200000 runs", "at most 1000000"]),

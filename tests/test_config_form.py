@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelnoise.config import complete
-from workflow_runs import ROOT
+from workflow_runs import ROOT, TINY, job_counts, snakemake
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 # An entry of every kind, each with what is optional left out.
@@ -106,3 +106,14 @@ def test_the_form_is_of_built_in_types_alone():
                 yield type(inner)
 
     assert set(types(FORM)) <= {dict, list, str, int, float, bool, type(None)}
+
+
+def test_snakemake_runs_nothing_again_for_another_spelling(tmp_path):
+    target, study = "results/datasets/tiny.h5", copy.deepcopy(TINY)
+    assert snakemake(tmp_path, study, target).returncode == 0
+    spelt = dict(reversed(study["datasets"]["tiny"].items()))
+    study["datasets"]["tiny"] = {**spelt, "size": 32.0, "target": "liver"}
+    done = snakemake(tmp_path, study, target, "--dry-run")
+    assert done.returncode == 0 and job_counts(done) == {}
+    study["datasets"]["tiny"]["cases"] = 7
+    assert job_counts(snakemake(tmp_path, study, target, "--dry-run")).keys() >= {"prepare_dataset"}

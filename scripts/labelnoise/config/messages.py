@@ -13,6 +13,7 @@ LARGEST_INTEGER = 10**18
 KINDS = {"object": "mapping", "array": "list", "string": "text"}
 _shorten = reprlib.Repr()
 _shorten.maxstring = _shorten.maxother = 100
+_shorten.maxlevel = 2
 
 
 def shown(value: object) -> str:

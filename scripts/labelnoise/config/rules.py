@@ -4,6 +4,7 @@ from collections import Counter
 from itertools import chain
 from math import prod
 
+from labelnoise.config.messages import shown
 from labelnoise.errors import InputError
 
 # The matrix lists, and the mapping that defines the names of each.
@@ -39,7 +40,7 @@ def _check_matrix(config):
         for name in config["matrix"][axis]:
             if name not in config[section]:
                 raise InputError(
-                    f"config key 'matrix.{axis}' names '{name}', which '{section}' does not "
+                    f"config key 'matrix.{axis}' names {shown(name)}, which '{section}' does not "
                     f"define; defined are: {', '.join(config[section])}."
                 )
     matrix = config["matrix"]
