@@ -11,11 +11,9 @@ from labelnoise.config.schema import canonical, check_schema
 
 
 def load_config(*paths: str | Path) -> dict:
-    """Return the configuration of some files, merged as by Snakemake: mappings merge, all else is
-    replaced.
+    """Return the configuration of files, each laid over those before it as Snakemake does.
 
-    Returns:
-        The completed configuration, see `complete`.
+    Mappings merge, all else is replaced; then see `complete`.
 
     Raises:
         InputError: a file cannot be read, see `read_file`, or the configuration is wrong.

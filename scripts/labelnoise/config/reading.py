@@ -10,11 +10,20 @@ from labelnoise.errors import InputError
 
 # Far above any study; parsing takes seconds per megabyte.
 LARGEST_BYTES = 500_000
+# The scanner takes time that grows with the square of this.
+DEEPEST_BRACKETS = 50
 MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class Loader(yaml.SafeLoader):
     """YAML's safe loader, which also knows the line of a value that is none, such as 2018-13-45."""
+
+    def fetch_flow_collection_start(self, TokenClass):
+        if self.flow_level >= DEEPEST_BRACKETS:
+            raise yaml.scanner.ScannerError(
+                None, None, "brackets are nested too deeply", self.get_mark()
+            )
+        super().fetch_flow_collection_start(TokenClass)
 
     def construct_object(self, node, deep=False):
         try:
