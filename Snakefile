@@ -3,7 +3,13 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: "config.yaml"
+include: "rules/files.smk"
+
+
+# The config of a session is whole, see scripts/model_runner.py; nothing lies under it.
+if "session" not in config:
+
+    configfile: "config.yaml"
 
 
 report: "rules/report/workflow.rst"

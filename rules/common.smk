@@ -1,8 +1,4 @@
 import re
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from labelnoise.config import complete
 from labelnoise.errors import InputError

@@ -9,16 +9,17 @@ from typing import Any
 
 from labelnoise import names as short_names
 from labelnoise.config import load_config, study_files
+from labelnoise.config.rules import AXES
 from labelnoise.data.sources import check_folder
 from labelnoise.errors import InputError
 from labelnoise.jobs.devices import installed_cards, visible
 from labelnoise.jobs.script import explain
-from labelnoise.jobs.workflow import ROOT, make_files
+from labelnoise.jobs.workflow import PROJECT, make_files
 from labelnoise.names import full_name
 from labelnoise.sessions import Session, find_session, new_session
-from labelnoise.study import AXES, Run, results_of
+from labelnoise.study import Run, results_of
 
-LABELS18 = ROOT / "studies" / "labels18.yaml"
+LABELS18 = PROJECT / "studies" / "labels18.yaml"
 DEFAULTS = {
     "dataset": "lis",
     "model": "unet",

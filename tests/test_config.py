@@ -1,12 +1,15 @@
 """The configuration: defaults, and a sentence that names the key for every mistake."""
 
 import copy
+import datetime
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
 from labelnoise.config import complete, expand_runs, load_config
+from labelnoise.config.schema import SCHEMA
 from labelnoise.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +21,8 @@ IMAGES = {
     "classes": {"liver": [255]},
     "window": [0, 255],
 }
+NIFTI = {"source": "nifti", "folder": "data", "classes": {"liver": [1]}, "window": [0, 1]}
+DICOM = {**NIFTI, "source": "dicom"}
 
 
 def changed(path, value):
@@ -52,11 +57,11 @@ def test_defaults_are_filled_in_and_the_input_is_not_changed():
     assert config["perturbations"]["natural-0.95"]["draws"] == 1
     assert config["models"]["fcn32"]["head_width"] == 4096
     assert config["recipes"]["labels18"]["precision"] == "32"
+    assert config["recipes"]["labels18"]["accumulation"] == 1
+    assert config["keep_state"] is False and config["visualize"] is False
 
 
-def test_a_recipe_is_brought_into_one_form():
-    config = complete(changed("recipes/plain/precision", 32))
-    assert config["recipes"]["plain"]["precision"] == "32"
+def test_the_mode_follows_from_the_monitor():
     for monitor, mode in {"validation_loss": "min", "validation_dice": "max"}.items():
         recipe = {"loss": "dice", "monitor": monitor}
         assert complete(changed("recipes/mine", recipe))["recipes"]["mine"]["mode"] == mode
@@ -79,6 +84,30 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ("datasets/phantom/source", "dicm", ["datasets.phantom.source", "'dicm'", "phantom"]),
         ("datasets/x", {**IMAGES, "case": "("}, ["datasets.x.case", "'('", "regular expression"]),
         ("datasets/x", {**IMAGES, "case": "p"}, ["datasets.x.case", "'p'", "parentheses"]),
+        ("datasets/x", {**IMAGES, "folder": "~/data"}, ["datasets.x.folder", "'~/data'"]),
+        ("datasets/x", {**IMAGES, "folder": "a\0b"}, ["datasets.x.folder", "control"]),
+        ("datasets/x", {**NIFTI, "images": "("}, ["datasets.x.images", "regular expression"]),
+        ("datasets/x", {**NIFTI, "images": "v.nii"}, ["datasets.x.images", "parentheses"]),
+        ("datasets/x", {**NIFTI, "labels": "[a"}, ["datasets.x.labels", "regular expression"]),
+        ("datasets/x", {**NIFTI, "labels": "s.nii"}, ["datasets.x.labels", "parentheses"]),
+        ("datasets/x", {**NIFTI, "labels": "(" * 999}, ["datasets.x.labels", "regular expression"]),
+        ("datasets/x", {**DICOM, "case": "P+"}, ["datasets.x.case", "parentheses"]),
+        (
+            "datasets/x",
+            {**DICOM, "series_description": "*"},
+            ["datasets.x.series_description", "regular expression"],
+        ),
+        (
+            "datasets/x",
+            {**IMAGES, "classes": {"liver": [1, 1.0]}},
+            ["datasets.x.classes.liver", "1 twice"],
+        ),
+        (
+            "datasets/x",
+            {**IMAGES, "classes": {f"rib{n}": [n] for n in range(1, 257)}},
+            ["datasets.x.classes", "at most 255"],
+        ),
+        ("datasets/x", {"folder": "data"}, ["datasets.x", "lacks the key 'source'"]),
         ("datasets/x", {**IMAGES, "window": [5, 5]}, ["datasets.x.window", "low < high"]),
         (
             "datasets/x",
@@ -92,6 +121,30 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ),
         ("models/unet/depht", 3, ["models.unet", "'depht'", "'depth'"]),
         ("models/unet/network", "unett", ["models.unet.network", "'unett'", "segnet"]),
+        ("models/unet/network", None, ["models.unet.network", "null", "smp.<architecture>"]),
+        ("models/unet", {"width": 6}, ["models.unet", "lacks the key 'network'"]),
+        ("models/unet\n", {"network": "unet"}, ["config key 'models'", r"'unet\n'", "a name of"]),
+        ("models/unet/network", "unet\n", ["models.unet.network", r"'unet\n'"]),
+        ("recipes/plain/loss", "dice\n", ["recipes.plain.loss", r"'dice\n'"]),
+        ("recipes/plain/optimiser", "Adam\n", ["recipes.plain.optimiser", r"'Adam\n'"]),
+        ("models/unet-resnet18/encoder", "a b", ["models.unet-resnet18.encoder", "'a b'"]),
+        ("recipes/a\nb", {}, ["config key 'recipes'"]),
+        ("recipes/plain/optimiser_settings", {"eps": "x"}, ["plain.optimiser_settings.eps", "'x'"]),
+        (
+            "recipes/plain/optimiser_settings",
+            {"eps": "1e-7"},
+            ["plain.optimiser_settings.eps", "write 1.0e-7"],
+        ),
+        (
+            "recipes/plain/optimiser_settings",
+            {"betas": [0.9, "b"]},
+            ["plain.optimiser_settings.betas.1", "'b'"],
+        ),
+        ("recipes/plain/loss_settings", {"gamma": "2"}, ["plain.loss_settings.gamma", "quotes: 2"]),
+        ("recipes/plain/accumulation", 3, ["recipes.plain.accumulation", "3", "batch_size of 20"]),
+        ("recipes/plain/accumulation", 0, ["recipes.plain.accumulation", ">= 1"]),
+        ("keep_state", "often", ["config key 'keep_state'", "boolean"]),
+        ("visualize", 1, ["config key 'visualize'", "boolean"]),
         ("recipes/plain/keep", 101, ["recipes.plain.keep", "101", "'epochs' is 100"]),
         ("recipes/plain/monitor", "dice", ["recipes.plain.monitor", "validation_dice"]),
         ("recipes/plain/loss", "ce", ["recipes.plain.loss", "'ce'", "cross_entropy"]),
@@ -106,7 +159,29 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ("perturbations/natural-0.95/draws", "often", ["natural-0.95.draws", "per_epoch"]),
         ("matrix/dataset", ["lis"], ["matrix.dataset", "'lis'", "phantom", "mni152"]),
         ("matrix/perturbation", ["mchop"], ["matrix.perturbation", "'mchop'", "choppy-0.90"]),
+        ("matrix/recipe", ["a\n"], ["matrix.recipe", r"'a\n'", "labels18, plain"]),
         ("matrix/repeats", 0, ["matrix.repeats", ">= 1"]),
+        ("matrix/repeats", 1e9, ["matrix.repeats", "<= 10000"]),
+        ("matrix/repeats", 10_000, ["config key 'matrix'", "1200000 runs", "at most 1000000"]),
+        pytest.param("matrix/repeats", 10**5000, ["matrix.repeats", "18 digits"], id="5001-digits"),
+        ("recipes/plain/epochs", 1e308, ["recipes.plain.epochs", "<= 1000000"]),
+        ("recipes/plain/steps_per_epoch", 1e10, ["plain.steps_per_epoch", "<= 1000000"]),
+        ("recipes/plain/batch_size", 1e6, ["plain.batch_size", "<= 100000"]),
+        ("recipes/plain/learning_rate", 1e300, ["plain.learning_rate", "<= 1000"]),
+        ("recipes/plain/optimiser_settings", {"eps": float("inf")}, ["settings.eps", "inf"]),
+        ("models/unet/width", 10**6, ["models.unet.width", "<= 10000"]),
+        ("datasets/phantom/cases", 10**9, ["datasets.phantom.cases", "<= 100000"]),
+        ("pathvars", {"results": "a{b}"}, ["pathvars.results", "'a{b}'", "braces"]),
+        ("pathvars", {"results": "a<b>"}, ["pathvars.results", "'a<b>'", "brackets"]),
+        ("pathvars", {"results": "~/a"}, ["pathvars.results", "'~/a'"]),
+        ("pathvars", {"results": "s3://bucket/a"}, ["pathvars.results", "'s3://bucket/a'"]),
+        ("pathvars", {"results": "a\0b"}, ["pathvars.results", r"'a\x00b'"]),
+        ("pathvars", {"results": "a\n"}, ["pathvars.results", r"'a\n'"]),
+        ("pathvars", {"results": "a\ud800"}, ["pathvars.results", r"'a\ud800'"]),
+        ("pathvars", {"results": ""}, ["pathvars.results", "''"]),
+        ("pathvars", {"results": "a" * 300}, ["pathvars.results", "255"]),
+        ("seed", datetime.date(2018, 1, 1), ["config key 'seed'", "date", "quotes"]),
+        ("recipes/plain", {1: 2}, ["recipes.plain", "key 1", "quotes"]),
         ("matrix/model", [], ["matrix.model", "is empty", "one at least"]),
         ("matrix/model", ["unet", "unet"], ["matrix.model", "'unet' twice"]),
         ("datasets/phantom/size", None, ["datasets.phantom.size", "integer"]),
@@ -157,8 +232,49 @@ def test_a_mistake_is_named_by_its_key(path, value, parts):
     assert "\n" not in message
 
 
-def test_a_file_that_is_not_yaml_is_named(tmp_path):
-    path = tmp_path / "broken.yaml"
-    path.write_text("matrix: [unet\n")
-    with pytest.raises(InputError, match=r"broken\.yaml is not YAML"):
-        load_config(path)
+def test_a_key_is_named_in_one_line_whatever_stands_in_it():
+    with pytest.raises(InputError) as raised:
+        complete(changed("recipes/plain/a\nb", 1))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("results", ["results", "/data/my results", "../a~b", "été/1.0"])
+def test_a_results_folder_may_lie_anywhere_on_this_machine(results):
+    assert complete(changed("pathvars", {"results": results}))["pathvars"] == {"results": results}
+
+
+def test_a_config_that_repeats_itself_without_end_is_refused():
+    config = changed("recipes/plain/loss_settings", {})
+    config["recipes"]["plain"]["loss_settings"]["again"] = config
+    with pytest.raises(InputError, match="16 levels"):
+        complete(config)
+    values = [1] * 9
+    for _ in range(9):
+        values = [values] * 9
+    with pytest.raises(InputError, match="100000 values"):
+        complete(changed("recipes/plain/loss_settings", {"classes": values}))
+
+
+def test_every_integer_has_a_minimum_and_a_maximum_and_every_default_fits():
+    schema = yaml.safe_load(SCHEMA.read_text())
+    rules = list(parts(schema))
+    integers = [rule for rule in rules if "integer" in rule.get("type", ())]
+    assert len(integers) > 20
+    assert all("minimum" in rule and "maximum" in rule for rule in integers)
+    validator = jsonschema.Draft202012Validator(schema)
+    defaults = [rule for rule in rules if "default" in rule]
+    assert len(defaults) > 40
+    for rule in defaults:
+        assert validator.evolve(schema=rule).is_valid(rule["default"]), rule
+
+
+def parts(rule):
+    """Yield the mappings within a schema that are rules of a value."""
+    if isinstance(rule, dict):
+        if rule.keys() & {"type", "enum", "$ref", "oneOf"}:
+            yield rule
+        for inner in rule.values():
+            yield from parts(inner)
+    elif isinstance(rule, list):
+        for inner in rule:
+            yield from parts(inner)

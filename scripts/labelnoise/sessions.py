@@ -14,9 +14,10 @@ from typing import Any, Self
 import yaml
 
 from labelnoise.config import complete, load_config
+from labelnoise.config.rules import AXES
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, write_text
-from labelnoise.study import AXES, Recipe, Results, Run, RunFolder, results_of
+from labelnoise.study import Recipe, Results, Run, RunFolder, results_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def new_session(
             f"'{name}' cannot name a session; use letters, digits, '_', '-' and '.', a letter or "
             "digit first."
         )
-    chosen = {section: deepcopy(config[section][getattr(run, axis)]) for axis, section in AXES.items()}
+    chosen = {
+        section: deepcopy(config[section][getattr(run, axis)]) for axis, section in AXES.items()
+    }
     recipe = chosen["recipes"] = {**chosen["recipes"], **changes}
     recipe["keep"] = min(recipe["keep"], recipe["epochs"])
     whole = complete(

@@ -11,14 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from labelnoise.config import load_config
+from labelnoise.config.rules import AXES
 
-# The axes of the matrix, and the section of the config that defines the names of each.
-AXES = {
-    "dataset": "datasets",
-    "model": "models",
-    "recipe": "recipes",
-    "perturbation": "perturbations",
-}
 RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
 # What tells the jobs of a rule apart; rules that are not listed have one job.

@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[3]
-PROFILE = ROOT / "profiles" / "default" / "config.yaml"
+from labelnoise.config import PROJECT
+
+PROFILE = PROJECT / "profiles" / "default" / "config.yaml"
 
 
 def make_files(targets: Sequence[Path], configs: Sequence[Path], gpus: int) -> None:
@@ -32,7 +33,7 @@ def make_files(targets: Sequence[Path], configs: Sequence[Path], gpus: int) -> N
     cores = os.cpu_count() or 1
     command = [
         *(sys.executable, "-m", "snakemake", *targets),
-        *("--snakefile", ROOT / "Snakefile", "--configfile", *configs),
+        *("--snakefile", PROJECT / "Snakefile", "--configfile", *configs),
         *("--workflow-profile", "none", *_flags(yaml.safe_load(PROFILE.read_text()))),
         *("--cores", cores, "--set-threads", f"train_model={cores}"),
         *("--resources", f"gpu={gpus}", "--quiet", "all"),
@@ -61,7 +62,9 @@ def _flags(profile: dict[str, Any]) -> list[str]:
     """Return a profile's settings as flags: Snakemake prints a line where it reads one itself."""
     flags = []
     for key, value in profile.items():
-        values = [f"{name}={each}" for name, each in value.items()] if isinstance(value, dict) else value
+        values = (
+            [f"{name}={each}" for name, each in value.items()] if isinstance(value, dict) else value
+        )
         if value is not False and key not in ("resources", "show-failed-logs"):
             flags += [f"--{key}", *(map(str, values) if isinstance(values, list) else [])]
     return flags

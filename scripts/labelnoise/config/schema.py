@@ -1,0 +1,160 @@
+"""What the schema says of a configuration: whether it fits, and its one canonical form."""
+
+import re
+from functools import cache
+from itertools import count
+from math import isfinite
+from pathlib import Path
+
+import jsonschema
+import yaml
+from jsonschema.exceptions import best_match, relevance
+
+from labelnoise.config.messages import LARGEST_INTEGER, schema_sentence, shown, where
+from labelnoise.errors import InputError
+
+SCHEMA = Path(__file__).parents[3] / "rules" / "schemas" / "config.schema.yaml"
+# Far above any study. A file of a few lines can repeat itself into millions of values.
+LONGEST_TEXT = 1000
+MOST_VALUES = 100_000
+DEEPEST = 16
+
+FORMATS = jsonschema.FormatChecker(formats=())
+
+
+def check_schema(config: dict) -> None:
+    """Refuse a configuration that does not fit the schema, naming the key.
+
+    Raises:
+        InputError: a key is unknown, missing, of another type or out of range.
+    """
+    _check_values(config, (), count(1))
+    error = best_match(_validator().iter_errors(config), key=_unknown_key_first)
+    if error is not None:
+        raise InputError(schema_sentence(error))
+
+
+def canonical(config: dict) -> dict:
+    """Return the one form of all configurations that mean the same, of built-in types alone.
+
+    Keys stand in the schema's order with every default filled in. Names that the user makes up
+    keep their order, which numbers the classes; settings handed to a library are sorted. Whole
+    numbers are int where the schema takes integers, else numbers are float.
+
+    Args:
+        config: a mapping that fits the schema. It is not changed.
+    """
+    return _form(config, _schema())
+
+
+@cache
+def _schema():
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+@cache
+def _validator():
+    return jsonschema.Draft202012Validator(_schema(), format_checker=FORMATS)
+
+
+@FORMATS.checks("pattern", raises=(re.error, OverflowError, RecursionError))
+def _is_pattern(value):
+    return not isinstance(value, str) or re.compile(value) is not None
+
+
+@FORMATS.checks("case-pattern", raises=(re.error, OverflowError, RecursionError))
+def _has_group(value):
+    return not isinstance(value, str) or re.compile(value).groups > 0
+
+
+def _check_values(value, path, counted):
+    """Refuse what no schema is asked about: values that YAML makes and JSON does not have."""
+    named = where(path)
+    if next(counted) > MOST_VALUES or len(path) > DEEPEST:
+        raise InputError(f"{named} goes beyond {MOST_VALUES} values or {DEEPEST} levels; cut it.")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if not isinstance(name, str):
+                raise InputError(
+                    f"{named} has the key {shown(name)}, which is not text; put it in quotes."
+                )
+            _check_values(item, (*path, name), counted)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_values(item, (*path, index), counted)
+    elif isinstance(value, float) and not isfinite(value):
+        raise InputError(f"{named} is {value}; expected a finite number.")
+    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise InputError(f"{named} is {shown(value)}; expected a smaller one.")
+    elif isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise InputError(
+            f"{named} is a text of {len(value)} characters; expected at most {LONGEST_TEXT}."
+        )
+    elif not isinstance(value, str | int | float | None):
+        raise InputError(
+            f"{named} is {shown(value)}, which YAML reads as a {type(value).__name__}; put it in "
+            "quotes."
+        )
+
+
+def _form(value, rule):
+    rule = _at(rule, value)
+    if isinstance(value, dict):
+        return _mapping_form(value, rule)
+    if isinstance(value, list):
+        return [_form(item, rule.get("items", {})) for item in value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _member(value, rule)
+    kinds = rule.get("type", ())
+    if "integer" in kinds and value == int(value):
+        return int(value)
+    # The sum turns -0.0 into 0.0.
+    return value + 0.0 if "number" in kinds else _member(value, rule)
+
+
+def _member(value, rule):
+    """Return the first of an enumeration's members that reads like the value, "32" for 32."""
+    text = str(int(value)) if isinstance(value, float) else str(value)
+    return next((member for member in rule.get("enum", ()) if str(member) == text), value)
+
+
+def _mapping_form(value, rule):
+    known, form = rule.get("properties", {}), {}
+    for name, inner in known.items():
+        inner = _follow(inner)
+        if name in value or "default" in inner:
+            form[name] = _form(value[name] if name in value else inner["default"], inner)
+    others = [name for name in value if name not in known]
+    # `propertyNames` marks names that the user makes up.
+    for name in others if "propertyNames" in rule else sorted(others):
+        form[name] = _form(value[name], rule["additionalProperties"])
+    return form
+
+
+def _at(rule, value):
+    """Return the rule that holds for a value, its reference, conditions and choice resolved."""
+    rule = _follow(rule)
+    for part in rule.get("allOf", ()):
+        if _fits(value, part["if"]):
+            rule = rule | _follow(part["then"])
+    for choice in rule.get("oneOf", ()):
+        if _fits(value, choice):
+            return choice
+    return rule
+
+
+def _follow(rule):
+    """Return a rule with its reference replaced by what it refers to."""
+    if "$ref" not in rule:
+        return rule
+    own = {key: value for key, value in rule.items() if key != "$ref"}
+    return _follow(_schema()["$defs"][rule["$ref"].removeprefix("#/$defs/")]) | own
+
+
+def _fits(value, rule):
+    return _validator().evolve(schema=rule).is_valid(value)
+
+
+def _unknown_key_first(error):
+    # An unknown key says more than what its absence elsewhere leads to.
+    return (error.validator == "additionalProperties", *relevance(error))
