@@ -16,6 +16,7 @@ from labelnoise.errors import InputError
 from labelnoise.evaluation.counts import COUNTS, dice, precision, recall, volume_ratio
 from labelnoise.evaluation.histograms import read_scores
 from labelnoise.files import read_json
+from labelnoise.sessions import read_sessions
 from labelnoise.study import Results, Run
 
 NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
@@ -47,6 +48,32 @@ def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
     if not rows:
         raise InputError("The study selects no runs, so there is nothing to summarise.")
     return pd.DataFrame(rows)[[*CELL, *(name for name in rows[0] if name not in CELL)]]
+
+
+def sessions_table(results: Results) -> pd.DataFrame:
+    """Read the scores of every session that was tested.
+
+    Args:
+        results: the results tree of the study that the sessions were started from.
+
+    Returns:
+        DataFrame, as `runs_table` returns it for the study's runs, so the two can be set together.
+        `recipe` reads "NAME: recipe", since a session may have changed the recipe's batch size or
+        epochs and must not be averaged with the study's runs.
+
+    Raises:
+        InputError: there is no tested session, or a file is wrong, see `runs_table`.
+    """
+    tables = []
+    for session in read_sessions(results):
+        own = results.session(session.name)
+        if own.run_folder(session.run).counts.exists():
+            table = runs_table([session.run], own)
+            table["recipe"] = f"{session.name}: " + table["recipe"]
+            tables.append(table)
+    if not tables:
+        raise InputError(f"no session in {results.sessions} was tested; test one: -t -e NAME.")
+    return pd.concat(tables, ignore_index=True)
 
 
 def degradation_table(runs):
