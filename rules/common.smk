@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
@@ -13,6 +14,9 @@ from labelnoise.files import check_writable
 from labelnoise.layout import results_folder
 from labelnoise.locks import hold_study
 from labelnoise.resources import measured_seconds, training_megabytes, training_minutes
+from labelnoise.scripting import says_more
+
+logger.addFilter(says_more)
 
 try:
     config = complete(config)
@@ -23,12 +27,16 @@ try:
     if workflow.is_main_process:
         try_definitions(config)
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    # Not WorkflowError, to which Snakemake adds frames of this file, and nothing at all if --quiet.
+    sys.exit(f"error: {error}")
 
 
 onstart:
     # Held until this process ends, however it ends.
-    hold_study(RESULTS)
+    try:
+        hold_study(RESULTS)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 EACH_RUN = (

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import sys
 import traceback
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from labelnoise.devices import lease_device
 from labelnoise.errors import InputError
 
+# What Snakemake says of a script that ended with its own sentence, or by Ctrl-C.
+SAID_ALREADY = re.compile(r"returned non-zero exit status (1|130)\.")
 CANNOT_WRITE = {
     errno.ENOSPC: "no space is left on the disk; free some",
     errno.EDQUOT: "the disk quota is used up; free some space",
@@ -25,8 +28,9 @@ CANNOT_WRITE = {
 def logged(path):
     """Send log messages, warnings and tracebacks to the rule's log file.
 
-    A mistake of the user's, or a disk that cannot be written, ends the process with exit code 1
-    and one sentence on standard error; the log holds the traceback as well.
+    An error ends the process with exit code 1 and one sentence on standard error; the log holds
+    the traceback as well, and the sentence names the log where the error is none of the user's.
+    Ctrl-C ends it with exit code 130 and without a word.
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     logging.basicConfig(
@@ -41,9 +45,10 @@ def logged(path):
     try:
         yield
     except Exception as error:
-        sentence = explain(error)
-        logging.error("%s\n%s", sentence, traceback.format_exc())
-        sys.exit(f"error: {sentence}")
+        logging.error("%s\n%s", explain(error), traceback.format_exc())
+        sys.exit(f"error: {explain(error, path)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     finally:
         logging.shutdown()
 
@@ -66,8 +71,27 @@ def device_of_job(smk, verb):
     )
 
 
-def explain(error):
-    """Say in one sentence what went wrong, for the person who can mend it."""
+def says_more(record):
+    """Return whether a record of Snakemake's log says more than the failed job itself has said.
+
+    A filter for Snakemake's logger. It drops the command line of a script that ended with its
+    sentence, and removes "message: None" from what Snakemake says of the job. What it says of a job
+    that was killed stays, since that one could not speak for itself.
+    """
+    if getattr(record, "exception", None) == "RuleException":
+        return not SAID_ALREADY.search(record.getMessage())
+    if record.levelno == logging.ERROR and getattr(record, "rule_msg", "") is None:
+        record.msg = ""
+    return True
+
+
+def explain(error, log=None):
+    """Return in one sentence what went wrong, for the person who can mend it.
+
+    Args:
+        error: the exception.
+        log: a file that holds its traceback, named where the error is not one that users can mend.
+    """
     if isinstance(error, InputError):
         return str(error)
     # h5py reports a failed write as an OSError or a RuntimeError with the errno in its text, torch
@@ -80,4 +104,5 @@ def explain(error):
         where = getattr(error, "filename", None)
         what = f"cannot write {where}" if where else "cannot write the results"
         return f"{what}: {CANNOT_WRITE[number]}, then run the same command again."
-    return f"{type(error).__name__}: {error}"
+    hint = f" (not expected to happen; the traceback is in {log})" if log else ""
+    return f"{type(error).__name__}: {error}{hint}"
