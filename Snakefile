@@ -9,8 +9,11 @@ configfile: "config.yaml"
 # Where everything goes. A study may have a folder of its own: `pathvars: {results: ...}` in its config.
 pathvars:
     results="results",
-    run="<results>/runs/{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}",
-    tail="{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}",
+
+
+# Not pathvars: wildcards inside of one escape their constraints.
+TAIL = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
+RUN = f"<results>/runs/{TAIL}"
 
 
 report: "rules/report/workflow.rst"

@@ -14,7 +14,7 @@ from labelnoise.files import check_writable
 from labelnoise.layout import results_folder
 from labelnoise.locks import hold_study
 from labelnoise.resources import measured_seconds, training_megabytes, training_minutes
-from labelnoise.scripting import says_more
+from labelnoise.scripting import near_targets, says_more
 
 logger.addFilter(says_more)
 
@@ -55,6 +55,16 @@ wildcard_constraints:
     recipe=any_of(config["recipes"]),
     perturbation=any_of(config["perturbations"]),
     repeat=r"\d+",
+
+
+def targets():
+    """Every rule's name, and every file that the rules make for the study."""
+    outputs = [output for rule in workflow.rules for output in rule.output]
+    files = {output.apply_wildcards(run) for run in runs.to_dict("records") for output in outputs}
+    return [*(rule.name for rule in workflow.rules), *sorted(files)]
+
+
+logger.addFilter(near_targets(targets))
 
 
 def is_error(perturbation):

@@ -4,14 +4,14 @@ rule train_model:
         labels=rules.perturb_labels.output.labels,
     output:
         # A folder, since how many checkpoints are kept is the recipe's to say.
-        checkpoints=directory("<run>/checkpoints"),
-        history="<run>/history.csv",
-        timing="<run>/timing.csv",
-        run="<run>/run.json",
+        checkpoints=directory(f"{RUN}/checkpoints"),
+        history=f"{RUN}/history.csv",
+        timing=f"{RUN}/timing.csv",
+        run=f"{RUN}/run.json",
     log:
-        "<results>/logs/train_model/<tail>.log",
+        f"<results>/logs/train_model/{TAIL}.log",
     benchmark:
-        "<results>/benchmarks/train_model/<tail>.jsonl"
+        f"<results>/benchmarks/train_model/{TAIL}.jsonl"
     conda:
         "../envs/study.yaml"
     threads: 2
@@ -32,12 +32,12 @@ rule test_model:
         dataset=rules.prepare_dataset.output.dataset,
         checkpoints=rules.train_model.output.checkpoints,
     output:
-        counts="<run>/test.csv",
-        scores="<run>/scores.h5",
+        counts=f"{RUN}/test.csv",
+        scores=f"{RUN}/scores.h5",
     log:
-        "<results>/logs/test_model/<tail>.log",
+        f"<results>/logs/test_model/{TAIL}.log",
     benchmark:
-        "<results>/benchmarks/test_model/<tail>.jsonl"
+        f"<results>/benchmarks/test_model/{TAIL}.jsonl"
     conda:
         "../envs/study.yaml"
     threads: 2

@@ -1,5 +1,6 @@
 """What every rule's script shares: its log file, and errors that end in one sentence."""
 
+import difflib
 import errno
 import logging
 import os
@@ -83,6 +84,23 @@ def says_more(record):
     if record.levelno == logging.ERROR and getattr(record, "rule_msg", "") is None:
         record.msg = ""
     return True
+
+
+def near_targets(targets):
+    """Return a filter for Snakemake's logger that adds near names where a target is unknown.
+
+    Args:
+        targets: a function without arguments that returns every target.
+    """
+
+    def add(record):
+        if getattr(record, "exception", None) == "MissingRuleException":
+            asked = record.getMessage().partition("No rule to produce ")[2].partition(" (")[0]
+            near = difflib.get_close_matches(asked, targets(), cutoff=0.8)
+            record.msg += f"\nNear names: {', '.join(near)}" if near else ""
+        return True
+
+    return add
 
 
 def explain(error, log=None):
