@@ -1,12 +1,18 @@
 import re
+import sys
+
+from snakemake.logging import logger
 
 from labelnoise.config import complete
 from labelnoise.errors import InputError
 from labelnoise.files import check_writable
 from labelnoise.jobs.locks import hold_study
 from labelnoise.jobs.resources import megabytes_to_train, minutes_to_train
+from labelnoise.jobs.workflow import near_targets, says_more
 from labelnoise.study import Run, Study
 from labelnoise.training.definitions import try_definitions
+
+logger.addFilter(says_more)
 
 try:
     config = complete(config)
@@ -15,7 +21,8 @@ try:
     if workflow.is_main_process:
         try_definitions(study)
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    # Not WorkflowError, to which Snakemake adds frames of this file, and nothing at all if --quiet.
+    sys.exit(f"error: {error}")
 
 # Every path below comes from here.
 results = study.results
@@ -25,7 +32,10 @@ examples = study.examples()
 
 onstart:
     # Held until this process ends, however it ends.
-    hold_study(results)
+    try:
+        hold_study(results)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 def any_of(names):
@@ -44,6 +54,16 @@ wildcard_constraints:
 def each(pattern, chosen=runs):
     """The files of that pattern of some runs, each once."""
     return list(dict.fromkeys(results.fill(pattern, run) for run in chosen))
+
+
+def targets():
+    """Every rule's name, and every file that the rules make for the study."""
+    outputs = [output for rule in workflow.rules for output in rule.output]
+    files = {output.apply_wildcards(vars(run)) for run in runs for output in outputs}
+    return [*(rule.name for rule in workflow.rules), *sorted(files)]
+
+
+logger.addFilter(near_targets(targets))
 
 
 def grows(amount):

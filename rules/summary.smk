@@ -178,10 +178,7 @@ rule plot_perturbations:
 
 def first_examples(wildcards):
     """First repeat of each perturbation that pictures show, of one dataset, model and recipe."""
-    return [
-        Run(wildcards.dataset, wildcards.model, wildcards.recipe, name, 0)
-        for name in examples
-    ]
+    return [Run(wildcards.dataset, wildcards.model, wildcards.recipe, name, 0) for name in examples]
 
 
 rule plot_predictions:

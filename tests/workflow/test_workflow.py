@@ -2,8 +2,10 @@
 
 import copy
 import json
+import logging
 import platform
 import resource
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,9 @@ import pytest
 from PIL import Image
 
 from labelnoise.evaluation.histograms import read_scores
+from labelnoise.jobs.locks import hold
+from labelnoise.jobs.script import logged
+from labelnoise.jobs.workflow import says_more
 from labelnoise.training.checkpoints import load_run
 from workflow_runs import ROOT, TINY, job_counts, snakemake
 
@@ -20,6 +25,18 @@ def changed(**sections):
     for section, values in sections.items():
         study[section] = {**study.get(section, {}), **values}
     return study
+
+
+def the_sentence(done):
+    """Return the one sentence that a Snakemake ended in, without "error: ", and check the rest."""
+    said = done.stdout + done.stderr
+    sentences = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(sentences) == 1, said
+    sentence = sentences[0].removeprefix("error: ")
+    assert said.count(sentence) == 1
+    for noise in ("Traceback", 'File "', "CalledProcessError", "message: None"):
+        assert noise not in said, said
+    return sentence
 
 
 @pytest.fixture(scope="module")
@@ -162,9 +179,7 @@ def test_a_report_holds_the_figures_and_captions(study):
 def test_a_wrong_config_stops_before_anything_runs(tmp_path, sections, parts):
     done = snakemake(tmp_path, changed(**sections))
     assert done.returncode != 0
-    output = done.stdout + done.stderr
-    assert all(part in output for part in parts), output
-    assert "Traceback" not in output
+    assert all(part in the_sentence(done) for part in parts)
     assert not (tmp_path / "results").exists()
 
 
@@ -178,9 +193,7 @@ def test_an_unknown_encoder_stops_before_anything_runs(tmp_path):
     study = changed(models={"small": {"network": "smp.Unet", "encoder": "nope"}})
     done = snakemake(tmp_path, study)
     assert done.returncode != 0
-    output = done.stdout + done.stderr
-    assert "config key 'models.small': Unknown encoder 'nope'" in output
-    assert "Traceback" not in output
+    assert "config key 'models.small': Unknown encoder 'nope'" in the_sentence(done)
     assert not (tmp_path / "results").exists()
 
 
@@ -206,12 +219,62 @@ def test_a_mistake_in_the_data_is_one_sentence_and_the_log_has_the_traceback(tmp
     target = "results/datasets/pairs.h5"
     done = snakemake(tmp_path, study, target, "results/datasets/tiny.h5")
     assert done.returncode != 0
-    sentence = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+    sentence = the_sentence(done)
     assert "p0_s0" in sentence and "mask" in sentence
+    assert "Error in rule prepare_dataset:" in done.stderr
+    assert "results/logs/prepare_dataset/pairs.log" in done.stderr
     log = (tmp_path / "results/logs/prepare_dataset/pairs.log").read_text()
-    assert sentence.removeprefix("error: ") in log and "Traceback" in log
+    assert sentence in log and "Traceback" in log
     # Nothing half-written, and what could be done is done.
     assert [path.name for path in (tmp_path / "results/datasets").iterdir()] == ["tiny.h5"]
+
+
+def test_a_sentence_is_said_however_quiet_snakemake_is(tmp_path):
+    done = snakemake(tmp_path, changed(matrix={"repeats": 0}), "--quiet", "all")
+    assert done.returncode != 0
+    assert "matrix.repeats" in the_sentence(done)
+    (tmp_path / "results").mkdir()
+    lock = hold(tmp_path / "results/.lock", "it")
+    try:
+        done = snakemake(tmp_path, TINY, "results/datasets/tiny.h5", "--quiet", "all")
+    finally:
+        lock.release()
+    assert done.returncode != 0
+    assert "is in use by process" in the_sentence(done)
+
+
+def test_an_unexpected_error_of_a_job_names_the_log_with_the_traceback(tmp_path):
+    log = tmp_path / "rule.log"
+    with pytest.raises(SystemExit) as ended, logged(log):
+        raise KeyError("wheel")
+    assert ended.value.code.startswith("error: KeyError: 'wheel' (")
+    assert str(log) in ended.value.code
+    assert "Traceback" in log.read_text()
+
+
+@pytest.mark.parametrize(("code", "stays"), [(1, False), (130, False), (-9, True), (137, True)])
+def test_what_ended_a_job_is_left_out_only_where_the_job_has_said_it(code, stays):
+    said = f"RuleException:\n{subprocess.CalledProcessError(code, 'python x.py')}"
+    record = logging.makeLogRecord({"msg": said, "exception": "RuleException"})
+    assert says_more(record) is stays
+
+
+@pytest.mark.parametrize(
+    ("target", "near"),
+    [
+        ("figuers", "figures"),
+        ("results/figures/degradatoin.pdf", "results/figures/degradation.pdf"),
+        (
+            "results/runs/tiny/small/shrot/control/rep0/test.csv",
+            "results/runs/tiny/small/short/control/rep0/test.csv",
+        ),
+    ],
+)
+def test_near_names_of_a_mistyped_target_are_listed(tmp_path, target, near):
+    done = snakemake(tmp_path, TINY, target)
+    assert done.returncode != 0
+    assert f"\nNear names: {near}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
@@ -229,9 +292,8 @@ def test_a_results_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "results").write_text("a file is in the way")
     done = snakemake(tmp_path, TINY, "results/datasets/tiny.h5")
     assert done.returncode != 0
-    output = done.stdout + done.stderr
-    assert "results cannot go to the folder results, since results is a file" in output
-    assert "Traceback" not in output
+    expected = "results cannot go to the folder results, since results is a file"
+    assert expected in the_sentence(done)
     assert (tmp_path / "results").read_text() == "a file is in the way"
 
 

@@ -28,8 +28,9 @@ CANNOT_WRITE = {
 def logged(path: str) -> Iterator[None]:
     """Send log messages, warnings and tracebacks to the rule's log file.
 
-    A mistake of the user's, or a disk that cannot be written, ends the process with exit code 1
-    and one sentence on standard error; the log holds the traceback as well.
+    An error ends the process with exit code 1 and one sentence on standard error; the log holds
+    the traceback as well, and the sentence names the log where the error is none of the user's.
+    Ctrl-C ends it with exit code 130 and without a word.
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     logging.basicConfig(
@@ -44,9 +45,10 @@ def logged(path: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        sentence = explain(error)
-        logging.error("%s\n%s", sentence, traceback.format_exc())
-        sys.exit(f"error: {sentence}")
+        logging.error("%s\n%s", explain(error), traceback.format_exc())
+        sys.exit(f"error: {explain(error, path)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     finally:
         logging.shutdown()
 
@@ -69,8 +71,13 @@ def device_of_job(smk: Any, verb: str) -> AbstractContextManager[Device]:
     )
 
 
-def explain(error: BaseException) -> str:
-    """Return one sentence on what went wrong, for the person who can mend it."""
+def explain(error: BaseException, log: str | None = None) -> str:
+    """Return one sentence on what went wrong, for the person who can mend it.
+
+    Args:
+        error: the exception.
+        log: a file that holds its traceback, named where the error is not one that users can mend.
+    """
     if isinstance(error, InputError):
         return str(error)
     # h5py reports a failed write as an OSError or a RuntimeError with the errno in its text, torch
@@ -83,4 +90,5 @@ def explain(error: BaseException) -> str:
         where = getattr(error, "filename", None)
         what = f"cannot write {where}" if where else "cannot write the results"
         return f"{what}: {CANNOT_WRITE[number]}, then run the same command again."
-    return f"{type(error).__name__}: {error}"
+    hint = f" (not expected to happen; the traceback is in {log})" if log else ""
+    return f"{type(error).__name__}: {error}{hint}"

@@ -1,10 +1,13 @@
-"""The workflow, started from a script: the same rules, the same files, the same locks."""
+"""The workflow, started from a script, and what Snakemake says of it in the terminal."""
 
+import difflib
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,6 +16,8 @@ import yaml
 
 from labelnoise.config import PROJECT
 
+# What Snakemake says of a script that ended with its own sentence, or by Ctrl-C.
+SAID_ALREADY = re.compile(r"returned non-zero exit status (1|130)\.")
 PROFILE = PROJECT / "profiles" / "default" / "config.yaml"
 
 
@@ -68,3 +73,36 @@ def _flags(profile: dict[str, Any]) -> list[str]:
         if value is not False and key not in ("resources", "show-failed-logs"):
             flags += [f"--{key}", *(map(str, values) if isinstance(values, list) else [])]
     return flags
+
+
+def says_more(record: logging.LogRecord) -> bool:
+    """Return whether a record of Snakemake's log says more than the failed job itself has said.
+
+    A filter for Snakemake's logger. It drops the command line of a script that ended with its
+    sentence, and removes "message: None" from what Snakemake says of the job. What it says of a job
+    that was killed stays, since that one could not speak for itself.
+    """
+    if getattr(record, "exception", None) == "RuleException":
+        return not SAID_ALREADY.search(record.getMessage())
+    if record.levelno == logging.ERROR and getattr(record, "rule_msg", "") is None:
+        record.msg = ""
+    return True
+
+
+def near_targets(
+    targets: Callable[[], Iterable[str]],
+) -> Callable[[logging.LogRecord], bool]:
+    """Return a filter for Snakemake's logger that adds near names where a target is unknown.
+
+    Args:
+        targets: a function without arguments that returns every target.
+    """
+
+    def add(record: logging.LogRecord) -> bool:
+        if getattr(record, "exception", None) == "MissingRuleException":
+            asked = record.getMessage().partition("No rule to produce ")[2].partition(" (")[0]
+            near = difflib.get_close_matches(asked, targets(), cutoff=0.8)
+            record.msg += f"\nNear names: {', '.join(near)}" if near else ""
+        return True
+
+    return add
