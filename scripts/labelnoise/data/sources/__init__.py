@@ -1,16 +1,19 @@
-"""Where slices come from: a module for each kind of source data, all with the same functions.
+"""Where slices come from: a module per kind of source data, all with the same functions.
 
 A source module has `cases(settings, seed)` -> list of Case, `class_names(settings)` -> list of str
 with "background" first, and `describe(settings)` -> dict of provenance.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
-from labelnoise.errors import InputError
-
-SOURCES = ("phantom", "mni152", "images", "nifti", "msd", "dicom", "bundles")
+# The settings of one dataset, checked and completed by `labelnoise.config`.
+Settings = Mapping[str, Any]
+# Structures in the order of their class index, with the label values that mean them.
+Classes = Mapping[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -26,19 +29,10 @@ class Case:
     """
 
     name: str
-    read: Callable
+    read: Callable[[], tuple]
     split: str | None = None
 
 
-def open_source(name):
-    """Import a source module by its name, so that only the one in use loads its libraries.
-
-    Raises:
-        InputError: no source has that name.
-    """
-    if name not in SOURCES:
-        raise InputError(
-            f"`source` is {name!r}, which is no source of slices; expected one of "
-            f"{', '.join(SOURCES)}."
-        )
+def open_source(name: str) -> ModuleType:
+    """Import a source module by its name, so that only the one in use loads its libraries."""
     return importlib.import_module(f"labelnoise.data.sources.{name}")
