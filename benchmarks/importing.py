@@ -25,6 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from labelnoise.config import load_config  # noqa: E402
 from labelnoise.data.prepare import prepare_dataset  # noqa: E402
 
 SPLIT = {"train": 0.5, "validation": 0.25, "test": 0.25}
@@ -103,15 +104,9 @@ def import_cases(scratch, cases, workers):
         for case in range(cases):
             for name in NAMES:
                 os.link(scratch / f"{name}.nii.gz", Path(folder) / f"{name}-{case}.nii.gz")
-        settings = {
-            "source": "nifti",
-            "folder": folder,
-            "classes": {"liver": [1]},
-            "window": [-128, 128],
-            "select": "all",
-            "size": None,
-            "split": SPLIT,
-        }
+        config = load_config(ROOT / "config.yaml", ROOT / "studies" / "labels18.yaml")
+        changes = {"folder": folder, "select": "all", "size": None, "split": SPLIT}
+        settings = config["datasets"]["lis"] | changes
         prepare_dataset("lis", settings, 0, Path(folder) / "lis.h5", workers)
 
 

@@ -1,4 +1,4 @@
-"""Preparation: splits by case, windows and sizes without surprises, bad data refused by name."""
+"""Preparation: slices of the right cases in the right splits, and bad data refused by name."""
 
 from types import SimpleNamespace
 
@@ -8,21 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelnoise.data import prepare as preparing
-from labelnoise.data.prepare import (
-    apply_window,
-    map_in_order,
-    pad_to_square,
-    prepare_dataset,
-    resize_images,
-    resize_labels,
-    split_cases,
-)
-from labelnoise.data.sources import Case, open_source
+from labelnoise.data.prepare import map_in_order, prepare_dataset, split_cases
+from labelnoise.data.sources import Case
 from labelnoise.data.storage import SPLITS, Dataset
 from labelnoise.errors import InputError
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
-SETTINGS = {"source": "fake", "size": None, "window": [0, 100], "split": FRACTIONS}
+SETTINGS = {
+    "source": "fake",
+    "size": None,
+    "window": [0, 100],
+    "select": "structure",
+    "split": FRACTIONS,
+}
 
 
 def make_case(name, slices=2, shape=(8, 8), split=None, change=None, spacing=()):
@@ -213,6 +211,13 @@ def test_progress_names_every_case(prepare, caplog):
     assert "case p3, 4 of 4" in caplog.text
 
 
+def test_tall_slices_are_padded_with_the_windows_minimum(prepare):
+    dataset = Dataset(prepare(make_cases(4, shape=(8, 6)), size=8))
+    images, labels = dataset.read(range(len(dataset)))
+    assert (images[:, :, [0, -1]] == -1).all() and (labels[:, :, [0, -1]] == 0).all()
+    assert labels.sum() == 12 * len(dataset)
+
+
 # Bad input: the message names dataset, place, finding and mend.
 
 
@@ -274,28 +279,6 @@ def test_too_few_cases(refuse, count):
     refuse(make_cases(count), f"{count} cases", "at least 3 are needed", "add cases")
 
 
-@pytest.mark.parametrize(
-    "fractions",
-    [
-        {"train": 0.6, "validation": 0.2, "test": 0.3},
-        {"train": 0.8, "validation": 0.2},
-        {"train": 1.2, "validation": -0.4, "test": 0.2},
-    ],
-)
-def test_fractions_that_do_not_sum_to_1(refuse, fractions):
-    refuse(make_cases(), "`split` is train", "sum to 1", "correct", split=fractions)
-
-
-@pytest.mark.parametrize("window", [[100, 0], [5, 5]])
-def test_window_that_does_not_rise(refuse, window):
-    refuse(make_cases(), "`window`", "low < high", window=window)
-
-
-def test_unknown_source():
-    with pytest.raises(InputError, match=r"`source` is 'xray'.*phantom, mni152, images"):
-        open_source("xray")
-
-
 # Splitting
 
 
@@ -323,104 +306,3 @@ def test_every_split_gets_its_share(count, validation, seed):
 def test_counts_by_hand(count, expected):
     split_of = split_cases("x", list(range(count)), FRACTIONS, 0)
     assert [list(split_of.values()).count(split) for split in SPLITS] == expected
-
-
-# Window, padding, resizing
-
-
-def test_window_ends_map_to_minus_1_and_1():
-    values = np.array([-2000, -128, -64, 0, 64, 128, 3000], np.int16)
-    windowed = apply_window(values, (-128, 128))
-    np.testing.assert_array_equal(windowed, np.float32([-1, -1, -0.5, 0, 0.5, 1, 1]))
-    assert windowed.dtype == np.float32
-
-
-def test_padding_by_hand():
-    padded = pad_to_square(np.ones((1, 2, 5), np.uint8), 0)
-    expected = np.zeros((5, 5), np.uint8)
-    expected[1:3] = 1
-    np.testing.assert_array_equal(padded[0], expected)
-    assert pad_to_square(np.ones((2, 4, 4)), 0).shape == (2, 4, 4)
-
-
-def test_tall_slices_are_padded_with_the_windows_minimum(prepare):
-    dataset = Dataset(prepare(make_cases(4, shape=(8, 6)), size=8))
-    images, labels = dataset.read(range(len(dataset)))
-    assert (images[:, :, [0, -1]] == -1).all() and (labels[:, :, [0, -1]] == 0).all()
-    assert labels.sum() == 12 * len(dataset)
-
-
-def test_halving_is_the_mean_of_four():
-    image = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
-    np.testing.assert_array_equal(resize_images(image, 2)[0], [[2.5, 4.5], [10.5, 12.5]])
-
-
-def test_shrinking_by_a_fraction_weighs_by_area():
-    # Three pixels into two: each new one is a whole pixel and half of the middle one.
-    image = np.array([[[0, 3, 9]] * 3], np.float32)
-    np.testing.assert_allclose(resize_images(image, 2)[0], [[1, 7], [1, 7]], rtol=1e-6)
-
-
-def test_growing_is_linear():
-    image = np.array([[[0, 4], [0, 4]]], np.float32)
-    np.testing.assert_allclose(resize_images(image, 4)[0], [[0, 1, 3, 4]] * 4)
-
-
-@given(st.integers(4, 40), st.integers(1, 40), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
-def test_shrinking_keeps_the_mean(old, new, seed):
-    image = np.random.default_rng(seed).uniform(-1, 1, (2, old, old)).astype(np.float32)
-    size = min(old, new)
-    np.testing.assert_allclose(
-        resize_images(image, size).mean((1, 2)), image.mean((1, 2)), atol=1e-6
-    )
-
-
-def test_shrinking_does_not_alias():
-    stripes = np.tile(np.float32([0, 1]), (1, 64, 32))
-    # Taking single pixels would give 0 or 1; a mean over 3.2 pixels is off by 0.125 at most.
-    np.testing.assert_allclose(resize_images(stripes, 20), 0.5, atol=0.126)
-
-
-@pytest.mark.parametrize("size", [20, 33, 64, 100])
-def test_labels_keep_their_fractions(size):
-    rows, columns = np.indices((64, 64))
-    labels = np.zeros((1, 64, 64), np.uint8)
-    labels[0][(rows - 30) ** 2 + (columns - 33) ** 2 < 20**2] = 1
-    labels[0][(rows - 30) ** 2 + (columns - 33) ** 2 < 10**2] = 2
-    resized = resize_labels(labels, size, 3)
-    for index in range(3):
-        expected = np.mean(labels == index)
-        assert np.mean(resized == index) == pytest.approx(expected, abs=0.012)
-
-
-def test_labels_go_to_the_class_with_most_area():
-    labels = np.array([[[0, 1, 1], [2, 2, 1], [2, 0, 0]]], np.uint8)
-    # Areas of the only new pixel: three ninths each, so the highest index wins.
-    assert resize_labels(labels, 1, 3)[0, 0, 0] == 2
-    labels[0, 1, 0] = 1
-    assert resize_labels(labels, 1, 3)[0, 0, 0] == 1
-
-
-@pytest.mark.parametrize("offset", range(4))
-def test_thin_line_survives_half_size_wherever_it_lies(offset):
-    labels = np.zeros((1, 8, 8), np.uint8)
-    labels[0, 2 + offset] = 1
-    resized = resize_labels(labels, 4, 2)
-    assert resized[0].any(axis=0).all() and resized.sum() == 4
-
-
-@pytest.mark.parametrize("size", [4, 8, 12])
-def test_images_and_labels_stay_aligned(size):
-    labels = np.zeros((1, 8, 8), np.uint8)
-    labels[0, 2:6, 4:] = 1
-    resized = resize_images(labels.astype(np.float32), size)
-    np.testing.assert_array_equal(resize_labels(labels, size, 2), resized >= 0.5)
-
-
-def test_same_size_is_the_identity():
-    rng = np.random.default_rng(0)
-    image = rng.uniform(-1, 1, (2, 9, 9)).astype(np.float32)
-    labels = rng.integers(0, 4, (2, 9, 9)).astype(np.uint8)
-    np.testing.assert_array_equal(resize_images(image, 9), image)
-    np.testing.assert_array_equal(resize_labels(labels, 9, 4), labels)

@@ -180,22 +180,11 @@ def test_a_target_between_two_steps_names_both_sides(monkeypatch):
         calibrate(pixel_NHW, "choppy", 0.95, None, 0)
 
 
-@pytest.mark.parametrize("target", [0, -0.5, 1.01, float("nan")])
-def test_a_target_that_is_no_label_dice_is_refused(target):
-    with pytest.raises(InputError, match=r"natural: target label Dice is .* at most 1"):
-        calibrate(discs(2, 16, 2, 3), "natural", target, None, 0)
-
-
 def test_other_impossible_wishes_are_refused():
-    masks_NHW = discs(2, 16, 2, 3)
     with pytest.raises(InputError, match="no foreground in 3 masks"):
         calibrate(np.zeros((3, 8, 8), np.uint8), "natural", 0.9, None, 0)
-    with pytest.raises(InputError, match="'nature' is unknown"):
-        calibrate(masks_NHW, "nature", 0.9, None, 0)
-    with pytest.raises(InputError, match=r"control: target label Dice is 0.9"):
-        calibrate(masks_NHW, "control", 0.9, None, 0)
     with pytest.raises(InputError, match="foreground fraction is None"):
-        calibrate(masks_NHW, "random", 0.9, None, 0)
+        calibrate(discs(2, 16, 2, 3), "random", 0.9, None, 0)
 
 
 @pytest.mark.parametrize("kind", ["natural", "choppy", "random"])
@@ -206,16 +195,3 @@ def test_a_given_severity_is_assessed_as_when_it_was_solved_for(kind):
     assert (assessed.severity, assessed.error) == (found.severity, found.error)
     assert (assessed.draws, assessed.draw_sd) == (found.draws, found.draw_sd)
     assert assess(masks_NHW, "control", 0, None, 5).error.label_dice == 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "severity", "message"),
-    [
-        ("natural", -1, "natural: severity is -1, expected a number of at least 0"),
-        ("choppy", float("nan"), "choppy: severity is nan"),
-        ("random", 1.5, "random: severity is 1.5, expected a probability"),
-    ],
-)
-def test_a_severity_out_of_range_is_refused(kind, severity, message):
-    with pytest.raises(InputError, match=message):
-        assess(discs(2, 16, 2, 3), kind, severity, 0.1, 0)

@@ -13,6 +13,7 @@ from labelnoise.errors import InputError
 from labelnoise.training import definitions
 from labelnoise.training.definitions import check_definitions
 from labelnoise.training.loop import UNFIT_OPTIMISERS
+from settings import model_settings
 
 CONFIG = load_config(Path(__file__).parents[2] / "config.yaml")
 PLAIN = CONFIG["recipes"]["plain"]
@@ -56,7 +57,7 @@ def test_a_mistake_comes_back_from_the_process():
 )
 def test_a_model_that_cannot_be_built_is_named(model, says):
     with pytest.raises(InputError, match=f"^config key 'models.mine': {says}"):
-        check_definitions({"mine": model}, {})
+        check_definitions({"mine": model_settings(**model)}, {})
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from labelnoise.evaluation.score import test_run as write_counts
 from labelnoise.training.checkpoints import load_run
 from labelnoise.training.loop import check_finite, make_optimiser
 from labelnoise.training.run import choose, train_run
+from settings import model_settings
 from tiny import CPU, MODEL, NAMES, RECIPE, write_discs, write_files
 
 
@@ -135,7 +136,7 @@ def test_validation_labels_may_be_perturbed_alike(files, tmp_path):
     [
         ({"precision": "bf16"}, MODEL),
         ({"optimiser": "SGD", "optimiser_settings": {"momentum": 0.9}}, MODEL),
-        ({"loss": "smp.FocalLoss"}, {"network": "smp.Unet", "encoder": "resnet18"}),
+        ({"loss": "smp.FocalLoss"}, model_settings(network="smp.Unet", encoder="resnet18")),
         ({"monitor": "validation_dice", "mode": "max", "batch_size": 50}, MODEL),
     ],
 )

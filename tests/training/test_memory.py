@@ -15,6 +15,7 @@ from labelnoise.training import loop as training
 from labelnoise.training.losses import make_loss
 from labelnoise.training.memory import backward_in_parts, is_out_of_memory, split
 from labelnoise.training.run import train_run
+from settings import model_settings
 from tiny import CPU, MODEL, NAMES, RECIPE, write_files
 
 LOSSES = {
@@ -72,10 +73,10 @@ def test_without_batch_norm_the_step_is_that_of_the_whole_batch(name, parts):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("spec", [{"network": "unet"}, {"network": "fcn32", "head_width": 16}])
-def test_batch_norm_and_dropout_do_what_they_do_on_the_parts(spec):
+@pytest.mark.parametrize("given", [{"network": "unet"}, {"network": "fcn32", "head_width": 16}])
+def test_batch_norm_and_dropout_do_what_they_do_on_the_parts(given):
     torch.manual_seed(0)
-    network = make_network({**spec, "width": 2}).train()
+    network = make_network(model_settings(**given, width=2)).train()
     start = {name: value.clone() for name, value in network.state_dict().items()}
     whole, value, after = backward(network, "dice", 3, whole_graph=True)
     averages = dict(network.named_buffers())

@@ -26,7 +26,7 @@ class Contours(NamedTuple):
     outer_K: np.ndarray
 
 
-def find_contours(mask_HW):
+def find_contours(mask_HW: np.ndarray) -> Contours:
     """Trace the contours half way between foreground and background of a mask that is not empty.
 
     Returns:
@@ -67,16 +67,25 @@ def _generator(values_HW):
     )
 
 
-def bounding_box(mask_HW):
-    """Row and column slices of the smallest box around the foreground, of which there is some."""
-    rows = np.flatnonzero(mask_HW.any(axis=1))
-    rows = slice(rows[0], rows[-1] + 1)
-    columns = np.flatnonzero(mask_HW[rows].any(axis=0))
-    return rows, slice(columns[0], columns[-1] + 1)
+def bounding_box(mask_HW: np.ndarray) -> tuple[slice, slice]:
+    """Return row and column slices of the smallest box around the foreground, not empty."""
+    filled = np.flatnonzero(mask_HW.any(axis=1))
+    rows = slice(filled[0], filled[-1] + 1)
+    filled = np.flatnonzero(mask_HW[rows].any(axis=0))
+    return rows, slice(filled[0], filled[-1] + 1)
 
 
-def fill(contours, moved_P2, shape):
-    """Pixels whose centre lies in an object: within its outer contour and in none of its holes."""
+def fill(contours: Contours, moved_P2: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Fill moved contours: an object is what its outer contour holds and none of its holes.
+
+    Args:
+        contours: the contours, as they were found.
+        moved_P2: where their points are now; each contour is closed to the last bit.
+        shape: height and width of the mask.
+
+    Returns:
+        uint8, 1 in pixels whose centre lies inside an object, 0 elsewhere.
+    """
     stride = shape[0] * shape[1] + 1
     toggles = _crossings(contours, moved_P2, shape)
     toggles.sort()
@@ -114,8 +123,8 @@ def _crossings(contours, moved_P2, shape):
     return contours.contour_P[1:][joined][edge] * (height * width + 1) + row * width + column
 
 
-def paint_runs(starts, stops, shape):
-    """Mask whose foreground is the union of half-open ranges of pixels counted in reading order."""
+def paint_runs(starts: np.ndarray, stops: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a mask whose foreground is a union of half-open ranges of pixels in reading order."""
     painted = np.zeros(shape[0] * shape[1], dtype=np.uint8)
     painted[_ranges(starts, stops)] = 1
     return painted.reshape(shape)

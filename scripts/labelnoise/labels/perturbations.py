@@ -9,6 +9,8 @@ kind severity 0 is the identity, the input is never changed, and any slice size,
 several objects, holes and objects at the edge work.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from scipy.interpolate import CubicSpline
 
@@ -26,7 +28,13 @@ _SPLINE = CubicSpline(
 ).c
 
 
-def perturb(mask_HW, kind, severity, rng, foreground_fraction=None):
+def perturb(
+    mask_HW: np.ndarray,
+    kind: str,
+    severity: float,
+    rng: np.random.Generator,
+    foreground_fraction: float | None = None,
+) -> np.ndarray:
     """Perturb one binary mask by the named kind of label error.
 
     Args:
@@ -53,7 +61,7 @@ def perturb(mask_HW, kind, severity, rng, foreground_fraction=None):
     raise InputError(f"perturbation kind {kind!r} is unknown: choose one of {', '.join(KINDS)}.")
 
 
-def natural(mask_HW, severity, rng):
+def natural(mask_HW: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Displace each contour by a smooth closed curve, as an annotator's outline strays.
 
     A contour moves along the rays from the centre of its own bounding box. Its displacement is the
@@ -83,7 +91,7 @@ def natural(mask_HW, severity, rng):
     return fill(contours, moved_P2, mask_HW.shape)
 
 
-def choppy(mask_HW, severity, rng):
+def choppy(mask_HW: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Move both ends of every run of foreground in every row, independently: jagged edges.
 
     A run's ends are pixel borders; a pixel is foreground where its centre lies in a moved run. So
@@ -116,7 +124,12 @@ def choppy(mask_HW, severity, rng):
     return paint_runs(moved_R2[:, 0], moved_R2[:, 1], mask_HW.shape)
 
 
-def random(mask_HW, severity, rng, foreground_fraction):
+def random(
+    mask_HW: np.ndarray,
+    severity: float,
+    rng: np.random.Generator,
+    foreground_fraction: float | None,
+) -> np.ndarray:
     """Flip foreground with probability p, background with p f / (1 - f): salt and pepper.
 
     As many background as foreground pixels flip on average over a dataset with foreground fraction
@@ -132,7 +145,7 @@ def random(mask_HW, severity, rng, foreground_fraction):
         A new mask, uint8 in {0, 1}.
 
     Raises:
-        InputError: p or f is out of range, or p f / (1 - f) is above 1.
+        InputError: f is missing or out of range, or p f / (1 - f) is above 1.
     """
     background_rate = flip_rate(severity, foreground_fraction)
     noisy_HW = np.array(mask_HW, order="C")  # reshape(-1) below must be a view
@@ -148,14 +161,12 @@ def random(mask_HW, severity, rng, foreground_fraction):
     return noisy_HW
 
 
-def flip_rate(severity, foreground_fraction):
-    """Probability p f / (1 - f) that a background pixel flips under `random`.
+def flip_rate(severity: float, foreground_fraction: float | None) -> float:
+    """Return the probability p f / (1 - f) that a background pixel flips under `random`.
 
     Raises:
-        InputError: p or f is missing or out of range, or the probability is above 1.
+        InputError: f is missing or out of range, or the probability is above 1.
     """
-    if not 0 <= severity <= 1:
-        raise InputError(f"random: severity is {severity}, expected a probability from 0 to 1.")
     if foreground_fraction is None or not 0 <= foreground_fraction < 1:
         raise InputError(
             f"random: foreground fraction is {foreground_fraction}, expected a share from 0 to "
@@ -171,7 +182,15 @@ def flip_rate(severity, foreground_fraction):
     return min(rate, 1.0)
 
 
-def draw_labels(labels_NHW, kind, severities, foreground_fractions, seed, draw, rows):
+def draw_labels(
+    labels_NHW: np.ndarray,
+    kind: str,
+    severities: Mapping[int, float],
+    foreground_fractions: Mapping[int, float],
+    seed: int,
+    draw: int,
+    rows: Sequence[int] | np.ndarray,
+) -> np.ndarray:
     """Perturb the labels of some slices: one draw, each slice from a generator of its own.
 
     The generator of a slice depends on (seed, draw, row) alone, so any slice of any draw can be
@@ -261,6 +280,6 @@ def _runs(mask_HW):
 
 def _choose(number, probability, rng):
     """Indices below `number`, each chosen independently with the given probability."""
-    # Given their number, independent choices are a sample without replacement: far cheaper than a
-    # draw a pixel.
+    # Given their number, independent choices are a sample without replacement: far cheaper than one
+    # draw per pixel.
     return rng.choice(number, rng.binomial(number, probability), replace=False, shuffle=False)

@@ -3,6 +3,7 @@
 Shapes: N slices, C classes, H height, W width.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -21,7 +22,9 @@ class FCN32(nn.Module):
 
     stride = 32
 
-    def __init__(self, in_channels, classes, width=6, head_width=4096, dropout=0.5):
+    def __init__(
+        self, in_channels: int, classes: int, width: int, head_width: int, dropout: float
+    ) -> None:
         super().__init__()
         a, b, c, d, e = (width * 2**level for level in range(5))
         trunk = [[in_channels, a, a], [a, b, b], [b, c, c, c], [c, d, d, d], [d, e, e, e]]
@@ -42,7 +45,7 @@ class FCN32(nn.Module):
     def _make_upsampling(self, classes, skip_widths):
         self.enlarge_32 = _enlarge(classes, 32)
 
-    def forward(self, images_NCHW):
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Return logits (N, C, H, W); 32 must divide H and W."""
         features, pooled = images_NCHW, []
         for level in self.trunk:

@@ -1,12 +1,13 @@
 """Convolution blocks and initial weights that the networks of the 2018 code share."""
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import nn
 
 
-def conv_relu_norm(in_channels, out_channels):
-    """3x3 convolution, ReLU, batch norm: the order of the 2018 code's U-Net and FCN."""
+def conv_relu_norm(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Return 3x3 convolution, ReLU, batch norm: the order of the 2018 code's U-Net and FCN."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=1),
         nn.ReLU(inplace=True),
@@ -14,8 +15,8 @@ def conv_relu_norm(in_channels, out_channels):
     )
 
 
-def conv_norm_relu(in_channels, out_channels):
-    """3x3 convolution, batch norm, ReLU: the order of the 2018 code's SegNet."""
+def conv_norm_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Return 3x3 convolution, batch norm, ReLU: the order of the 2018 code's SegNet."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=1),
         nn.BatchNorm2d(out_channels),
@@ -23,12 +24,12 @@ def conv_norm_relu(in_channels, out_channels):
     )
 
 
-def chain(block, widths):
+def chain(block: Callable[[int, int], nn.Module], widths: Sequence[int]) -> nn.Sequential:
     """Put blocks in a row: `widths` are the channels before, between and after them."""
     return nn.Sequential(*(block(i, o) for i, o in pairwise(widths)))
 
 
-def start_as_keras(network):
+def start_as_keras(network: nn.Module) -> None:
     """Draw every convolution's weights as Keras does by default: Glorot uniform, biases at 0.
 
     PyTorch's own default is narrower and starts biases off 0. Batch norm keeps PyTorch's momentum

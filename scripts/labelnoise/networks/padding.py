@@ -3,6 +3,7 @@
 Shapes: N slices, C classes, H height, W width.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -12,7 +13,7 @@ from labelnoise.errors import InputError
 class PaddedNetwork(nn.Module):
     """A network that takes slices of any size and returns logits of exactly that size.
 
-    Slices are padded to a multiple of `stride`, and to at least `smallest` pixels a side, by
+    Slices are padded to a multiple of `stride`, and to at least `smallest` pixels per side, by
     repeating their edge pixels, half on each side. (Reflection needs a slice larger than its
     padding, and zeros would draw an edge into the image.) The logits are cropped back.
 
@@ -23,13 +24,13 @@ class PaddedNetwork(nn.Module):
             batch norm cannot be trained on a map of 1 x 1 pixels.
     """
 
-    def __init__(self, network, stride, smallest=None):
+    def __init__(self, network: nn.Module, stride: int, smallest: int | None = None) -> None:
         super().__init__()
         self.network = network
         self.stride = stride
         self.smallest = smallest or 2 * stride
 
-    def forward(self, images_NCHW):
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Return logits (N, C, H, W) of images (N, channels, H, W).
 
         Raises:

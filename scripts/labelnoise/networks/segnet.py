@@ -21,7 +21,7 @@ class SegNet(nn.Module):
 
     stride = 32
 
-    def __init__(self, in_channels, classes, width=6):
+    def __init__(self, in_channels: int, classes: int, width: int) -> None:
         super().__init__()
         a, b, c, d = (width * factor for factor in (1, 2, 4, 8))
         down = [[in_channels, a, a], [a, b, b], [b, c, c, c], [c, d, d, d], [d, d, d, d]]
@@ -31,7 +31,7 @@ class SegNet(nn.Module):
         self.classify = nn.Sequential(nn.Conv2d(a, classes, 1), nn.BatchNorm2d(classes))
         start_as_keras(self)
 
-    def forward(self, images_NCHW):
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Return logits (N, C, H, W); 32 must divide H and W."""
         features, places = images_NCHW, []
         for level in self.down:
@@ -47,7 +47,7 @@ def _place_in_window(indices, width):
     return (2 * (indices // width % 2) + indices % 2).to(torch.uint8)
 
 
-def max_unpool(features_NCHW, place_NCHW):
+def max_unpool(features_NCHW: torch.Tensor, place_NCHW: torch.Tensor) -> torch.Tensor:
     """Put each value at its place in a 2x2 window of zeros: (N, C, H, W) to (N, C, 2H, 2W).
 
     The same as `torch.nn.functional.max_unpool2d`, which refuses to run on a GPU when

@@ -2,6 +2,8 @@
 
 import difflib
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
@@ -9,7 +11,7 @@ import timm
 from labelnoise.errors import InputError
 from labelnoise.networks.padding import PaddedNetwork
 
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, Any] = {
     name: value
     for name, value in vars(smp).items()
     if isinstance(value, type) and issubclass(value, smp.base.SegmentationModel)
@@ -18,13 +20,21 @@ ARCHITECTURES = {
 FIXED = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params"}
 
 
-def make_smp(network, in_channels, classes, encoder=None, weights=None, settings=None):
+def make_smp(
+    network: str,
+    in_channels: int,
+    classes: int,
+    encoder: str,
+    weights: str | None,
+    settings: Mapping[str, Any],
+) -> PaddedNetwork:
     """Build the network "smp.<architecture>", wrapped so that it takes slices of any size.
 
     Args:
         network: such as "smp.Unet".
-        encoder: an encoder of smp, such as "resnet18", or "tu-" and a model of timm; None takes
-            the architecture's default.
+        in_channels: channels of an image.
+        classes: classes of the labels, background included.
+        encoder: an encoder of smp, such as "resnet18", or "tu-" and a model of timm.
         weights: None starts from scratch, else the name of pretrained encoder weights, such as
             "imagenet" (for a "tu-" encoder the name does not matter), which are downloaded.
         settings: further keyword arguments of the architecture.
@@ -33,12 +43,11 @@ def make_smp(network, in_channels, classes, encoder=None, weights=None, settings
         InputError: a name, weight or setting is unknown, or the weights cannot be downloaded.
     """
     name = network.removeprefix("smp.")
-    settings = dict(settings or {})
+    settings = dict(settings)
     if name not in ARCHITECTURES:
         valid = ", ".join(f"smp.{known}" for known in sorted(ARCHITECTURES))
         raise InputError(f"Unknown network {network!r}; choose one of {valid}.")
     parameters = inspect.signature(ARCHITECTURES[name].__init__).parameters
-    encoder = encoder or parameters["encoder_name"].default
     _check_encoder(network, encoder, weights)
     _check_settings(network, encoder, settings, parameters)
     if name == "DPT":  # else it takes slices of one size alone

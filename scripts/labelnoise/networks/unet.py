@@ -19,7 +19,7 @@ class UNet(nn.Module):
     classes): every weight and bias, batch norm's scale and shift, not its running statistics.
     """
 
-    def __init__(self, in_channels, classes, width=6, depth=5):
+    def __init__(self, in_channels: int, classes: int, width: int, depth: int) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(depth + 1)]
         self.stride = 2**depth
@@ -35,7 +35,7 @@ class UNet(nn.Module):
         for enlarge in self.enlarge:
             nn.init.ones_(enlarge[0].weight)
 
-    def forward(self, images_NCHW):
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Return logits (N, C, H, W); `stride` must divide H and W."""
         skips = []
         features = self.down[0](images_NCHW)

@@ -9,6 +9,7 @@ from labelnoise.data.prepare import prepare_dataset
 from labelnoise.data.sources import bundles
 from labelnoise.data.storage import Dataset
 from refusals import assert_not_prepared
+from settings import dataset_settings
 
 FOLDERS = ("training", "validation", "testing")
 # Two slices of 4 x 5; the structure is asymmetric in every axis.
@@ -41,14 +42,7 @@ def lis(tmp_path):
 
 
 def settings(folder, **changes):
-    return {
-        "source": "bundles",
-        "folder": str(folder),
-        "structure": "liver",
-        "size": None,
-        "window": [-128, 128],
-        "select": "structure",
-    } | changes
+    return dataset_settings(source="bundles", folder=str(folder), **changes)
 
 
 def read_all(folder, **changes):

@@ -10,9 +10,9 @@ from labelnoise.data.prepare import prepare_dataset
 from labelnoise.data.sources import images
 from labelnoise.data.storage import SPLITS, Dataset
 from refusals import assert_not_prepared
+from settings import dataset_settings
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
-FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (6, 8)).astype(np.uint8)
 MASK = np.zeros((6, 8), np.uint8)
@@ -38,17 +38,14 @@ def folder(tmp_path):
 
 
 def settings(place, **changes):
-    return {
+    given = {
         "source": "images",
         "folder": str(place),
-        "images": "images",
-        "masks": "masks",
         "case": r"(p\d+)_s(?P<slice>\d+)",
         "classes": {"organ": [255]},
-        "size": None,
         "window": [0, 255],
-        "split": FRACTIONS,
-    } | changes
+    }
+    return dataset_settings(**given | changes)
 
 
 def read(folder, case=0, **changes):
@@ -191,11 +188,6 @@ def test_slice_group_that_is_no_number(folder):
     assert_refused(folder, "p0_s10.png", "whole slice number", case=r"(p\d)_(?P<slice>s\d+)")
 
 
-@pytest.mark.parametrize(("pattern", "word"), [(r"p(\d", "regular expression"), (r"p\d", "group")])
-def test_pattern_that_is_none(folder, pattern, word):
-    assert_refused(folder, "`case`", word, case=pattern)
-
-
 def test_slice_number_twice(folder):
     save(folder / "images" / "p0_s09.png", IMAGE)
     save(folder / "masks" / "p0_s09.png", MASK)
@@ -243,12 +235,6 @@ def test_several_images_in_one_file(folder):
 def test_mask_value_outside_the_classes(folder):
     path = save(folder / "masks" / "p1_s9.png", np.where(MASK > 0, 254, 0).astype(np.uint8))
     assert_refused(folder, path, "254", "expected 0 and 255", "add the values to a class")
-
-
-@pytest.mark.parametrize("classes", [{"a": [0, 1]}, {"a": [255], "b": [255]}])
-def test_mask_value_of_two_classes(folder, classes):
-    value = next(iter(classes.values()))[0]
-    assert_refused(folder, f"mask value {value} to both", "correct `classes`", classes=classes)
 
 
 def test_mask_of_another_size(folder):

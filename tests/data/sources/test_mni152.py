@@ -9,10 +9,10 @@ import pytest
 from labelnoise.data.prepare import prepare_dataset
 from labelnoise.data.sources import mni152
 from labelnoise.data.storage import SPLITS, Dataset
-from labelnoise.errors import InputError
+from settings import dataset_settings
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
-SETTINGS = {"source": "mni152", "size": 48, "window": [0.2, 1.0], "split": FRACTIONS}
+SETTINGS = dataset_settings(source="mni152", size=48)
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +82,3 @@ def test_provenance_says_one_averaged_brain(brain):
     assert "one averaged brain" in brain.provenance["warning"]
     assert "nothing about patients" in brain.provenance["warning"]
     assert "McConnell" in brain.provenance["licence"] and brain.provenance["version"]
-
-
-def test_other_shares_are_refused():
-    with pytest.raises(InputError, match=r"`split` of an mni152 dataset.*slabs fix it.*remove"):
-        mni152.cases(SETTINGS | {"split": {"train": 0.5, "validation": 0.25, "test": 0.25}}, 0)
-
-
-def test_split_may_be_left_out():
-    cases = mni152.cases({"source": "mni152"}, 0)
-    assert {case.split for case in cases} == set(SPLITS)

@@ -10,6 +10,7 @@ from labelnoise.data.prepare import prepare_dataset
 from labelnoise.data.sources import msd
 from labelnoise.data.storage import Dataset
 from refusals import assert_not_prepared
+from settings import dataset_settings
 from volume_files import IMAGE, LABEL, SPACING, save, to_sitk
 
 NAMES = ["liver_0", "liver_1", "liver_10", "liver_2"]
@@ -73,13 +74,9 @@ def image(number):
 
 
 def settings(place, **changes):
-    return {
-        "source": "msd",
-        "folder": str(place),
-        "window": [-20, 20],
-        "size": None,
-        "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
-    } | changes
+    split = {"train": 0.5, "validation": 0.25, "test": 0.25}
+    given = {"source": "msd", "folder": str(place), "window": [-20, 20], "split": split}
+    return dataset_settings(**given | changes)
 
 
 def assert_refused(place, *words, **changes):
@@ -136,7 +133,13 @@ def test_regions_and_the_ignore_label_of_nnunet(nnunet):
 def test_overlapping_regions(nnunet):
     regions = {"background": 0, "whole": [1, 2], "core": 2}
     describe(nnunet, NNUNET | {"labels": regions})
-    assert_refused(nnunet, "label value 2", "whole and core", "correct `classes`")
+    assert_refused(nnunet, "dataset.json", "label value 2", "whole and core", "set `classes`")
+    cases = msd.cases(settings(nnunet, classes={"whole": [1, 2]}), 0)
+    np.testing.assert_array_equal(cases[0].read()[1], LABEL > 0)
+
+
+def test_a_listed_structure_cannot_be_ignored_too(task):
+    assert_refused(task, "dataset.json", "label value 2", "cancer and `ignore`", ignore=[2])
 
 
 def test_channel_inside_an_image(task):
@@ -245,7 +248,7 @@ def test_labels_without_images(nnunet):
 def test_names_of_another_layout(nnunet):
     for path in (nnunet / "imagesTr").glob("liver*"):
         path.rename(path.with_name(path.name.replace("_0000", "")))
-    assert_refused(nnunet, nnunet / "imagesTr", "no file whose name matches", "`file_ending`")
+    assert_refused(nnunet, nnunet / "imagesTr", "whole name matches `file_ending`", "_0000")
 
 
 def test_damaged_file(task):

@@ -5,22 +5,16 @@ import itertools
 import numpy as np
 import pytest
 
-from labelnoise.data.prepare import prepare_dataset, resize_images
+from labelnoise.data.prepare import prepare_dataset
+from labelnoise.data.resize import resize_images
 from labelnoise.data.sources import phantom
 from labelnoise.data.sources.phantom import Anatomy, render_case
 from labelnoise.data.sources.shapes import Chain, Ellipse, Grid, Outline, bean
 from labelnoise.data.storage import Dataset
+from settings import dataset_settings
 
-FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
-SETTINGS = {
-    "source": "phantom",
-    "target": "liver",
-    "cases": 5,
-    "slices": 3,
-    "size": 32,
-    "window": [-128, 128],
-    "split": FRACTIONS,
-}
+SETTINGS = dataset_settings(source="phantom", cases=5, slices=3, size=32)
+TARGETS = ("liver", "pancreas")
 
 
 def anatomy(seed=0, case=0):
@@ -70,7 +64,7 @@ def test_pancreas_label_has_the_area_of_its_balls(case):
     assert pixels_area(shape) == pytest.approx(expected, rel=0.02)
 
 
-@pytest.mark.parametrize("target", phantom.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_labels_ask_the_shape_at_pixel_centres(target):
     size, z = 64, 0.02
     body = anatomy()
@@ -113,7 +107,7 @@ def test_foreground_fraction_is_near_the_papers(target, expected):
     assert shares.min() > 0
 
 
-@pytest.mark.parametrize("target", phantom.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_slices_change_smoothly(target):
     _, labels, numbers = render_case(3, 0, target, 8, 128)
     assert numbers.tolist() == list(range(8))
@@ -136,7 +130,7 @@ def test_case_depends_on_seed_and_index_alone():
     assert not np.array_equal(first, phantom.cases(SETTINGS, seed=12)[0].read()[0])
 
 
-@pytest.mark.parametrize("target", phantom.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_same_anatomy_at_every_size(target):
     fine, fine_labels, _ = render_case(5, 1, target, 2, 256)
     coarse, coarse_labels, _ = render_case(5, 1, target, 2, 64)
@@ -165,7 +159,7 @@ def test_values_are_those_of_tissues():
     assert np.mean(np.abs(outside + 100) < 40) > 0.15
 
 
-@pytest.mark.parametrize("target", phantom.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_target_lies_under_the_skin_and_its_fat(target):
     for case in range(12):
         body = anatomy(2, case)
@@ -190,7 +184,7 @@ def test_noise_is_correlated_between_neighbours():
     assert 0.3 < correlation < 0.9
 
 
-@pytest.mark.parametrize("target", phantom.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_dataset(tmp_path, target):
     paths = tmp_path / "one.h5", tmp_path / "two.h5"
     for path, workers in zip(paths, (1, 3), strict=True):

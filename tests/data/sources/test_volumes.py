@@ -223,19 +223,6 @@ def test_values_are_gathered_over_all_slices():
     assert "(8, 9)" in refusal(to_class_indices, labels, CLASSES, "x")
 
 
-@pytest.mark.parametrize(
-    ("classes", "ignore", "words"),
-    [
-        ({"liver": [1, 2], "tumour": [2]}, (), ("2 to both liver and tumour",)),
-        ({"liver": [0, 1]}, (), ("0 to both background and liver",)),
-        ({"liver": [1]}, (1,), ("1 to both liver and `ignore`",)),
-    ],
-)
-def test_value_with_two_meanings(classes, ignore, words):
-    message = refusal(to_class_indices, LABEL, classes, "x", ignore)
-    assert all(word in message for word in (*words, "correct `classes`"))
-
-
 # Reading
 
 

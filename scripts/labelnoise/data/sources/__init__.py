@@ -1,4 +1,4 @@
-"""Where slices come from: a module for each kind of source data, all with the same functions.
+"""Where slices come from: a module per kind of source data, all with the same functions.
 
 A source module has `cases(settings, seed)` -> list of Case, `class_names(settings)` -> list of str
 with "background" first, and `describe(settings)` -> dict of provenance.
@@ -8,17 +8,21 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from labelnoise.errors import InputError
 
+# The settings of one dataset, checked and completed by `labelnoise.config`.
+Settings = Mapping[str, Any]
+# Structures in the order of their class index, with the label values that mean them.
+Classes = Mapping[str, list[int]]
 # Where the data of the paper's two datasets are had, by their names in studies/labels18.yaml.
 DOWNLOADS = {
     "lis": "the training data of the LiTS challenge (volume-N.nii with segmentation-N.nii)",
     "psd": "NIH Pancreas-CT from The Cancer Imaging Archive (PANCREAS_0001/... of DICOM files, and "
     "label0001.nii.gz ...)",
 }
-SOURCES = ("phantom", "mni152", "images", "nifti", "msd", "dicom", "bundles")
 
 
 @dataclass(frozen=True)
@@ -34,25 +38,16 @@ class Case:
     """
 
     name: str
-    read: Callable
+    read: Callable[[], tuple]
     split: str | None = None
 
 
-def open_source(name):
-    """Import a source module by its name, so that only the one in use loads its libraries.
-
-    Raises:
-        InputError: no source has that name.
-    """
-    if name not in SOURCES:
-        raise InputError(
-            f"`source` is {name!r}, which is no source of slices; expected one of "
-            f"{', '.join(SOURCES)}."
-        )
+def open_source(name: str) -> ModuleType:
+    """Import a source module by its name, so that only the one in use loads its libraries."""
     return importlib.import_module(f"labelnoise.data.sources.{name}")
 
 
-def check_folder(name: str, settings: Mapping[str, Any]) -> None:
+def check_folder(name: str, settings: Settings) -> None:
     """Refuse a dataset whose folder of source data is not there, and say how to get it.
 
     Raises:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelnoise.data.sources import Case
+from labelnoise.data.sources import Case, Settings
 from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -31,14 +31,14 @@ SPLIT_OF = {"training": "train", "validation": "validation", "testing": "test"}
 PATTERN = re.compile(r"(?P<part>x|y|X|Y)-(?P<kind>ntl|tvl)(?P<organ>-lo)?-(?P<number>\d+)\.npy")
 
 
-def cases(settings, seed):
-    """One case for each bundle, in the order of folders and numbers; the seed is not used.
+def cases(settings: Settings, seed: int) -> list[Case]:
+    """Return one case per bundle, in the order of folders and numbers; the seed is not used.
 
     Raises:
         InputError: a folder is missing, unknown or holds no bundle, an x or y has no partner, or a
             file is no array of the right shape.
     """
-    kinds = ("ntl",) if settings.get("select", "structure") == "structure" else ("ntl", "tvl")
+    kinds = ("ntl",) if settings["select"] == "structure" else ("ntl", "tvl")
     found = []
     for folder in _folders(Path(settings["folder"])):
         for (kind, number), (x_path, y_path) in _pairs(folder, kinds).items():
@@ -48,12 +48,13 @@ def cases(settings, seed):
     return found
 
 
-def class_names(settings):
+def class_names(settings: Settings) -> list[str]:
+    """Return "background" and the structure that the config names."""
     return ["background", settings["structure"]]
 
 
-def describe(settings):
-    """Provenance: where the bundles are, and what they cannot tell."""
+def describe(settings: Settings) -> dict:
+    """Return the provenance: where the bundles are, and what they cannot tell."""
     return {
         "what": f"bundles of the 2018 code in {settings['folder']}",
         "licence": "that of the data the bundles were made from",

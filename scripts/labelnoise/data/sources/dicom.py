@@ -1,4 +1,4 @@
-"""CT or MR as DICOM, one series a case, with labels as NIfTI or DICOM-SEG.
+"""CT or MR as DICOM, one series per case, with labels as NIfTI or DICOM-SEG.
 
 Files are found by their headers, anywhere below `folder`; names and order of files mean nothing.
 Slices are sorted by position along the slice normal, and values rescaled as the headers say. Labels
@@ -11,22 +11,22 @@ label0001.nii.gz, so `case` is PANCREAS_(\\d+). A DICOM-SEG names the series it 
 """
 
 import logging
+import re
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from labelnoise.data.sources import Case
+from labelnoise.data.sources import Case, Settings, folders
 from labelnoise.data.sources.dicom_headers import scan
 from labelnoise.data.sources.dicom_seg import read_segmentation, referenced_series
 from labelnoise.data.sources.dicom_series import arrange, read_series
-from labelnoise.data.sources.patterns import case_of, compile_pattern, walk
+from labelnoise.data.sources.folders import case_of, describe_folder, find_files
 from labelnoise.data.sources.volumes import (
     ORIENTATION,
     Volume,
     axial_slices,
-    class_of_value,
     labelled_slices,
     read_nifti,
 )
@@ -34,20 +34,11 @@ from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-DEFAULTS = {
-    "case_by": "PatientID",
-    "case": "(.+)",
-    "series_description": None,
-    "label_kind": "nifti",
-    "labels_folder": None,
-    "labels": r"label(\d+)\.nii(\.gz)?",
-    "ignore": [],
-    "unlabelled": "refuse",
-}
+class_names = folders.class_names
 
 
-def cases(settings, seed):
-    """One case for each name that `case` finds, in the order of names; the seed is not used.
+def cases(settings: Settings, seed: int) -> list[Case]:
+    """Return one case per name that `case` finds, in the order of names; the seed is not used.
 
     Reads headers alone, and checks them, before any case is prepared.
 
@@ -55,8 +46,6 @@ def cases(settings, seed):
         InputError: a folder is missing or holds no series, a case has no series or several, a
             series has a gap or two kinds of slices, or a case has no label or several.
     """
-    settings = DEFAULTS | settings
-    class_of_value(settings["classes"], settings["ignore"])
     folder = Path(settings["folder"])
     found = scan(folder)
     series = _series(folder, found, settings)
@@ -67,31 +56,24 @@ def cases(settings, seed):
     ]
 
 
-def class_names(settings):
-    return ["background", *settings["classes"]]
-
-
-def describe(settings):
-    """Provenance: the folders as the config names them, and how slices lie."""
-    settings = DEFAULTS | settings
-    return {
-        "what": f"DICOM series in {settings['folder']}, labels as {settings['label_kind']} in "
-        f"{settings['labels_folder'] or settings['folder']}",
-        "licence": "not known to this project; see the folder's own documents",
-        "classes": {name: list(values) for name, values in settings["classes"].items()},
-        "ignore": list(settings["ignore"]),
-        "orientation": ORIENTATION,
-    }
+def describe(settings: Settings) -> dict:
+    """Return the provenance: the folders as the config names them, and how slices lie."""
+    what = (
+        f"DICOM series in {settings['folder']}, labels as {settings['label_kind']} in "
+        f"{settings['labels_folder'] or settings['folder']}"
+    )
+    ignore = list(settings["ignore"])
+    return describe_folder(settings, what, ignore=ignore, orientation=ORIENTATION)
 
 
 def _series(folder, found, settings):
     """{case: Series}; the one series of each case that `series_description` leaves."""
     if not found.slices:
         raise InputError(
-            f"{folder} holds no DICOM slice ({found.words()}), expected a series for each case; "
+            f"{folder} holds no DICOM slice ({found.words()}), expected a series per case; "
             "correct `folder`."
         )
-    pattern = compile_pattern("case", settings["case"], "PANCREAS_(\\d+)")
+    pattern = re.compile(settings["case"])
     by_case = defaultdict(lambda: defaultdict(list))
     for slice_ in found.slices:
         name = _case_name(folder, slice_, settings["case_by"], pattern)
@@ -128,8 +110,9 @@ def _choose(name, candidates, description):
         for slices in sorted(candidates, key=lambda slices: str(slices[0].path))
     )
     if description is not None:
-        pattern = compile_pattern("series_description", description, "", groups=0)
-        candidates = [slices for slices in candidates if pattern.search(slices[0].description)]
+        candidates = [
+            slices for slices in candidates if re.search(description, slices[0].description)
+        ]
     if len(candidates) != 1:
         how = "" if description is None else f" that match `series_description` {description!r}"
         raise InputError(
@@ -145,7 +128,7 @@ def _labels(folder, found, settings, series):
     if settings["label_kind"] == "seg":
         candidates = _segmentations(place, found if place == folder else scan(place), series)
     else:
-        candidates = _nifti_labels(place, settings["labels"])
+        candidates = find_files(place, settings["labels"], "`labels`", "`labels_folder`")
     labels = {}
     for name, path in candidates:
         if name in labels and name in series:
@@ -163,32 +146,13 @@ def _labels(folder, found, settings, series):
 def _segmentations(place, found, series):
     if not found.segmentations:
         raise InputError(
-            f"{place} holds no DICOM-SEG file, expected one for each case; correct `labels_folder` "
+            f"{place} holds no DICOM-SEG file, expected one per case; correct `labels_folder` "
             "or `label_kind`."
         )
-    case_of = {one.uid: name for name, one in series.items()}
+    name_of = {one.uid: name for name, one in series.items()}
     for path in found.segmentations:
         for uid in sorted(referenced_series(path)):
-            yield case_of.get(uid, uid), path
-
-
-def _nifti_labels(place, labels):
-    if not place.is_dir():
-        raise InputError(f"{place} is no folder, expected one; correct `labels_folder`.")
-    pattern = compile_pattern("labels", labels, "label(\\d+)\\.nii(\\.gz)?")
-    matches = [(path, pattern.fullmatch(path.name)) for path in walk(place)]
-    candidates = [(case_of(match), path) for path, match in matches if match]
-    for name, path in candidates:
-        if not name:
-            raise InputError(
-                f"{path} matches `labels` {labels!r} without naming a case; correct the pattern."
-            )
-    if not candidates:
-        raise InputError(
-            f"{place} holds no file named as `labels` {labels!r}, expected a label for each case; "
-            "correct `labels_folder` or `labels`."
-        )
-    return candidates
+            yield name_of.get(uid, uid), path
 
 
 def _labelled(folder, series, labels, settings):

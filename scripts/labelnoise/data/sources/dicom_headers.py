@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from labelnoise.data.sources.patterns import walk
+from labelnoise.data.sources.folders import walk
 from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -69,13 +69,13 @@ class Scan:
     segmentations: list[Path] = field(default_factory=list)
     skipped: Counter = field(default_factory=Counter)
 
-    def words(self):
-        """The files that are no slices, counted."""
+    def words(self) -> str:
+        """Return the files that are no slices, counted."""
         found = ", ".join(f"{number} {kind}" for kind, number in sorted(self.skipped.items()))
         return found or "nothing else"
 
 
-def scan(folder):
+def scan(folder: Path) -> Scan:
     """Read the headers of all files below a folder, whatever their names.
 
     Raises:
@@ -115,8 +115,8 @@ def _media_class(header):
     return header.file_meta.get("MediaStorageSOPClassUID", "")
 
 
-def damaged(path, what):
-    """The error for a DICOM file that is truncated or broken."""
+def damaged(path: Path, what: object) -> InputError:
+    """Return the error for a DICOM file that is truncated or broken."""
     return InputError(
         f"{path} cannot be read ({what}), expected a whole DICOM file; download or export it again."
     )
@@ -131,8 +131,8 @@ def _add_image(found, path, header, kind):
     elif "Enhanced" in kind:
         raise InputError(
             f"{path} is {kind.removesuffix(' Storage')} of {header.get('NumberOfFrames', 1)} "
-            "frames, expected one slice a file; convert it to single-frame DICOM, or to NIfTI and "
-            "use `source: nifti`."
+            "frames, expected one slice per file; convert it to single-frame DICOM, or to NIfTI "
+            "and use `source: nifti`."
         )
     else:
         found.skipped["images without a position"] += 1

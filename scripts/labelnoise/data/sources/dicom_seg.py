@@ -3,18 +3,22 @@
 Shape legend: I columns, J rows, K slices of the image; P pixels of a segment in a frame.
 """
 
+from collections.abc import Collection
+from pathlib import Path
+
 import numpy as np
 import pydicom
 from pydicom.pixels import iter_pixels
 
+from labelnoise.data.sources import Classes
 from labelnoise.data.sources.dicom_headers import DAMAGED, damaged
 from labelnoise.data.sources.dicom_series import lps_to_ras
-from labelnoise.data.sources.volumes import TOLERANCE, class_of_value
+from labelnoise.data.sources.volumes import TOLERANCE, Volume, class_of_value
 from labelnoise.errors import InputError
 
 
-def referenced_series(path):
-    """UIDs of the series that a DICOM-SEG file says it was drawn on.
+def referenced_series(path: Path) -> set[str]:
+    """Return the UIDs of the series that a DICOM-SEG file says it was drawn on.
 
     Raises:
         InputError: it names none, or cannot be read.
@@ -32,8 +36,10 @@ def referenced_series(path):
     return found
 
 
-def read_segmentation(path, image, frame_uid, classes, ignore=()):
-    """Class indices of a DICOM-SEG on the grid of an image.
+def read_segmentation(
+    path: Path, image: Volume, frame_uid: str, classes: Classes, ignore: Collection[int] = ()
+) -> np.ndarray:
+    """Return the class indices of a DICOM-SEG on the grid of an image.
 
     Frames go to their own position, in any order; voxels without a frame are background. Where
     segments of several classes overlap, the highest class index wins.

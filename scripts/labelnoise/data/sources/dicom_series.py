@@ -6,7 +6,9 @@ those of `Volume`, right, anterior and superior (RAS).
 Shape legend: I columns, J rows, K slices along the slice normal.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -31,15 +33,15 @@ class Series:
     affine: np.ndarray
 
     @property
-    def uid(self):
+    def uid(self) -> str:
         return self.slices[0].series
 
     @property
-    def folder(self):
+    def folder(self) -> Path:
         return self.slices[0].path.parent
 
 
-def arrange(slices, unplaced=()):
+def arrange(slices: list[Slice], unplaced: Sequence[Path] = ()) -> Series:
     """Check the slices of one series and put them in the order of their positions.
 
     Args:
@@ -70,7 +72,7 @@ def _check_alike(first, other):
         raise damaged(first.path, "its ImageOrientationPatient is no pair of unit vectors")
     if other.shape[2] != 1 or min(other.spacing) <= 0:
         raise InputError(
-            f"{other.path} holds {other.shape[2]} values a pixel at a pixel spacing of "
+            f"{other.path} holds {other.shape[2]} values per pixel at a pixel spacing of "
             f"{_words(other.spacing)} mm, expected a grey image and a spacing above 0; choose "
             "another series with `series_description`."
         )
@@ -151,8 +153,10 @@ def _line(ordered, normal):
     return first.position, (last.position - first.position) / (len(ordered) - 1)
 
 
-def lps_to_ras(orientation, spacing, position, step):
-    """The affine of slices whose voxel index is (column, row, slice), to RAS mm.
+def lps_to_ras(
+    orientation: np.ndarray, spacing: np.ndarray, position: np.ndarray, step: np.ndarray
+) -> np.ndarray:
+    """Return the affine (4, 4) of slices whose voxel index is (column, row, slice), to RAS mm.
 
     Args:
         orientation: (6,) direction cosines along a row and along a column, LPS.
@@ -172,7 +176,7 @@ def _words(value):
     return value if isinstance(value, str) else " x ".join(f"{number:g}" for number in value)
 
 
-def read_series(series):
+def read_series(series: Series) -> Volume:
     """Read one slice after the other into a Volume of rescaled values (HU for CT).
 
     The type is int16 where that is exact, else float32.

@@ -2,9 +2,10 @@
 
 Images are PNG, TIFF, JPEG or BMP, grey of 8 or 16 bits or 32-bit float; colour becomes luminance
 by ITU-R 601, L = 0.299 R + 0.587 G + 0.114 B, and transparency is ignored. Masks hold one value
-for each class: grey, or palette indices. A pair shares its name up to the suffix.
+per class: grey, or palette indices. A pair shares its name up to the suffix.
 """
 
+import re
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from labelnoise.data.sources import Case
-from labelnoise.data.sources.patterns import case_of, compile_pattern
+from labelnoise.data.sources import Case, Settings, folders
+from labelnoise.data.sources.folders import case_of, describe_folder
 from labelnoise.errors import InputError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
@@ -22,16 +23,17 @@ GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
 COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA", "CMYK", "YCbCr")
 
 
-def cases(settings, seed):
-    """One case for each value of the `case` pattern, in the order of names; the seed is not used.
+class_names = folders.class_names
+
+
+def cases(settings: Settings, seed: int) -> list[Case]:
+    """Return one case per value of the `case` pattern, in the order of names; no seed is used.
 
     Raises:
-        InputError: a folder is missing or empty, an image or mask has no partner, a name does not
-            match the pattern, or a mask value means two things.
+        InputError: a folder is missing or empty, an image or mask has no partner, or a name does
+            not match the pattern.
     """
-    _check_classes(settings["classes"])
-    pairs = _pairs(settings)
-    pattern = compile_pattern("case", settings["case"], r"scan(\d+)_")
+    pairs, pattern = _pairs(settings), re.compile(settings["case"])
     slices = defaultdict(list)
     for stem in sorted(pairs):
         case, number = _parse(stem, pairs[stem][0], pattern)
@@ -41,29 +43,9 @@ def cases(settings, seed):
     return [Case(name, partial(_read, sorted(slices[name]), classes)) for name in sorted(slices)]
 
 
-def class_names(settings):
-    return ["background", *settings["classes"]]
-
-
-def describe(settings):
-    """Provenance: the folder as the config names it; what is in it is the user's to say."""
-    return {
-        "what": f"image and mask files in {settings['folder']}",
-        "licence": "not known to this project; see the folder's own documents",
-        "classes": {name: list(values) for name, values in settings["classes"].items()},
-    }
-
-
-def _check_classes(classes):
-    owner = {0: "background"}
-    for name, values in classes.items():
-        for value in values:
-            if value in owner:
-                raise InputError(
-                    f"`classes` gives mask value {value} to both {owner[value]} and {name}, "
-                    "expected one class for each value, and 0 for background; correct `classes`."
-                )
-            owner[value] = name
+def describe(settings: Settings) -> dict:
+    """Return the provenance: the folder as the config names it, and mask values."""
+    return describe_folder(settings, f"image and mask files in {settings['folder']}")
 
 
 def _pairs(settings):
@@ -161,7 +143,7 @@ def _read_mask(path):
     mask = _open(path)
     if mask.mode not in (*GREY_MODES, "P"):
         raise InputError(
-            f"{path} is a colour image (mode {mask.mode}), expected a mask with one value a "
+            f"{path} is a colour image (mode {mask.mode}), expected a mask with one value per "
             "pixel; export it as a grey or palette PNG."
         )
     values_HW = np.asarray(mask)

@@ -8,8 +8,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from labelnoise.data.sources import Case
-from labelnoise.errors import InputError
+from labelnoise.data.sources import Case, Settings
 
 # Axial slices 26 to 148 of the 1 mm template hold enough white matter to see at 48 pixels.
 FIRST_SLICE = 26
@@ -19,21 +18,10 @@ GAP_SLICES = 4
 # Three rounds of this pattern, so each split sees low, middle and high slices.
 PATTERN = ("train", "validation", "train", "test", "train")
 ROUNDS = 3
-SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
-def cases(settings, seed):
-    """One case for each slab, with its split; the seed is not used.
-
-    Raises:
-        InputError: `split` asks for other shares than the slabs have.
-    """
-    given = settings.get("split") or SHARES
-    if any(abs(given.get(split, 0) - share) > 1e-6 for split, share in SHARES.items()):
-        raise InputError(
-            f"`split` of an mni152 dataset is {given}, but its slabs fix it at {SHARES}; remove "
-            "`split`."
-        )
+def cases(settings: Settings, seed: int) -> list[Case]:
+    """Return one case per slab, with its split; the seed is not used."""
     splits = PATTERN * ROUNDS
     slabs, start = [], FIRST_SLICE
     for slab, split in enumerate(splits):
@@ -45,12 +33,13 @@ def cases(settings, seed):
     return slabs
 
 
-def class_names(settings):
+def class_names(settings: Settings) -> list[str]:
+    """Return "background" and the one structure, white matter."""
     return ["background", "white_matter"]
 
 
-def describe(settings):
-    """Provenance: what the images are, where they come from, and what they cannot show."""
+def describe(settings: Settings) -> dict:
+    """Return the provenance: what the images are, their origin, and what they cannot show."""
     import nilearn
 
     return {

@@ -2,7 +2,7 @@
 
 Both hold `dataset.json`, `imagesTr/` and `labelsTr/`. The Decathlon lists its training pairs in
 `dataset.json` and may keep several channels in one image. nnU-Net v2 (told by `file_ending`) lists
-none: `imagesTr/CASE_0000.nii.gz`, a file for each channel, goes with `labelsTr/CASE.nii.gz`. Test
+none: `imagesTr/CASE_0000.nii.gz`, a file per channel, goes with `labelsTr/CASE.nii.gz`. Test
 images have no public labels and are not read. Slices are axial and in radiological view, see
 `volumes`.
 """
@@ -10,12 +10,14 @@ images have no public labels and are not read. Slices are axial and in radiologi
 import json
 import logging
 import re
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
-from labelnoise.data.sources import Case
-from labelnoise.data.sources.nifti import list_names, pair_up, read_pair
-from labelnoise.data.sources.volumes import ORIENTATION, class_of_value
+from labelnoise.data.sources import Case, Settings
+from labelnoise.data.sources.folders import find_cases, list_names, pair_up
+from labelnoise.data.sources.nifti import read_pair
+from labelnoise.data.sources.volumes import ORIENTATION
 from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -23,34 +25,33 @@ logger = logging.getLogger(__name__)
 ENDINGS = (".nii.gz", ".nii")
 
 
-def cases(settings, seed):
-    """One case for each training pair, in the order of names; the seed is not used.
+def cases(settings: Settings, seed: int) -> list[Case]:
+    """Return one case per training pair, in the order of names; the seed is not used.
 
     Raises:
         InputError: `dataset.json` is missing or not understood, a file is missing, a case comes
             twice, no channel is chosen among several, or a label value means two things.
     """
-    folder, about = Path(settings["folder"]), _about(settings)
-    classes, ignore = _classes(settings, about), settings.get("ignore", [])
-    class_of_value(classes, ignore)
-    channel = _channel(settings, about)
+    about = _about(settings)
+    classes, channel = _classes(settings, about), _channel(settings, about)
     if "file_ending" in about:
         # A file holds one channel, so none is left to choose inside it.
-        pairs, inside = _found_pairs(folder, about, channel or 0, settings), None
+        pairs, inside = _found_pairs(settings, about, channel or 0), None
     else:
-        pairs, inside = _listed_pairs(folder, about, channel), channel
+        pairs, inside = _listed_pairs(settings, about, channel), channel
     return [
-        Case(name, partial(read_pair, *pairs[name], classes, ignore, inside))
-        for name in sorted(pairs)
+        Case(name, partial(read_pair, image, label, classes, settings["ignore"], inside))
+        for name, (image, label) in sorted(pairs.items())
     ]
 
 
-def class_names(settings):
+def class_names(settings: Settings) -> list[str]:
+    """Return "background" and the structures of the config, or else those of `dataset.json`."""
     return ["background", *_classes(settings, _about(settings))]
 
 
-def describe(settings):
-    """Provenance: what `dataset.json` says of the data, label values, and how slices lie."""
+def describe(settings: Settings) -> dict:
+    """Return the provenance: what `dataset.json` says, label values, and how slices lie."""
     about = _about(settings)
     name = about.get("name", Path(settings["folder"]).name)
     return {
@@ -58,15 +59,19 @@ def describe(settings):
         "licence": about.get("licence", "not known to this project; see the data's own documents"),
         "reference": about.get("reference", "see the data's own documents"),
         "classes": _classes(settings, about),
-        "ignore": list(settings.get("ignore", [])),
-        "channel": settings.get("channel"),
+        "ignore": list(settings["ignore"]),
+        "channel": settings["channel"],
         "orientation": ORIENTATION,
     }
 
 
+def _path(settings):
+    return Path(settings["folder"]) / "dataset.json"
+
+
 def _about(settings):
     """Read dataset.json."""
-    path = Path(settings["folder"]) / "dataset.json"
+    path = _path(settings)
     if not path.is_file():
         raise InputError(
             f"{path} does not exist, expected the description of a Decathlon task or of an nnU-Net "
@@ -88,9 +93,9 @@ def _about(settings):
 
 def _classes(settings, about):
     """The setting `classes`, or else the labels of dataset.json: {name: values}."""
-    if settings.get("classes"):
+    if "classes" in settings:
         return {name: list(values) for name, values in settings["classes"].items()}
-    labels, path = about.get("labels", {}), Path(settings["folder"]) / "dataset.json"
+    labels, path = about.get("labels", {}), _path(settings)
     try:
         if labels and all(key.isdecimal() for key in labels):
             values_of = {str(name): [int(value)] for value, name in labels.items()}
@@ -110,17 +115,32 @@ def _classes(settings, about):
     }
     if not classes:
         raise InputError(f"{path}: `labels` names no structure; correct the file or set `classes`.")
+    _check_values(path, {"background": [0], **classes, "`ignore`": settings["ignore"]})
     return classes
+
+
+def _check_values(path, values_of):
+    """Refuse a label value with two meanings, as regions of nnU-Net have that overlap."""
+    owners = defaultdict(list)
+    for name, values in values_of.items():
+        for value in set(values):
+            owners[value].append(name)
+    for value, names in owners.items():
+        if len(names) > 1:
+            raise InputError(
+                f"{path}: label value {value} means {' and '.join(names)}, expected one of them; "
+                "set `classes` so that every value has one meaning."
+            )
 
 
 def _channel(settings, about):
     """The setting `channel`, checked against dataset.json."""
-    channel = settings.get("channel")
+    channel = settings["channel"]
     names = about.get("channel_names") or about.get("modality") or ["one"]
     listed = names.items() if isinstance(names, dict) else enumerate(names)
     if (channel is None and len(names) > 1) or (channel or 0) >= len(names):
         raise InputError(
-            f"{Path(settings['folder']) / 'dataset.json'} names {len(names)} channels "
+            f"{_path(settings)} names {len(names)} channels "
             f"({', '.join(f'{number} {name}' for number, name in listed)}) and `channel` is "
             f"{'not set' if channel is None else channel}, expected one of them; set `channel` to "
             "its number."
@@ -128,12 +148,12 @@ def _channel(settings, about):
     return channel
 
 
-def _listed_pairs(folder, about, channel):
+def _listed_pairs(settings, about, channel):
     """Map each case to its image and label, as the Decathlon's dataset.json lists them."""
-    pairs, path = {}, folder / "dataset.json"
+    pairs, path = {}, _path(settings)
     for entry in about.get("training", []):
         try:
-            image, label = folder / entry["image"], folder / entry["label"]
+            image, label = path.parent / entry["image"], path.parent / entry["label"]
         except (TypeError, KeyError):
             raise InputError(
                 f"{path}: an entry of `training` is {entry!r}, expected an image and a label; "
@@ -173,44 +193,29 @@ def _stem(name):
     return name
 
 
-def _found_pairs(folder, about, channel, settings):
+def _found_pairs(settings, about, channel):
     """Map each case to the files of its channel and label, as nnU-Net v2 names them."""
-    ending = about["file_ending"]
+    ending, folder = about["file_ending"], Path(settings["folder"])
     if ending not in ENDINGS:
         raise InputError(
-            f"{folder / 'dataset.json'}: `file_ending` is {ending!r}, expected one of "
+            f"{_path(settings)}: `file_ending` is {ending!r}, expected one of "
             f"{', '.join(ENDINGS)}; convert the files to NIfTI, or use `source: images` for PNG."
         )
-    images = _files(folder / "imagesTr", f"(.+)_{channel:04d}{re.escape(ending)}")
-    labels = _files(folder / "labelsTr", f"(.+){re.escape(ending)}")
-    lonely = sorted(set(labels) - set(images))
-    if lonely:
-        raise InputError(
-            f"{folder / 'labelsTr'}: {len(lonely)} labels have no image with suffix "
-            f"_{channel:04d} in imagesTr ({list_names(labels[name] for name in lonely)}), expected "
-            "pairs; add each missing image or remove the label."
+    ends = f"_{channel:04d}{ending}"
+    images, labels = (
+        find_cases(
+            folder / part,
+            f"(.+){re.escape(end)}",
+            "`file_ending` and `channel`",
+            "`folder`",
         )
-    pairs = pair_up(folder, images, labels, settings.get("unlabelled", "refuse"))
+        for part, end in (("imagesTr", ends), ("labelsTr", ending))
+    )
+    where = f"{folder}, images that end in {ends}"
+    pairs = pair_up(where, images, labels, settings["unlabelled"])
     promised = about.get("numTraining", len(pairs))
     if promised != len(pairs):
         logger.warning(
             "%s: dataset.json counts %s training cases, %d are there", folder, promised, len(pairs)
         )
     return pairs
-
-
-def _files(folder, pattern):
-    """Map the case in each matching name to its path."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder, expected one; correct `folder`.")
-    found = {}
-    for path in sorted(folder.iterdir()):
-        match = re.fullmatch(pattern, path.name)
-        if match and not path.name.startswith("."):
-            found[match[1]] = path
-    if not found:
-        raise InputError(
-            f"{folder} holds no file whose name matches {pattern!r}, expected nnU-Net v2's names; "
-            "correct `folder`, `file_ending` in dataset.json, or the setting `channel`."
-        )
-    return found

@@ -9,12 +9,13 @@ grows towards the feet, 1 unit = 200 mm. So a case shows the same anatomy at eve
 Shape legend: S slices, H height, W width, T steps of the angle, K balls, J waves.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from labelnoise.data.sources import Case
+from labelnoise.data.sources import Case, Settings
 from labelnoise.data.sources.shapes import (
     ANGLE_T,
     COSINE_T,
@@ -25,10 +26,10 @@ from labelnoise.data.sources.shapes import (
     Ellipse,
     Grid,
     Outline,
+    Shape,
     bean,
 )
 
-TARGETS = ("liver", "pancreas")
 # Distance between slices, in units of 200 mm: 5 mm.
 SPACING = 0.025
 # Heights between which the liver is cut; below, only the tip of its right lobe is left.
@@ -61,20 +62,21 @@ LIVER_KEYS = (
 # fmt: on
 
 
-def cases(settings, seed):
-    """Case k depends on the seed and k alone, so more cases keep the earlier ones."""
+def cases(settings: Settings, seed: int) -> list[Case]:
+    """Return the cases; case k depends on the seed and k alone, so more keep the earlier ones."""
     return [
         Case(f"phantom-{case:03d}", partial(_read, settings, seed, case))
         for case in range(settings["cases"])
     ]
 
 
-def class_names(settings):
+def class_names(settings: Settings) -> list[str]:
+    """Return "background" and the target."""
     return ["background", settings["target"]]
 
 
-def describe(settings):
-    """Provenance: made here from a seed, so free of any data's licence."""
+def describe(settings: Settings) -> dict:
+    """Return the provenance: made here from a seed, so free of any data's licence."""
     return {
         "what": f"procedural CT-like abdomen with an exact {settings['target']} label, in HU",
         "version": 1,
@@ -86,15 +88,17 @@ def _read(settings, seed, case):
     return render_case(seed, case, settings["target"], settings["slices"], settings["size"])
 
 
-def render_case(seed, case, target, slices, size):
+def render_case(
+    seed: int, case: int, target: str, slices: int, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw consecutive slices of one case.
 
     Args:
-        seed: seed of the data set.
+        seed: seed of the dataset.
         case: index of the case, from 0.
         target: "liver" (about 7 % of pixels) or "pancreas" (about 0.5 %).
         slices: how many; 5 mm apart, closer where the target is too short for that.
-        size: pixels a side, 32 to 512.
+        size: pixels along each side, 32 to 512.
 
     Returns:
         images_SHW float32 in HU, labels_SHW uint8 (1 in the target), slice numbers (S,).
@@ -108,7 +112,9 @@ def render_case(seed, case, target, slices, size):
     return images_SHW, labels_SHW, np.arange(slices)
 
 
-def render_slice(anatomy, target, z, size, rng):
+def render_slice(
+    anatomy: "Anatomy", target: str, z: float, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw one slice: image_HW float32 in HU and labels_HW uint8."""
     grid = Grid(size)
     image_HW = anatomy.draw_trunk(grid)
@@ -125,7 +131,7 @@ def render_slice(anatomy, target, z, size, rng):
 class Anatomy:
     """One body: every number of its shapes and tissues, drawn once from `rng`."""
 
-    def __init__(self, rng):
+    def __init__(self, rng: np.random.Generator) -> None:
         self._draw_body(rng)
         self._draw_tissues(rng)
         self._draw_organs(rng)
@@ -185,21 +191,21 @@ class Anatomy:
     def _draw_gut(self, rng):
         self.loops = rng.uniform(-1, 1, (18, 6))
 
-    def heights(self, target, slices):
-        """z of each slice: evenly spaced from a start that belongs to the case."""
+    def heights(self, target: str, slices: int) -> np.ndarray:
+        """Return z of each slice: evenly spaced from a start that belongs to the case."""
         low, high = LIVER_EXTENT if target == "liver" else self._pancreas_extent()
         spacing = min(SPACING, (high - low) / max(slices - 1, 1))
         start = low + self.start * (high - low - spacing * (slices - 1))
         return start + spacing * np.arange(slices)
 
-    def at(self, u, v):
-        """A place in the slice from cavity units: u = -1 is the right wall, v = -1 the front."""
+    def at(self, u: float, v: float) -> tuple[float, float]:
+        """Return the place of cavity units: u = -1 is the right wall, v = -1 the front."""
         return self.x + self.a * u, self.y + self.b * v
 
     # Trunk: everything that is measured from the skin.
 
-    def skin(self, inset=0.0):
-        """The body's outline, or a curve `inset` below it."""
+    def skin(self, inset: float = 0.0) -> Outline:
+        """Return the body's outline, or a curve `inset` below it."""
         waves_T = sum(
             size * np.cos(order * ANGLE_T + phase)
             for order, size, phase in zip(range(2, 6), *self.waves, strict=True)
@@ -213,8 +219,8 @@ class Anatomy:
         back_T = np.exp(30 * (SINE_T - 1))
         return Outline(self.x, self.y, radius_T * (1 + waves_T) - 0.03 * back_T)
 
-    def draw_trunk(self, grid):
-        """Air, table, skin, fat, muscle wall and the fat of the cavity: image_HW in HU."""
+    def draw_trunk(self, grid: Grid) -> np.ndarray:
+        """Draw air, table, skin, fat, muscle wall and the fat of the cavity: image_HW in HU."""
         x, y = grid.axis[None], grid.axis[:, None]
         image_HW = np.full((grid.size, grid.size), AIR)
         top = self.y + self.b_out + self.table_y - 0.22 * (x / 0.9) ** 2
@@ -231,8 +237,8 @@ class Anatomy:
 
     # Organs, in the order in which they are painted; jitter row numbers are theirs alone.
 
-    def organs(self, target, z):
-        """Shapes with their values in HU; the target comes last, so that nothing hides it."""
+    def organs(self, target: str, z: float) -> Iterator[tuple[Shape, float]]:
+        """Yield shapes with their values in HU; the target comes last, so that nothing hides it."""
         yield from self._ribs(z)
         yield from self._back(z)
         yield from self._gut(z)
@@ -359,17 +365,18 @@ class Anatomy:
             size = np.sqrt(cut) * (0.075 + 0.015 * j[2])
             yield Ellipse(x, y, size * 1.3, size * 0.8, 0.9), 9.0
 
-    def target(self, target, z):
-        """The target's shape at height z, the one thing that decides its label."""
+    def target(self, target: str, z: float) -> Outline | Chain:
+        """Return the target's shape at height z, the one thing that decides its label."""
         return self.liver(z) if target == "liver" else self.pancreas(z)
 
-    def liver(self, z):
-        """Outline between the keys around z, with this case's waves, kept inside the wall."""
+    def liver(self, z: float) -> Outline:
+        """Return the outline between the keys around z, with this case's waves, inside the wall."""
         z = z - self.liver_shift
         heights = [key[0] for key in LIVER_KEYS]
         weights = [np.interp(z, heights, row) for row in np.eye(len(heights))]
-        centre = sum(w * np.array(key[1]) for w, key in zip(weights, LIVER_KEYS, strict=True))
-        radius_T = sum(w * _key_radius(key) for w, key in zip(weights, LIVER_KEYS, strict=True))
+        keys = list(zip(weights, LIVER_KEYS, strict=True))
+        centre = sum((weight * np.array(key[1]) for weight, key in keys), np.zeros(2))
+        radius_T = sum(weight * _key_radius(key) for weight, key in keys)
         for order, (size, phase, drift) in enumerate(zip(*self.liver_waves, strict=True), start=2):
             radius_T = radius_T * (1 + size * np.cos(order * ANGLE_T + phase + drift * z))
         radius_T = np.interp(ANGLE_T - self.liver_turn, ANGLE_T, radius_T, period=2 * np.pi)
@@ -407,8 +414,8 @@ class Anatomy:
                 spot = Ellipse(x, y, radius, 0.85 * radius, 6 * where)
                 yield Both(spot, shape), self.liver_hu - 24.0
 
-    def pancreas(self, z):
-        """The balls of the pancreas, cut at height z."""
+    def pancreas(self, z: float) -> Chain:
+        """Return the balls of the pancreas, cut at height z."""
         x_K, y_K, z_K, radius_K = self._pancreas_balls()
         cut_K = radius_K**2 - ((z - z_K) / PANCREAS_STRETCH) ** 2
         keep_K = cut_K > 1e-5
@@ -433,8 +440,8 @@ class Anatomy:
         half_K = 0.5 * PANCREAS_STRETCH * radius_K
         return (z_K - half_K).min(), (z_K + half_K).max()
 
-    def texture(self, grid, z):
-        """Slow variation of the tissues, a few HU, as a sum of plane waves."""
+    def texture(self, grid: Grid, z: float) -> np.ndarray:
+        """Return a slow variation of the tissues, a few HU, as a sum of plane waves."""
         size_J, wave_J3, phase_J = self.texture_waves
         across_JW = np.exp(1j * wave_J3[:, :1] * grid.axis)
         down_JH = np.exp(

@@ -6,6 +6,7 @@ Shape legend: H height, W width, T steps of the angle, K balls.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -13,33 +14,44 @@ ANGLE_T = np.linspace(-np.pi, np.pi, 721)
 COSINE_T, SINE_T = np.cos(ANGLE_T), np.sin(ANGLE_T)
 # Blur of the scanner, about 1.6 mm; at small sizes the pixel is wider and blurs more.
 BLUR = 0.008
+Bounds = tuple[float, float, float, float]
+
+
+class Shape(Protocol):
+    """What a grid paints."""
+
+    def bounds(self) -> Bounds:
+        """Return the lowest and highest x, then the lowest and highest y."""
+
+    def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the signed distance of places to the border, negative inside."""
 
 
 class Grid:
     """Pixel centres of a square slice, and how shapes meet them."""
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         self.size = size
         self.pixel = 2 / size
         self.width = max(self.pixel, BLUR)
         self.axis = (np.arange(size) + 0.5) * self.pixel - 1
 
-    def window(self, shape):
-        """Rows and columns that the shape and its soft border can touch."""
+    def window(self, shape: Shape) -> tuple[slice, ...]:
+        """Return the rows and columns that the shape and its soft border can touch."""
         low_x, high_x, low_y, high_y = shape.bounds()
         low = np.searchsorted(self.axis, [low_y - self.width, low_x - self.width])
         high = np.searchsorted(self.axis, [high_y + self.width, high_x + self.width])
         return tuple(slice(start, stop) for start, stop in zip(low, high, strict=True))
 
-    def paint(self, image_HW, shape, hu):
+    def paint(self, image_HW: np.ndarray, shape: Shape, hu: float) -> None:
         """Mix the shape's value into the image by the share of each pixel it covers."""
         rows, columns = self.window(shape)
         distance = shape.distance(self.axis[columns][None], self.axis[rows][:, None])
         share = np.clip(0.5 - distance / self.width, 0, 1)
         image_HW[rows, columns] += share * (hu - image_HW[rows, columns])
 
-    def inside(self, shape):
-        """Labels (H, W): 1 where the pixel's centre lies inside the shape."""
+    def inside(self, shape: Shape) -> np.ndarray:
+        """Return labels (H, W) uint8: 1 where the pixel's centre lies inside the shape."""
         labels_HW = np.zeros((self.size, self.size), np.uint8)
         rows, columns = self.window(shape)
         distance = shape.distance(self.axis[columns][None], self.axis[rows][:, None])
@@ -55,18 +67,16 @@ class Outline:
     y: float
     radius_T: np.ndarray
 
-    def bounds(self):
+    def bounds(self) -> Bounds:
         x_T, y_T = self.points()
         return x_T.min(), x_T.max(), y_T.min(), y_T.max()
 
-    def points(self):
-        return (
-            self.x + self.radius_T * COSINE_T,
-            self.y + self.radius_T * SINE_T,
-        )
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return x and y of the curve at every angle."""
+        return self.x + self.radius_T * COSINE_T, self.y + self.radius_T * SINE_T
 
-    def distance(self, x, y):
-        """Signed distance to the curve, negative inside; exact in sign, to first order in size."""
+    def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the signed distance; exact in sign, to first order in size."""
         x, y = x - self.x, y - self.y
         angle = np.arctan2(y, x)
         radius = np.interp(angle, ANGLE_T, self.radius_T)
@@ -84,15 +94,14 @@ class Chain:
     y_K: np.ndarray
     radius_K: np.ndarray
 
-    def bounds(self):
+    def bounds(self) -> Bounds:
         if not len(self.x_K):
             return 0.0, 0.0, 0.0, 0.0
         low_x, high_x = (self.x_K - self.radius_K).min(), (self.x_K + self.radius_K).max()
         low_y, high_y = (self.y_K - self.radius_K).min(), (self.y_K + self.radius_K).max()
         return low_x, high_x, low_y, high_y
 
-    def distance(self, x, y):
-        """Signed distance to the union, negative inside."""
+    def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         nearest = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf)
         for centre_x, centre_y, radius in zip(self.x_K, self.y_K, self.radius_K, strict=True):
             np.minimum(nearest, np.hypot(x - centre_x, y - centre_y) - radius, out=nearest)
@@ -109,14 +118,14 @@ class Ellipse:
     b: float
     turn: float = 0.0
 
-    def bounds(self):
+    def bounds(self) -> Bounds:
         cosine, sine = np.cos(self.turn), np.sin(self.turn)
         half_x = np.hypot(self.a * cosine, self.b * sine)
         half_y = np.hypot(self.a * sine, self.b * cosine)
         return self.x - half_x, self.x + half_x, self.y - half_y, self.y + half_y
 
-    def distance(self, x, y):
-        """Signed distance to the curve, negative inside; exact in sign, to first order in size."""
+    def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the signed distance; exact in sign, to first order in size."""
         cosine, sine = np.cos(self.turn), np.sin(self.turn)
         across = ((x - self.x) * cosine + (y - self.y) * sine) / self.a
         along = ((y - self.y) * cosine - (x - self.x) * sine) / self.b
@@ -130,7 +139,7 @@ class Above:
 
     level: float
 
-    def distance(self, x, y):
+    def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.broadcast_to(y - self.level, np.broadcast_shapes(x.shape, y.shape))
 
 
@@ -141,15 +150,15 @@ class Both:
     inner: Ellipse | Outline
     outer: Outline | Above
 
-    def bounds(self):
+    def bounds(self) -> Bounds:
         return self.inner.bounds()
 
-    def distance(self, x, y):
+    def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.maximum(self.inner.distance(x, y), self.outer.distance(x, y))
 
 
-def bean(x, y, a, b, turn, dent):
-    """An ellipse with a dent on one long side, or a bulge where `dent` is negative."""
+def bean(x: float, y: float, a: float, b: float, turn: float, dent: float) -> Outline:
+    """Return an ellipse with a dent on one long side, or a bulge where `dent` is negative."""
     angle_T = ANGLE_T - turn
     radius_T = a * b / np.hypot(b * np.cos(angle_T), a * np.sin(angle_T))
     return Outline(x, y, radius_T * (1 - dent * np.exp(3 * (np.sin(angle_T) - 1))))

@@ -10,8 +10,10 @@ Shape legend: I, J, K voxel axes of the file; S slices, H rows, W columns.
 """
 
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -21,6 +23,7 @@ from nibabel.spatialimages import HeaderDataError, ImageDataError
 from nibabel.volumeutils import array_from_file
 from nibabel.wrapstruct import WrapStructError
 
+from labelnoise.data.sources import Classes
 from labelnoise.errors import InputError
 
 ORIENTATION = (
@@ -59,8 +62,10 @@ class Volume:
     affine: np.ndarray
 
 
-def labelled_slices(image, label, classes, where, ignore=()):
-    """Slices of an image Volume and its label Volume, as `Case.read` returns them.
+def labelled_slices(
+    image: Volume, label: Volume, classes: Classes, where: str, ignore: Collection[int] = ()
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the slices of an image and its label, as `Case.read` does.
 
     Returns:
         images_SHW in the image's own number type, labels_SHW uint8 class indices, numbers_S from
@@ -76,7 +81,7 @@ def labelled_slices(image, label, classes, where, ignore=()):
     return images_SHW, labels_SHW, np.arange(len(images_SHW)), spacing_3
 
 
-def axial_slices(volume):
+def axial_slices(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     """Turn a volume to the project's orientation; a view, nothing is copied or resampled.
 
     Returns:
@@ -89,8 +94,8 @@ def axial_slices(volume):
     return apply_orientation(volume.array_IJK, turn), spacing_3
 
 
-def match_grid(image, label, where):
-    """The label's array on the image's voxel grid, by their affines; a view, never resampled.
+def match_grid(image: Volume, label: Volume, where: str) -> np.ndarray:
+    """Return the label's array on the image's grid, by their affines; a view, never resampled.
 
     The grids must be one up to permuted and flipped axes: no corner voxel may lie more than
     `TOLERANCE` voxels of the image off, along any axis.
@@ -150,12 +155,15 @@ def _row(numbers):
     return ", ".join(f"{number:.4g}" for number in np.round(numbers, 4) + 0.0)
 
 
-def to_class_indices(label_array, classes, where, ignore=()):
+def to_class_indices(
+    label_array: np.ndarray, classes: Classes, where: str, ignore: Collection[int] = ()
+) -> np.ndarray:
     """Turn label values into class indices, one slab at a time.
 
     Args:
         label_array: whole numbers, of any type.
-        classes: {name: values that mean it}, in the order of the class indices; 0 is background.
+        classes: {name: values that mean it}, in the order of the class indices, no value twice; 0
+            is background.
         where: the file, for messages.
         ignore: values that become background.
 
@@ -163,7 +171,7 @@ def to_class_indices(label_array, classes, where, ignore=()):
         uint8 class indices, 0 for background, of the same shape and memory order.
 
     Raises:
-        InputError: a value is not whole or not known, or means two things.
+        InputError: a value is not whole or not known.
     """
     index_of = class_of_value(classes, ignore)
     table = np.full(max(index_of) + 3, 255, np.uint8)
@@ -183,23 +191,11 @@ def to_class_indices(label_array, classes, where, ignore=()):
     return indices
 
 
-def class_of_value(classes, ignore=()):
-    """Map each known label value to its class index.
-
-    Raises:
-        InputError: a value means two things.
-    """
-    index_of, owner = {0: 0}, {0: "background"}
-    given = [*classes.items(), ("`ignore`", list(ignore))]
-    for index, (name, values) in enumerate(given, start=1):
-        for value in values:
-            if value in owner:
-                raise InputError(
-                    f"`classes` and `ignore` give label value {value} to both {owner[value]} and "
-                    f"{name}, expected one meaning for each value, and 0 for background; correct "
-                    "`classes` or `ignore`."
-                )
-            index_of[value], owner[value] = index if name in classes else 0, name
+def class_of_value(classes: Classes, ignore: Collection[int] = ()) -> dict[int, int]:
+    """Map each known label value to its class index, 0 for background and what is ignored."""
+    index_of = dict.fromkeys([0, *ignore], 0)
+    for index, values in enumerate(classes.values(), start=1):
+        index_of |= dict.fromkeys(values, index)
     return index_of
 
 
@@ -215,8 +211,8 @@ def _whole(values, where):
     else:
         found = f"type {values.dtype}"
     raise InputError(
-        f"{where}: the labels are not whole numbers ({found}), expected one whole number a voxel; "
-        "export the labels without interpolation, or check that this is no image."
+        f"{where}: the labels are not whole numbers ({found}), expected one whole number per "
+        "voxel; export the labels without interpolation, or check that this is no image."
     )
 
 
@@ -231,7 +227,7 @@ def _refuse_strange(strange, index_of, where):
         )
 
 
-def read_nifti(path, channel=None):
+def read_nifti(path: str | Path, channel: int | None = None) -> Volume:
     """Read a NIfTI file in the smallest number type that keeps its values.
 
     Stored numbers of up to 32 bits stay as they are, wider ones become float32; scaled ones become
@@ -279,8 +275,8 @@ def _read_voxels(path, image, channel):
     proxy, shape = image.dataobj, image.shape
     if proxy.dtype.kind not in "iuf":
         raise InputError(
-            f"{path} holds colour or complex voxels ({proxy.dtype}), expected one number a voxel; "
-            "export a grey image."
+            f"{path} holds colour or complex voxels ({proxy.dtype}), expected one number per "
+            "voxel; export a grey image."
         )
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
