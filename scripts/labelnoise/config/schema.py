@@ -13,7 +13,7 @@ from jsonschema.exceptions import best_match, relevance
 from labelnoise.config.messages import LARGEST_INTEGER, schema_sentence, shown, where
 from labelnoise.errors import InputError
 
-SCHEMA = Path(__file__).parents[3] / "rules" / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).with_name("config.schema.yaml")
 # Far above any study. A file of a few lines can repeat itself into millions of values.
 LONGEST_TEXT = 1000
 MOST_VALUES = 100_000
