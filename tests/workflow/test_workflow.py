@@ -40,14 +40,15 @@ def the_sentence(done):
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("study")
-    done = snakemake(folder, TINY)
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = [line for line in done.stdout.splitlines() if line.startswith("trained tiny/small/")]
+def study(whole_study):
+    return whole_study[0]
+
+
+def test_each_training_says_in_one_line_what_it_came_to(whole_study):
+    lines = whole_study[1].stdout.splitlines()
+    said = [line for line in lines if line.startswith("trained tiny/small/")]
     assert len(said) == 4 and all("validation Dice" in line for line in said)
     assert all(line.endswith("s on cpu") for line in said)
-    return folder
 
 
 def test_the_full_matrix_is_listed(tmp_path):
