@@ -223,10 +223,10 @@ def test(session, arguments):
         )
     inputs = session.inputs(workers=os.cpu_count())
     with chosen_device(arguments.gpu) as device:
-        from labelnoise.evaluation.score import test_run
+        from labelnoise.evaluation.score import score_run
 
         counts = session.folder / "test.csv"
-        test_run(inputs.dataset, session.folder / "checkpoints", device, counts)
+        score_run(inputs.dataset, session.folder / "checkpoints", device, counts)
     for _, row in runs_table([session.names], session.root).iterrows():
         print(
             f"{row['structure']}: Dice {row['dice']:.4f}, precision {row['precision']:.4f}, "

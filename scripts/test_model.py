@@ -8,10 +8,11 @@ from labelnoise.jobs.script import device_of_job, logged
 def main(smk):
     with logged(smk.log[0]), device_of_job(smk, "testing") as device:
         # torch may only start once the lease has said which card it sees.
-        from labelnoise.evaluation.score import describe_test, test_run
+        from labelnoise.evaluation.score import describe_score, score_run
 
-        test_run(smk.input.dataset, smk.input.checkpoints, device, smk.output.counts)
-        print(describe_test(Path(smk.output.counts).parent), flush=True)
+        path = Path(smk.output.counts)
+        counted = score_run(smk.input.dataset, smk.input.checkpoints, device, path)
+        print(describe_score(counted, path.parent), flush=True)
 
 
 if __name__ == "__main__":

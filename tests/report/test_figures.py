@@ -342,7 +342,7 @@ def test_mean_curve_of_curves_drawn_by_hand():
     assert sd[half] == pytest.approx((1 - (0.6 + 0.4 * GRID[half] / 0.01)) / np.sqrt(2))
     assert mean[-1] == 1 and sd[-1] == 0
     assert np.isnan(mean_curve([first])[1]).all()
-    empty = ScoreHistogram()
+    empty = ScoreHistogram(np.zeros((2, BINS), np.int64))
     np.testing.assert_array_equal(mean_curve([first, empty])[0], mean_curve([first])[0])
 
 

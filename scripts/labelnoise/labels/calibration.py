@@ -1,8 +1,7 @@
 """Calibration: the severity at which a kind of label error has the wanted label Dice on a dataset.
 
 A severity in pixels means something else on every organ and slice size; label Dice does not. Shape
-legend: N slices, H height, W width, D draws; the 3 counts are true positive, false positive and
-false negative pixels.
+legend: N slices, H height, W width, D draws; the 4 counts are those of `labelnoise.counts`.
 """
 
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from math import ceil
 import numpy as np
 from scipy.optimize import brentq
 
+from labelnoise.counts import dice, overlap
 from labelnoise.errors import InputError
-from labelnoise.labels.error import LabelError, dice, measure, overlap
+from labelnoise.labels.error import LabelError, measure
 from labelnoise.labels.perturbations import KINDS, flip_rate, perturb
 
 # A larger set is represented by this many of its slices with foreground (`random`: of all its
@@ -138,7 +138,7 @@ class Trial:
     def __init__(self, masks, kind, foreground_fraction, seed, draws):
         self.masks, self.kind, self.seed, self.draws = masks, kind, seed, draws
         self.foreground_fraction = foreground_fraction
-        self.tried = {}  # severity -> counts (D, N, 3)
+        self.tried = {}  # severity -> counts (D, N, 4)
 
     def perturbed(self, severity, draw):
         """Yield the perturbed masks of one draw: the same draw for every severity."""
@@ -147,7 +147,7 @@ class Trial:
             yield perturb(mask_HW, self.kind, severity, rng, self.foreground_fraction)
 
     def counts(self, severity):
-        """Counts (D, N, 3) of each draw and slice."""
+        """Counts (D, N, 4) of each draw and slice."""
         if severity not in self.tried:
             counts = [
                 [*map(overlap, self.masks, self.perturbed(severity, draw))]
@@ -158,7 +158,7 @@ class Trial:
 
     def label_dice(self, severity):
         """Label Dice of all draws together."""
-        return dice(*self.counts(severity).sum(axis=(0, 1)).tolist())
+        return float(dice(self.counts(severity).sum(axis=(0, 1))))
 
     def draw_sd(self, severity):
         """Standard deviation of the label Dice of one draw of all slices.
@@ -166,7 +166,7 @@ class Trial:
         Slices are independent, so their variances between draws add up, once Dice is linearised in
         the counts; this is steady even for two draws of many slices.
         """
-        tp_DN, fp_DN, fn_DN = np.moveaxis(self.counts(severity), 2, 0)
+        tp_DN, fp_DN, fn_DN, _ = np.moveaxis(self.counts(severity), 2, 0)
         total_DN = 2 * tp_DN + fp_DN + fn_DN
         part_DN = (2 * tp_DN - self.label_dice(severity) * total_DN) * self.draws / total_DN.sum()
         return float(np.sqrt(part_DN.var(axis=0, ddof=1).sum()))

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from labelnoise.counts import dice, precision, recall
 from labelnoise.errors import InputError
-from labelnoise.evaluation.counts import counts, dice, precision, predict, recall
+from labelnoise.networks.output import count_pixels, predict
 from labelnoise.seeds import derive
 from labelnoise.training.batches import batches_in_order, training_batches
 from labelnoise.training.memory import backward_in_parts, forward
@@ -217,7 +218,7 @@ def write_scalars(board, row):
 
 
 def _totals(logits_NCHW, labels_NHW):
-    return counts(predict(logits_NCHW.detach()), labels_NHW, logits_NCHW.shape[1]).sum(0)
+    return count_pixels(predict(logits_NCHW.detach()), labels_NHW).sum(0)
 
 
 def _named(part, metrics):

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
-from labelnoise.labels.error import dice, overlap
+from labelnoise.counts import dice, overlap
 from labelnoise.report import style
 
 OUTLINE = {"colors": "white", "linewidths": 0.45}
@@ -63,7 +63,7 @@ def draw_overlay(panel, image_HW, reference_HW, mask_HW=None, view=(slice(None),
     if mask_HW is not None:
         colours = colour_errors(reference_HW[view], mask_HW[view], show_agreement=image_HW is None)
         panel.imshow(colours, interpolation="nearest")
-        panel.set_xlabel(_dice_text(dice(*overlap(reference_HW, mask_HW))), labelpad=2)
+        panel.set_xlabel(_dice_text(dice(overlap(reference_HW, mask_HW))), labelpad=2)
     _outline(panel, reference_HW[view])
     panel.grid(visible=False)
     panel.set(xticks=[], yticks=[])
