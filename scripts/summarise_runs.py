@@ -4,13 +4,7 @@ from pathlib import Path
 
 from labelnoise.evaluation.tables import degradation_table, runs_table, write_csv
 from labelnoise.jobs.script import logged
-from labelnoise.report.table_layout import write_text
-from labelnoise.report.table_text import (
-    to_latex,
-    to_markdown,
-    wide_to_latex,
-    wide_to_markdown,
-)
+from labelnoise.report.render import degradation_tables, latex, markdown, write_text
 
 
 def main(smk):
@@ -18,12 +12,11 @@ def main(smk):
         results = Path(smk.output.runs).parents[1]
         runs = runs_table(smk.params.runs, results)
         degradation = degradation_table(runs)
+        tables = degradation_tables(degradation)
         write_csv(runs, smk.output.runs)
         write_csv(degradation, smk.output.degradation)
-        write_text(
-            f"{wide_to_markdown(degradation)}\n{to_markdown(degradation)}", smk.output.markdown
-        )
-        write_text(f"{wide_to_latex(degradation)}\n{to_latex(degradation)}", smk.output.latex)
+        write_text(markdown(tables), smk.output.markdown)
+        write_text(latex(tables), smk.output.latex)
 
 
 if __name__ == "__main__":
