@@ -4,12 +4,7 @@ from labelnoise.evaluation.tables import degradation_table, read_runs
 from labelnoise.files import write_csv, write_text
 from labelnoise.jobs.script import logged
 from labelnoise.report.paper import compare_with_paper, slopes
-from labelnoise.report.paper_text import (
-    slopes_to_latex,
-    slopes_to_markdown,
-    table1_to_latex,
-    table1_to_markdown,
-)
+from labelnoise.report.render import latex, markdown, slopes_tables, table1_tables
 
 
 def main(smk):
@@ -17,11 +12,11 @@ def main(smk):
         runs = read_runs(smk.input.runs)
         comparison, slope = compare_with_paper(degradation_table(runs)), slopes(runs)
         write_csv(smk.output.table1, comparison)
-        write_text(smk.output.table1_markdown, table1_to_markdown(comparison))
-        write_text(smk.output.table1_latex, table1_to_latex(comparison))
+        write_text(smk.output.table1_markdown, markdown(table1_tables(comparison)))
+        write_text(smk.output.table1_latex, latex(table1_tables(comparison)))
         write_csv(smk.output.slopes, slope)
-        write_text(smk.output.slopes_markdown, slopes_to_markdown(slope))
-        write_text(smk.output.slopes_latex, slopes_to_latex(slope))
+        write_text(smk.output.slopes_markdown, markdown(slopes_tables(slope)))
+        write_text(smk.output.slopes_latex, latex(slopes_tables(slope)))
 
 
 if __name__ == "__main__":

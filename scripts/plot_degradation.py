@@ -2,13 +2,13 @@
 
 from labelnoise.evaluation.tables import read_runs
 from labelnoise.jobs.script import logged
-from labelnoise.report import style
-from labelnoise.report.figures.degradation import degradation
+from labelnoise.report.figures.canvas import save_all
+from labelnoise.report.figures.degradation import draw_degradation
 
 
 def main(smk):
     with logged(smk.log[0]):
-        style.save_all(degradation(read_runs(smk.input.runs)), smk.output)
+        save_all(draw_degradation(read_runs(smk.input.runs)), smk.output)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,14 @@
 
 from labelnoise.data.storage import Dataset
 from labelnoise.jobs.script import logged
-from labelnoise.report import style
-from labelnoise.report.figures.panels import perturbed_panels
-from labelnoise.report.figures.perturbations import gallery
+from labelnoise.report.figures.canvas import save_all
+from labelnoise.report.figures.perturbations import draw_perturbations, perturbed_rows
 
 
 def main(smk):
     with logged(smk.log[0]), Dataset(smk.input.dataset) as data:
-        rows, titles = perturbed_panels(data, smk.input.calibrations, smk.params.seed)
-        style.save_all(gallery(rows, titles), smk.output)
+        rows = perturbed_rows(data, smk.input.calibrations, smk.params.seed)
+        save_all(draw_perturbations(*rows), smk.output)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from labelnoise.data.storage import Dataset
 from labelnoise.jobs.script import logged
-from labelnoise.report import style
-from labelnoise.report.figures.panels import predicted_panels
-from labelnoise.report.figures.predictions import examples
+from labelnoise.report.figures.canvas import save_all
+from labelnoise.report.figures.predictions import draw_predictions, predicted_rows
 from labelnoise.training.checkpoints import load_run
 
 
@@ -17,7 +16,7 @@ def main(smk):
             name: load_run(folder)
             for name, folder in zip(smk.params.perturbations, folders, strict=True)
         }
-        style.save_all(examples(*predicted_panels(data, networks)), smk.output)
+        save_all(draw_predictions(*predicted_rows(data, networks)), smk.output)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from pathlib import Path
 from labelnoise.evaluation.histograms import read_scores
 from labelnoise.evaluation.tables import read_runs
 from labelnoise.jobs.script import logged
-from labelnoise.report import style
-from labelnoise.report.figures.roc import roc
+from labelnoise.report.figures.canvas import save_all
+from labelnoise.report.figures.roc import draw_roc
 from labelnoise.study import RunFolder
 
 
@@ -19,7 +19,7 @@ def main(smk):
             read_scores(RunFolder(Path(run.folder)).scores)[run.checkpoint_rank][run.structure]
             for run in runs.itertuples()
         ]
-        style.save_all(roc(runs.assign(histogram=histograms)), smk.output)
+        save_all(draw_roc(runs.assign(histogram=histograms)), smk.output)
 
 
 if __name__ == "__main__":

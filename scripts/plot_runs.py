@@ -2,13 +2,13 @@
 
 from labelnoise.evaluation.tables import read_runs
 from labelnoise.jobs.script import logged
-from labelnoise.report import style
-from labelnoise.report.figures.runs import scatter
+from labelnoise.report.figures.canvas import save_all
+from labelnoise.report.figures.runs import draw_runs
 
 
 def main(smk):
     with logged(smk.log[0]):
-        style.save_all(scatter(read_runs(smk.input.runs)), smk.output)
+        save_all(draw_runs(read_runs(smk.input.runs)), smk.output)
 
 
 if __name__ == "__main__":

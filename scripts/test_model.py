@@ -10,10 +10,10 @@ def main(smk):
     folder = RunFolder(Path(smk.output.counts).parent)
     with logged(smk.log[0]), device_of_job(smk, "testing") as device:
         # torch may only start once the lease has said which card it sees.
-        from labelnoise.evaluation.score import describe_test, test_run
+        from labelnoise.evaluation.score import describe_score, score_run
 
-        test_run(Path(smk.input.dataset), folder, device)
-        print(describe_test(folder), flush=True)
+        counted = score_run(Path(smk.input.dataset), folder, device)
+        print(describe_score(counted, folder), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tables: scores from countable runs, spread over repeats, paired drops, Markdown and LaTeX."""
+"""Tables: scores from countable runs, spread over repeats, paired drops, files that are damaged."""
 
 import json
 
@@ -17,13 +17,7 @@ from labelnoise.evaluation.tables import (
     spread,
     write_csv,
 )
-from labelnoise.report.table_layout import write_text
-from labelnoise.report.table_text import (
-    to_latex,
-    to_markdown,
-    wide_to_latex,
-    wide_to_markdown,
-)
+from runs_tables import runs_of
 from synthetic_runs import folder_of, matrix, write_run, write_tree
 
 # Two cases of very different size. Dice of case a: 2 x 90 / (180 + 20) = 0.9;
@@ -33,19 +27,6 @@ COUNTABLE = [
     ("a", 2, "liver", 40, 6, 4, 950),
     ("b", 1, "liver", 1, 2, 0, 997),
 ]
-
-
-def summary_runs(dice_of, runs):
-    """A runs table without files: what `degradation_table` needs, with a given Dice."""
-    names = ["dataset", "model", "recipe", "perturbation", "kind", "repeat"]
-    rows = [
-        {name: run[name] for name in names}
-        | {"structure": "liver", "target_dice": run["size"], "label_dice": run["size"] or 1.0}
-        | {"dice": dice_of(run), "dice_case": 0.5, "precision": 0.6, "recall": 0.7}
-        | {"volume_ratio": 1.1, "auc": 0.99}
-        for run in runs
-    ]
-    return pd.DataFrame(rows)
 
 
 @pytest.fixture
@@ -236,7 +217,7 @@ def test_drop_is_paired_by_repeat():
         return level[repeat] - (noise[repeat] if run["kind"] == "natural" else 0)
 
     # The control's rows come in another order: pairs go by repeat, not by place.
-    frame = summary_runs(dice_of, runs).iloc[[3, 1, 4, 0, 2, *range(5, 10)]]
+    frame = runs_of(dice_of, runs).iloc[[3, 1, 4, 0, 2, *range(5, 10)]]
     control, cell = degradation_table(frame).to_dict("records")
     oracle = stats.ttest_rel(level, level - noise).confidence_interval(0.95)
     assert (cell["drop_low"], cell["drop_high"]) == pytest.approx(tuple(oracle))
@@ -256,7 +237,7 @@ def test_drop_uses_the_control_of_the_same_network_recipe_and_dataset():
         return base - (0.01 if run["kind"] == "natural" else 0)
 
     runs = matrix(("lis", "psd"), ("unet", "segnet"), ("labels18", "plain"), repeats=2)
-    table = degradation_table(summary_runs(dice_of, runs))
+    table = degradation_table(runs_of(dice_of, runs))
     noisy = table[table["kind"] == "natural"]
     assert len(noisy) == 8
     assert noisy["drop_mean"].to_numpy() == pytest.approx(np.full(8, 0.01))
@@ -264,7 +245,7 @@ def test_drop_uses_the_control_of_the_same_network_recipe_and_dataset():
 
 def test_only_repeats_that_both_have_are_paired():
     runs = [run for run in matrix(repeats=3) if run["kind"] != "control" or run["repeat"] < 2]
-    frame = summary_runs(lambda run: 0.9 - 0.1 * (run["kind"] == "natural"), runs)
+    frame = runs_of(lambda run: 0.9 - 0.1 * (run["kind"] == "natural"), runs)
     _, cell = degradation_table(frame).to_dict("records")
     assert (cell["n"], cell["drop_n"]) == (3, 2)
     assert cell["drop_mean"] == pytest.approx(0.1)
@@ -272,21 +253,17 @@ def test_only_repeats_that_both_have_are_paired():
 
 def test_without_a_control_there_is_no_drop():
     runs = [run for run in matrix(repeats=3) if run["kind"] != "control"]
-    table = degradation_table(summary_runs(lambda run: 0.8, runs))
+    table = degradation_table(runs_of(lambda run: 0.8, runs))
     (cell,) = table.to_dict("records")
     assert np.isnan([cell["drop_mean"], cell["drop_sd"], cell["drop_low"]]).all()
     assert cell["drop_n"] == 0
     assert cell["dice_mean"] == pytest.approx(0.8)
-    assert "| –" in to_markdown(table)
 
 
 def test_one_repeat_gives_means_without_spread():
-    table = degradation_table(summary_runs(lambda run: 0.8, matrix(repeats=1)))
+    table = degradation_table(runs_of(lambda run: 0.8, matrix(repeats=1)))
     assert table["dice_mean"].tolist() == [0.8, 0.8]
     assert table[["dice_sd", "dice_low", "dice_high", "drop_sd"]].isna().all(axis=None)
-    text = wide_to_markdown(table) + to_markdown(table) + wide_to_latex(table) + to_latex(table)
-    assert "nan" not in text
-    assert "n = 1 repeat" in text
 
 
 def test_tables_survive_csv(tmp_path):
@@ -299,80 +276,3 @@ def test_tables_survive_csv(tmp_path):
     pd.testing.assert_frame_equal(degradation_table(read), degradation_table(table))
     with pytest.raises(InputError, match=r"other\.csv is missing"):
         read_runs(tmp_path / "other.csv")
-
-
-@pytest.fixture
-def study():
-    """Degradation table of 2 recipes and 2 networks; SegNet lacks one perturbation."""
-    offsets = {"unet": 0.9, "segnet": 0.8, "plain": 0.01, "labels18": 0.0}
-
-    def dice_of(run):
-        return (
-            offsets[run["model"]]
-            + offsets[run["recipe"]]
-            - 0.05 * (run["kind"] == "natural")
-            + 0.002 * run["repeat"]
-        )
-
-    runs = matrix(("lis",), ("segnet", "unet"), ("labels18", "plain"), repeats=3)
-    lacking = ("segnet", "natural", "plain")
-    runs = [run for run in runs if (run["model"], run["kind"], run["recipe"]) != lacking]
-    return degradation_table(summary_runs(dice_of, runs))
-
-
-def test_wide_markdown_has_a_block_a_recipe_and_a_column_a_network(study):
-    text = wide_to_markdown(study)
-    assert text.index("**Liver CT; recipe labels18**") < text.index("recipe plain cross-entropy**")
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    assert ["perturbation", "label Dice", "U-Net", "SegNet"] in rows
-    assert ["control", "1.000", "0.9020 ± 0.0020", "0.8020 ± 0.0020"] in rows
-    assert ["natural 0.95", "0.950", "0.8620 ± 0.0020", "–"] in rows
-    assert "n = 3 repeats" in text
-    assert "standard deviation" in text
-
-
-def test_long_markdown_gives_interval_and_paired_drop(study):
-    text = to_markdown(study)
-    half = 4.302653 * 0.002 / np.sqrt(3)
-    assert f"0.852 [{0.852 - half:.3f}, {0.852 + half:.3f}]" in text
-    assert "0.050 [0.050, 0.050]" in text
-    assert "95 % t-interval over n = 3 repeats" in text
-    assert text.count("\n| U-Net") == 4
-
-
-def test_wide_latex_is_one_booktabs_table(study):
-    text = wide_to_latex(study, label="tab:x")
-    for command in [r"\toprule", r"\bottomrule", r"\begin{tabular}{llll}", r"\label{tab:x}"]:
-        assert text.count(command) == 1
-    assert r"control & 1.000 & 0.9020 $\pm$ 0.0020 & 0.8020 $\pm$ 0.0020 \\" in text
-    assert r"natural 0.95 & 0.950 & 0.8620 $\pm$ 0.0020 & -- \\" in text
-    assert "n = 3 repeats" in text
-    assert text.isascii()
-
-
-def test_long_latex_has_a_table_a_block_of_equal_columns(study):
-    text = to_latex(study)
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
-    assert r"95 \% t-interval" in text
-    assert {line.count(" & ") for line in text.splitlines() if line.endswith(r"\\")} == {9}
-    assert text.isascii()
-
-
-def test_latex_escapes_names(study):
-    odd = study.assign(model="my_net#1", structure="50%_{x}", dataset="a&b")
-    text = wide_to_latex(odd)
-    assert r"my\_net\#1" in text
-    assert r"a\&b, 50\% \{x\}" in text
-
-
-def test_drops_below_0_have_a_minus_sign():
-    frame = summary_runs(lambda run: 0.8 + 0.1 * (run["kind"] == "natural"), matrix(repeats=2))
-    table = degradation_table(frame)
-    assert "−0.100 [−0.100, −0.100]" in to_markdown(table)
-    assert "$-$0.100 [$-$0.100, $-$0.100]" in to_latex(table)
-
-
-def test_text_is_written_whole(tmp_path):
-    write_text("±\n", tmp_path / "tables" / "a.md")
-    assert (tmp_path / "tables" / "a.md").read_text(encoding="utf-8") == "±\n"
-    assert len(list((tmp_path / "tables").iterdir())) == 1

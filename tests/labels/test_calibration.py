@@ -82,7 +82,7 @@ def test_the_spread_between_draws_is_that_of_their_label_dice():
     masks_NHW = discs(6, 48, 6, 9)
     trial, _ = calibration._trial(masks_NHW, "natural", None, 5)
     trial.draws = 200
-    tp, fp, fn = trial.counts(1.5).sum(axis=1).T
+    tp, fp, fn, _ = trial.counts(1.5).sum(axis=1).T
     dice = 2 * tp / (2 * tp + fp + fn)
     assert trial.draw_sd(1.5) == pytest.approx(dice.std(ddof=1), rel=0.15)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import label_oracle
-from labelnoise.labels.error import LabelError, boundary_pixels, dice, measure, overlap
+from labelnoise.labels.error import LabelError, boundary_pixels, measure
 
 
 def square(size, top, left, side):
@@ -80,10 +80,3 @@ def test_slices_may_come_one_at_a_time():
     assert measure(iter(masks_NHW), iter(wrong_NHW)) == measure(masks_NHW, wrong_NHW)
     with pytest.raises(ValueError):
         measure(masks_NHW, wrong_NHW[:1])
-
-
-def test_counts_come_as_true_positive_false_positive_false_negative():
-    reference_HW = np.array([[1, 1, 1, 0, 0, 0]], np.uint8)
-    perturbed_HW = np.array([[0, 0, 1, 1, 0, 0]], np.uint8)
-    assert overlap(reference_HW, perturbed_HW) == (1, 1, 2)
-    assert dice(1, 1, 2) == pytest.approx(2 / 5)

@@ -15,40 +15,12 @@ from labelnoise.report.paper import (
     paper_slope,
     slopes,
 )
-from labelnoise.report.paper_text import (
-    slopes_to_latex,
-    slopes_to_markdown,
-    table1_to_latex,
-    table1_to_markdown,
-)
-from synthetic_runs import matrix
-
-SIZES = (0.95, 0.90, 0.85)
-KINDS = ("natural", "choppy", "random")
-# Dice lost for each label Dice lost, before the noise of a repeat.
-COST = {"control": 0.0, "natural": 1.0, "choppy": 0.5, "random": 0.0}
-
-
-def make_runs(models=("unet", "mine"), datasets=("lis",), repeats=3, noise=0.0, recipes=("plain",)):
-    """A runs table without files, in which Dice falls in proportion to the label error."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for run in matrix(datasets, models, recipes, KINDS, SIZES, repeats):
-        label_dice = run["size"] or 1.0
-        loss = COST[run["kind"]] * (1 - label_dice) * (1 + 0.1 * run["repeat"])
-        names = ["dataset", "model", "recipe", "perturbation", "kind", "repeat"]
-        rows.append(
-            {name: run[name] for name in names}
-            | {"structure": "liver", "target_dice": run["size"], "label_dice": label_dice}
-            | {"dice": 0.9 + 0.01 * run["repeat"] - loss + rng.normal(0, noise)}
-            | {"dice_case": 0.5, "precision": 0.6, "recall": 0.7, "volume_ratio": 1.1, "auc": 0.99}
-        )
-    return pd.DataFrame(rows)
+from runs_tables import KINDS, proportional_runs
 
 
 @pytest.fixture
 def runs():
-    return make_runs()
+    return proportional_runs()
 
 
 def cell(table, **names):
@@ -120,7 +92,7 @@ def test_differences_are_ours_minus_the_papers(runs):
 
 
 def test_every_cell_is_compared_and_foreign_networks_have_no_number(runs):
-    everything = pd.concat([runs, make_runs(models=("unet",), datasets=("phantom",))])
+    everything = pd.concat([runs, proportional_runs(models=("unet",), datasets=("phantom",))])
     table = compare_with_paper(degradation_table(everything))
     assert len(table) == 10 * 3
     assert table.loc[table["model"] == "mine", "paper_liver_dice"].isna().all()
@@ -144,7 +116,7 @@ def test_slopes_are_the_ones_counted_by_hand(runs):
 
 
 def test_slopes_agree_with_numpy():
-    runs = make_runs(noise=0.02, repeats=4)
+    runs = proportional_runs(noise=0.02, repeats=4)
     rng = np.random.default_rng(1)
     error = runs["kind"] != "control"
     runs.loc[error, "label_dice"] += rng.normal(0, 0.01, error.sum())
@@ -170,7 +142,7 @@ def test_the_interval_is_that_of_the_repeats_own_slopes_where_errors_are_equal()
 
 
 def test_slopes_leave_out_runs_without_a_control():
-    runs = make_runs(models=("unet",))
+    runs = proportional_runs(models=("unet",))
     lacking = runs[~((runs["kind"] == "control") & (runs["repeat"] == 2))]
     row = cell(slopes(lacking), kind="natural")
     assert (row["n"], row["runs"]) == (2, 6)
@@ -178,12 +150,10 @@ def test_slopes_leave_out_runs_without_a_control():
     assert slopes(runs[runs["kind"] != "control"]).empty
     empty = slopes(runs[runs["kind"] == "control"])
     assert empty.empty
-    assert "no slopes" in slopes_to_markdown(empty)
-    assert slopes_to_latex(empty).startswith("% No label error")
 
 
 def test_one_repeat_has_a_slope_and_no_interval():
-    row = cell(slopes(make_runs(models=("unet",), repeats=1)), kind="choppy")
+    row = cell(slopes(proportional_runs(models=("unet",), repeats=1)), kind="choppy")
     assert row["slope"] == pytest.approx(0.5)
     assert np.isnan(row["slope_low"]) and np.isnan(row["slope_high"])
     assert np.isnan(fit_slope([0, 0], [0.1, 0.2], [0, 1])["slope"])
@@ -199,35 +169,3 @@ def test_the_papers_slopes_are_computed_in_the_same_way():
     # (0.05 x 0.0254 + 0.10 x 0.0941 + 0.15 x 0.1613) / 0.035
     assert paper_slope("unet", "natural") == pytest.approx(0.034875 / 0.035)
     assert np.isnan(paper_slope("unet-resnet18", "natural"))
-
-
-def test_table_1_as_markdown(runs):
-    text = table1_to_markdown(compare_with_paper(degradation_table(runs)))
-    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()]
-    assert ["perturbation", "label Dice", "U-Net", "U-Net, paper", "mine"] in rows
-    natural = ["natural 0.90", "0.900", "0.8000 ± 0.0000", "0.8193 (−0.0193)", "0.8000 ± 0.0000"]
-    assert natural in rows
-    long = next(row for row in rows if row[:2] == ["U-Net", "natural 0.90"])
-    assert long[2:4] == ["3", "0.900"] and long[5:7] == ["0.8193", "−0.0193"]
-    assert long[7:] == ["0.110", "0.094", "+0.0159", "0.600", "0.700", "1.100", "0.9900"]
-    mine = next(row for row in rows if row[:2] == ["mine", "natural 0.90"])
-    assert mine[5:7] == ["–", "–"]
-    assert "arXiv 1806.04618, Table 1" in text and "on liver CT" in text
-    assert "n = 3 repeats" in text
-
-
-def test_slopes_as_markdown(runs):
-    text = slopes_to_markdown(slopes(runs))
-    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()]
-    assert ["U-Net", "natural", "3", "9", "1.100 [0.852, 1.348]", "0.996", "+0.104"] in rows
-    assert ["mine", "choppy", "3", "9", "0.550 [0.426, 0.674]", "–", "–"] in rows
-    assert "n = 3 repeats" in text
-
-
-def test_latex_tables_are_whole(runs):
-    comparison = compare_with_paper(degradation_table(runs))
-    for text, tables in [(table1_to_latex(comparison), 2), (slopes_to_latex(slopes(runs)), 1)]:
-        for name in ["table", "tabular", "adjustbox"]:
-            assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == tables
-        assert text.count(r"\label{tab:") == tables
-        assert text.isascii()

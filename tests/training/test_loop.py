@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 
 from labelnoise.data.storage import Dataset
 from labelnoise.errors import InputError
-from labelnoise.evaluation.counts import counts
 from labelnoise.evaluation.histograms import read_scores
-from labelnoise.evaluation.score import test_run as write_counts
+from labelnoise.evaluation.score import score_run
+from labelnoise.networks.output import count_pixels
 from labelnoise.training.checkpoints import load_run
 from labelnoise.training.loop import check_finite, make_optimiser
 from labelnoise.training.run import choose, train_run
@@ -35,7 +35,7 @@ def train(folder, files, recipe=None, model=MODEL, names=NAMES, **options):
 def run(files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "rep0"
     train(folder, files, {"epochs": 12}, preview_every=6)
-    write_counts(files["dataset"], folder / "checkpoints", CPU, folder / "test.csv")
+    score_run(files["dataset"], folder / "checkpoints", CPU, folder / "test.csv")
     return folder
 
 
@@ -84,7 +84,7 @@ def test_the_counts_are_those_of_the_reloaded_network(run, files):
     # The tiny dataset's window is 0 to 100.
     probabilities = load_run(run).predict((images_NHW + 1) * 50)
     predicted = torch.from_numpy(probabilities > 0.5)
-    expected = counts(predicted, torch.from_numpy(labels_NHW.astype(np.int64)), 2)[:, 1]
+    expected = count_pixels(predicted, torch.from_numpy(labels_NHW))[:, 1]
     table = pd.read_csv(run / "test.csv")
     record = json.loads((run / "run.json").read_text())
     chosen = table[table["rank"] == record["chosen_rank"]]

@@ -1,18 +1,20 @@
 """How well a network's scores rank pixels: histograms of the log-odds, AUC, and ROC curves.
 
-Shape legend: N slices, C classes, H height, W width, B bins; an axis of 2 is negative, positive.
+Shape legend: B bins, R checkpoints, S structures; an axis of 2 is negative, positive.
 """
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
 
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
 
 FORMAT = "labelnoise-scores"
 FORMAT_VERSION = 1
-# An even number, so that log-odds of 0, the decision of `metrics.predict`, is an edge.
+# An even number, so that log-odds of 0, the decision of `output.predict`, is an edge.
 BINS = 2048
 # Log-odds x fall into equal bins of x / (SCALE + |x|). A bin is 0.008 wide at 0 and 0.07 at 16, and
 # none is so far out that its pixels would have to be cut off and tied.
@@ -20,48 +22,29 @@ SCALE = 8.0
 MEND = "delete it, so that the run is tested again"
 
 
+@dataclass(frozen=True, eq=False)
 class ScoreHistogram:
     """Counts of negative and positive pixels in bins of the log-odds of one structure.
 
     Its size does not depend on the number of pixels; pixels of one bin count as tied.
 
-    Attributes:
-        counts_2B: int64 array, background first, bins in rising order of the score.
+    counts_2B: int64, negatives first, bins in rising order of the score; see `score.bin_log_odds`.
     """
 
-    def __init__(self, counts_2B=None):
-        """Start from counts, or empty."""
-        empty_2B = np.zeros((2, BINS), np.int64)
-        self.counts_2B = empty_2B if counts_2B is None else np.asarray(counts_2B, np.int64)
-
-    def update(self, log_odds, positive):
-        """Add pixels.
-
-        Args:
-            log_odds: tensor of any shape, any real or infinite numbers, on any device. NaN counts
-                as the lowest score, since such a pixel is not predicted.
-            positive: bool tensor of that shape and device, where the structure truly is.
-        """
-        limit = torch.finfo(torch.float32).max
-        log_odds = log_odds.float().nan_to_num(-limit, limit, -limit)
-        share = log_odds / (SCALE + log_odds.abs())
-        # The upper edge belongs to the bin: log-odds of 0 are not above the decision.
-        bins = ((share + 1) / 2 * BINS).ceil().long().clamp(1, BINS) - 1
-        counts = torch.bincount((bins + BINS * positive).flatten(), minlength=2 * BINS)
-        self.counts_2B = self.counts_2B + counts.view(2, BINS).cpu().numpy()
+    counts_2B: np.ndarray
 
     @property
-    def positives(self):
+    def positives(self) -> int:
         """Number of positive pixels."""
         return int(self.counts_2B[1].sum())
 
     @property
-    def negatives(self):
+    def negatives(self) -> int:
         """Number of negative pixels."""
         return int(self.counts_2B[0].sum())
 
-    def auc(self):
-        """Area under the ROC curve.
+    def auc(self) -> float:
+        """Return the area under the ROC curve.
 
         It is the chance that a positive pixel scores higher than a negative one, a tie counting
         half (Mann-Whitney).
@@ -72,8 +55,8 @@ class ScoreHistogram:
         false_positive_rate, true_positive_rate = self.curve()
         return float(np.trapezoid(true_positive_rate, false_positive_rate))
 
-    def curve(self):
-        """False and true positive rates as the threshold falls from the top bin to the bottom one.
+    def curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return false and true positive rates as the threshold falls from the top bin to the last.
 
         Returns:
             Two arrays of BINS + 1 numbers, from 0 to 1; NaN as `auc`.
@@ -81,8 +64,11 @@ class ScoreHistogram:
         above_2B = np.cumsum(self.counts_2B[:, ::-1], axis=1)
         return tuple(_rates(np.concatenate([[0], above_B])) for above_B in above_2B)
 
-    def decision(self):
-        """False and true positive rate at probability 0.5, where masks are scored; NaN as `auc`."""
+    def decision(self) -> tuple[float, float]:
+        """Return the false and true positive rate at probability 0.5, where masks are scored.
+
+        NaN as `auc`.
+        """
         return tuple(float(rates[BINS // 2]) for rates in self.curve())
 
 
@@ -92,25 +78,15 @@ def _rates(counts):
     return counts / total if total else np.full(len(counts), np.nan)
 
 
-def log_odds(logits_NCHW, index):
-    """Log-odds of a class against all others: its logit minus the logsumexp of theirs, (N, H, W).
-
-    Unlike log(p / (1 - p)) of a softmax it does not saturate.
-    """
-    logits_NCHW = logits_NCHW.float()
-    others_NCHW = torch.cat([logits_NCHW[:, :index], logits_NCHW[:, index + 1 :]], dim=1)
-    return logits_NCHW[:, index] - others_NCHW.logsumexp(dim=1)
-
-
-def write_scores(path, histograms):
+def write_scores(path: Path, histograms: dict[int, dict[str, ScoreHistogram]]) -> None:
     """Write the histograms of a run, a whole file or none.
 
-    HDF5 as the study's other arrays, with gzip since most bins are empty: about 20 kB a run. Equal
-    histograms give equal bytes.
+    HDF5 as the study's other arrays, with gzip since most bins are empty: about 20 kB per run.
+    Equal histograms give equal bytes.
 
     Args:
-        path: the file: /counts (R, S, 2, B) of R checkpoints and S structures, /rank (R,),
-            /structure (S,), and /edge (B + 1,), the log-odds between the bins.
+        path: the file: /counts (R, S, 2, B), /rank (R,), /structure (S,), and /edge (B + 1,), the
+            log-odds between the bins.
         histograms: {rank: {structure: ScoreHistogram}}, the same structures in each rank.
     """
     structures = list(next(iter(histograms.values())))
@@ -125,13 +101,13 @@ def write_scores(path, histograms):
         file.attrs["format_version"] = FORMAT_VERSION
 
 
-def bin_edges():
-    """Log-odds between the bins, B + 1 rising numbers from minus to plus infinity."""
+def bin_edges() -> np.ndarray:
+    """Return the log-odds between the bins, B + 1 rising numbers from minus to plus infinity."""
     shares = np.linspace(-1, 1, BINS + 1)[1:-1]
     return np.array([-np.inf, *(SCALE * shares / (1 - np.abs(shares))), np.inf])
 
 
-def read_scores(path):
+def read_scores(path: Path) -> dict[int, dict[str, ScoreHistogram]]:
     """Read back what `write_scores` wrote.
 
     Returns:

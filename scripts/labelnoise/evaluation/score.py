@@ -1,20 +1,25 @@
 """Counts of right and wrong pixels on clean test labels, and histograms of the scores.
 
-Shape legend: N slices, C classes, H height, W width.
+Shape legend: N slices, C classes, H height, W width, B bins; an axis of 2 is negative, positive.
 """
 
+from __future__ import annotations
+
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
+from labelnoise.counts import COUNTS, dice
 from labelnoise.data.storage import Dataset
 from labelnoise.errors import InputError
-from labelnoise.evaluation.counts import COUNTS, counts, dice, predict
-from labelnoise.evaluation.histograms import ScoreHistogram, log_odds, write_scores
+from labelnoise.evaluation.histograms import BINS, SCALE, ScoreHistogram, write_scores
 from labelnoise.files import read_json, write_csv
 from labelnoise.jobs.devices import Device
+from labelnoise.networks.output import count_pixels, log_odds, predict
 from labelnoise.study import Run, RunFolder
 from labelnoise.training.batches import Slices, batches_in_order
 from labelnoise.training.checkpoints import load
@@ -23,18 +28,21 @@ from labelnoise.training.memory import describe, is_out_of_memory, release
 log = logging.getLogger(__name__)
 
 
-def test_run(dataset: Path, folder: RunFolder, device: Device, batch_size: int = 16) -> None:
+def score_run(
+    dataset: Path, folder: RunFolder, device: Device, batch_size: int = 16
+) -> pd.DataFrame:
     """Write the counts and the scores of every kept checkpoint of a run.
-
-    The counts have one row a slice and structure. Columns: rank, epoch, case, slice, class_index,
-    structure, tp, fp, fn, tn. A pixel is predicted to be of a class where its probability is over
-    0.5.
 
     Args:
         dataset: the dataset file; its test split is used, with reference labels.
         folder: the run's folder.
         device: where to compute.
         batch_size: slices at a time; it changes nothing but speed.
+
+    Returns:
+        The counts, one row per checkpoint, slice and structure: rank, epoch, case, slice,
+        class_index, structure, tp, fp, fn, tn. A pixel is predicted to be of a class where its
+        probability is over 0.5.
 
     Raises:
         InputError: a checkpoint or the dataset cannot be read, or there is no checkpoint.
@@ -59,22 +67,30 @@ def test_run(dataset: Path, folder: RunFolder, device: Device, batch_size: int =
         table.insert(1, "epoch", trained.description["epoch"])
         tables.append(table)
         log.info("tested %s on %d slices", checkpoint, len(slices))
-    write_csv(folder.counts, pd.concat(tables))
+    counted = pd.concat(tables)
+    write_csv(folder.counts, counted)
     write_scores(folder.scores, histograms)
+    return counted
 
 
-def describe_test(folder: RunFolder) -> str:
-    """Return one line for the terminal: the Dice of a tested run's chosen checkpoint."""
+def describe_score(counted: pd.DataFrame, folder: RunFolder) -> str:
+    """Return the test Dice of a run's chosen checkpoint, as one line for the terminal.
+
+    Args:
+        counted: what `score_run` returns.
+        folder: the run's folder, whose record says which checkpoint was chosen.
+    """
     record = read_json(folder.record)
-    table = pd.read_csv(folder.counts, dtype={"structure": str}, keep_default_na=False)
-    chosen = table[table["rank"] == record["chosen_rank"]]
+    chosen = counted[counted["rank"] == record["chosen_rank"]]
     pooled = chosen.groupby("structure", sort=False)[list(COUNTS)].sum()
-    scores = (f"{name} {dice(row.to_numpy()):.4f}" for name, row in pooled.iterrows())
+    scores = (f"{name} {dice(row):.4f}" for name, row in pooled.iterrows())
     return f"tested {Run.of(record).name}: test Dice {', '.join(scores)}"
 
 
-def score_within_memory(network, slices, device, batch_size):
-    """As `score_slices`, with half as many slices at a time while memory does not suffice.
+def score_within_memory(
+    network: torch.nn.Module, slices: Slices, device: Device, batch_size: int
+) -> tuple[torch.Tensor, list[ScoreHistogram]]:
+    """Return what `score_slices` does, at half as many slices at a time until memory suffices.
 
     Raises:
         InputError: it does not suffice for one slice.
@@ -94,33 +110,55 @@ def score_within_memory(network, slices, device, batch_size):
 
 
 @torch.no_grad()
-def score_slices(network, slices, device, batch_size):
+def score_slices(
+    network: torch.nn.Module, slices: Slices, device: str, batch_size: int
+) -> tuple[torch.Tensor, list[ScoreHistogram]]:
     """Count the pixels of each slice, and gather the scores of all.
 
     Returns:
-        tp, fp, fn, tn of each slice and class, (N, C, 4) integers on the CPU; and a list of a
-        ScoreHistogram for each class but the background.
+        tp, fp, fn, tn of each slice and class, (N, C, 4) integers on the CPU; and a ScoreHistogram
+        for each class but the background.
     """
-    parts, histograms = [], {}
+    parts, binned_2B = [], {}
     for images_N1HW, labels_NHW in batches_in_order(slices, batch_size):
         logits_NCHW, labels_NHW = network(images_N1HW.to(device)), labels_NHW.to(device)
         classes = logits_NCHW.shape[1]
-        parts.append(counts(predict(logits_NCHW), labels_NHW, classes).cpu())
+        parts.append(count_pixels(predict(logits_NCHW), labels_NHW).cpu())
         for index in range(1, classes):
-            histogram = histograms.setdefault(index, ScoreHistogram())
-            histogram.update(log_odds(logits_NCHW, index), labels_NHW == index)
-    return torch.cat(parts), list(histograms.values())
+            found_2B = bin_log_odds(log_odds(logits_NCHW, index), labels_NHW == index)
+            binned_2B[index] = binned_2B.get(index, 0) + found_2B
+    return torch.cat(parts), [ScoreHistogram(counts_2B) for counts_2B in binned_2B.values()]
 
 
-def tabulate(counted_NC4, data, rows):
-    """Lay counts out as a table with a row a slice and structure."""
+def bin_log_odds(log_odds: torch.Tensor, positive: torch.Tensor) -> np.ndarray:
+    """Count pixels in the bins of a ScoreHistogram.
+
+    Args:
+        log_odds: any shape, any real or infinite numbers, on any device. NaN counts as the lowest
+            score, since such a pixel is not predicted.
+        positive: bool, of that shape and device, where the structure truly is.
+
+    Returns:
+        int64 (2, B). The counts of two sets of pixels add up.
+    """
+    limit = torch.finfo(torch.float32).max
+    log_odds = log_odds.float().nan_to_num(-limit, limit, -limit)
+    share = log_odds / (SCALE + log_odds.abs())
+    # The upper edge belongs to the bin: log-odds of 0 are not above the decision.
+    bins = ((share + 1) / 2 * BINS).ceil().long().clamp(1, BINS) - 1
+    counts = torch.bincount((bins + BINS * positive).flatten(), minlength=2 * BINS)
+    return counts.view(2, BINS).cpu().numpy()
+
+
+def tabulate(counted_NC4: torch.Tensor, data: Dataset, rows: Iterable[int]) -> pd.DataFrame:
+    """Return counts as a table with one row per slice and structure."""
     return pd.DataFrame(
         {
             "case": data.case[row],
             "slice": int(data.slice[row]),
             "class_index": index,
             "structure": data.class_names[index],
-            **dict(zip(("tp", "fp", "fn", "tn"), counted_C4[index].tolist(), strict=True)),
+            **dict(zip(COUNTS, counted_C4[index].tolist(), strict=True)),
         }
         for row, counted_C4 in zip(rows, counted_NC4, strict=True)
         for index in range(1, len(data.class_names))

@@ -1,20 +1,22 @@
-"""Tables of a study: one row a run and structure, and one row a cell of the matrix.
+"""Tables of a study: one row per run and structure, and one row per cell of the matrix.
 
 Scores are computed here from stored counts, so how they are averaged can change without a GPU.
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
 
+from labelnoise.counts import COUNTS, dice, precision, recall, volume_ratio
 from labelnoise.errors import InputError
-from labelnoise.evaluation.counts import COUNTS, dice, precision, recall, volume_ratio
-from labelnoise.evaluation.histograms import read_scores
+from labelnoise.evaluation.histograms import MEND, read_scores
 from labelnoise.files import read_json
 from labelnoise.sessions import read_sessions
 from labelnoise.study import Results, Run
@@ -34,7 +36,7 @@ def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
         results: the study's results tree.
 
     Returns:
-        DataFrame, a row a run and structure. `dice`, `precision`, `recall` and `volume_ratio`
+        One row per run and structure. `dice`, `precision`, `recall` and `volume_ratio`
         (predicted over reference volume) are pooled over all test pixels; `dice_case` is the mean
         over cases of the Dice pooled in each case, where the `cases_undefined` cases without the
         structure in reference and prediction are left out; `auc` is the area under the ROC curve
@@ -76,15 +78,15 @@ def sessions_table(results: Results) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def degradation_table(runs):
+def degradation_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Summarise the repeats of every cell: dataset x structure x model x recipe x perturbation.
 
     Args:
         runs: what `runs_table` returns.
 
     Returns:
-        DataFrame in the order of `runs`. `..._mean` and `..._sd` (n - 1 in the denominator) are
-        over repeats; `..._low` and `..._high` bound the 95 % t-interval of the mean, NaN for a
+        One row per cell, in the order of `runs`. `..._mean` and `..._sd` (n - 1 in the denominator)
+        are over repeats; `..._low` and `..._high` bound the 95 % t-interval of the mean, NaN for a
         single repeat. `drop_...` is control Dice minus Dice, in pairs of equal repeat
         (`drop_n` pairs): 0 for the control itself, NaN without a control.
     """
@@ -93,49 +95,53 @@ def degradation_table(runs):
     return pd.DataFrame(rows)
 
 
-def read_counts(path):
+def read_counts(path: Path) -> pd.DataFrame:
     """Read a test.csv: the counts of every slice and foreground class for each kept checkpoint.
 
     Raises:
         InputError: the file is missing, cut short, or does not hold every slice, class and rank.
     """
-    mend = "delete it, so that the run is tested again"
     text = _read_text(path)
     try:
         # Names stay text: a case called "007" or "NA" is a name.
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path} is not a table of counts ({error}); {mend}.") from None
+        raise InputError(f"{path} is not a table of counts ({error}); {MEND}.") from None
     missing = [name for name in [*NUMBERS, "case", "structure"] if name not in table]
     if missing:
-        raise InputError(f"{path} lacks the columns {', '.join(missing)}; {mend}.")
+        raise InputError(f"{path} lacks the columns {', '.join(missing)}; {MEND}.")
     table[NUMBERS] = table[NUMBERS].apply(pd.to_numeric, errors="coerce")
     expected = table["rank"].nunique() * table["class_index"].nunique()
     expected *= len(table[["case", "slice"]].drop_duplicates())
     if not text.endswith("\n") or table[NUMBERS].isna().any(axis=None) or len(table) != expected:
         raise InputError(
             f"{path} is truncated: it holds {len(table)} rows where ranks x slices x classes "
-            f"make {expected}, or its last row is cut; {mend}."
+            f"make {expected}, or its last row is cut; {MEND}."
         )
     return table.astype(dict.fromkeys(NUMBERS, "int64"))
 
 
-def spread(values):
-    """Mean, sd, 95 % t-interval and number of the values that are defined (not NaN).
+def spread(values: ArrayLike) -> dict[str, float]:
+    """Summarise the values that are defined (not NaN).
 
     Returns:
-        Dict of mean, sd, low, high and n; NaN where there are too few values.
+        mean, sd, low and high of the 95 % t-interval, and n; NaN where there are too few values.
     """
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
     n = len(values)
     mean = values.mean() if n else np.nan
     sd = values.std(ddof=1) if n > 1 else np.nan
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * sd / np.sqrt(n) if n > 1 else np.nan
+    half = t_quantile(n) * sd / np.sqrt(n) if n > 1 else np.nan
     return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "n": n}
 
 
-def read_runs(path):
+def t_quantile(n: int) -> float:
+    """Return half the width of a 95 % t-interval over n > 1 values, in standard errors."""
+    return stdtrit(n - 1, (1 + CONFIDENCE) / 2)
+
+
+def read_runs(path: Path) -> pd.DataFrame:
     """Read back a runs table that was written as CSV.
 
     Raises:
@@ -147,8 +153,8 @@ def read_runs(path):
     return pd.read_csv(text, dtype=names, keep_default_na=False, na_values=[""])
 
 
-def _run_rows(run, results):
-    """Rows of one run, one a structure, in the order of the class index."""
+def _run_rows(run: Run, results: Results) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one run, one per structure, in the order of the class index."""
     folder = results.run_folder(run)
     counts = read_counts(folder.counts)
     details = read_json(
@@ -158,7 +164,7 @@ def _run_rows(run, results):
     if chosen.empty:
         raise InputError(
             f"{folder.counts} has no rows of rank {details['chosen_rank']}, the checkpoint that "
-            f"{folder.record.name} chose; delete it, so that the run is tested again."
+            f"{folder.record.name} chose; {MEND}."
         )
     histograms = _read_histograms(folder.scores, details["chosen_rank"], chosen)
     tail = {
@@ -176,7 +182,7 @@ def _run_rows(run, results):
 
 
 def _read_histograms(path, rank, counts):
-    """Score histograms of one checkpoint, {structure: ScoreHistogram}, of the pixels counted."""
+    """Return the ScoreHistogram of each structure, of one checkpoint and the pixels counted."""
     histograms = read_scores(path).get(rank, {})
     for structure, rows in counts.groupby("structure"):
         counted = (int((rows["tp"] + rows["fn"]).sum()), int((rows["fp"] + rows["tn"]).sum()))
@@ -190,7 +196,7 @@ def _read_histograms(path, rank, counts):
 
 
 def _label_columns(run, structure, results):
-    """What is known of the training labels of one structure."""
+    """Return what is known of the training labels of one structure."""
     path = results.fill(results.measured, run)
     labels = read_json(path, ("kind", "structures"))
     entry = labels["structures"].get(structure)
@@ -215,7 +221,7 @@ def _label_columns(run, structure, results):
 
 
 def _test_columns(rows):
-    """Scores of one structure on the test slices: pooled over pixels, and averaged over cases."""
+    """Return the scores of one structure, pooled over test pixels and averaged over cases."""
     pooled = rows[list(COUNTS)].sum().to_numpy()
     case_dice = dice(rows.groupby("case")[list(COUNTS)].sum().to_numpy())
     return {
@@ -227,7 +233,7 @@ def _test_columns(rows):
 
 
 def _cell_row(key, cell, runs):
-    """Summary of the repeats of one cell."""
+    """Return the summary of the repeats of one cell."""
     row = key | {"kind": cell["kind"].iloc[0], "target_dice": cell["target_dice"].iloc[0]}
     row |= {"n": len(cell)}
     row |= _columns("label_dice", cell["label_dice"], "mean", "sd")
@@ -242,7 +248,7 @@ def _cell_row(key, cell, runs):
 
 
 def _drops(cell, runs):
-    """Control Dice minus Dice for each repeat that both have."""
+    """Return control Dice minus Dice for each repeat that both have."""
     group = CELL[:-1]
     same = (runs[group] == cell[group].iloc[0]).all(axis=1) & (runs["kind"] == "control")
     control = runs.loc[same, ["repeat", "dice"]]

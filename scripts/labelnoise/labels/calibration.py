@@ -1,8 +1,7 @@
 """Calibration: the severity at which a kind of label error has the wanted label Dice on a dataset.
 
 A severity in pixels means something else on every organ and slice size; label Dice does not. Shape
-legend: N slices, H height, W width, D draws; the 3 counts are true positive, false positive and
-false negative pixels.
+legend: N slices, H height, W width, D draws; the 4 counts are those of `labelnoise.counts`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,8 +12,9 @@ from math import ceil
 import numpy as np
 from scipy.optimize import brentq
 
+from labelnoise.counts import dice, overlap
 from labelnoise.errors import InputError
-from labelnoise.labels.error import LabelError, dice, measure, overlap
+from labelnoise.labels.error import LabelError, measure
 from labelnoise.labels.perturbations import flip_rate, perturb
 
 # A larger set is represented by this many of its slices with foreground (`random`: of all its
@@ -154,7 +154,7 @@ class Trial:
     ) -> None:
         self.masks, self.kind, self.seed, self.draws = masks, kind, seed, draws
         self.foreground_fraction = foreground_fraction
-        self.tried: dict[float, np.ndarray] = {}  # severity -> counts (D, N, 3)
+        self.tried: dict[float, np.ndarray] = {}  # severity -> counts (D, N, 4)
 
     def perturbed(self, severity: float, draw: int) -> Iterator[np.ndarray]:
         """Yield the perturbed masks of one draw: the same draw for every severity."""
@@ -163,7 +163,7 @@ class Trial:
             yield perturb(mask_HW, self.kind, severity, rng, self.foreground_fraction)
 
     def counts(self, severity: float) -> np.ndarray:
-        """Return counts (D, N, 3) of each draw and slice."""
+        """Return counts (D, N, 4) of each draw and slice."""
         if severity not in self.tried:
             counts = [
                 [*map(overlap, self.masks, self.perturbed(severity, draw))]
@@ -174,7 +174,7 @@ class Trial:
 
     def label_dice(self, severity: float) -> float:
         """Return label Dice of all draws together."""
-        return dice(*self.counts(severity).sum(axis=(0, 1)).tolist())
+        return float(dice(self.counts(severity).sum(axis=(0, 1))))
 
     def draw_sd(self, severity: float) -> float:
         """Return the standard deviation of the label Dice of one draw of all slices.
@@ -182,7 +182,7 @@ class Trial:
         Slices are independent, so their variances between draws add up, once Dice is linearised in
         the counts; this is steady even for two draws of many slices.
         """
-        tp_DN, fp_DN, fn_DN = np.moveaxis(self.counts(severity), 2, 0)
+        tp_DN, fp_DN, fn_DN, _ = np.moveaxis(self.counts(severity), 2, 0)
         total_DN = 2 * tp_DN + fp_DN + fn_DN
         part_DN = (2 * tp_DN - self.label_dice(severity) * total_DN) * self.draws / total_DN.sum()
         return float(np.sqrt(part_DN.var(axis=0, ddof=1).sum()))

@@ -3,12 +3,13 @@
 Shape legend: N slices, H height, W width, B boundary pixels.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import KDTree
 
-NAN = float("nan")
+from labelnoise.counts import dice, overlap, precision, recall, volume_ratio
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LabelError:
     surface_distance: float
 
 
-def measure(reference_NHW, perturbed_NHW):
+def measure(reference_NHW: Iterable, perturbed_NHW: Iterable) -> LabelError:
     """Measure perturbed against reference masks of one binary structure.
 
     Args:
@@ -49,40 +50,26 @@ def measure(reference_NHW, perturbed_NHW):
     Raises:
         ValueError: one holds more slices than the other.
     """
-    counts = np.zeros(3, dtype=np.int64)
-    distance, boundary = 0.0, 0
+    counts, distance, boundary = np.zeros(4, np.int64), 0.0, 0
     for reference_HW, perturbed_HW in zip(reference_NHW, perturbed_NHW, strict=True):
         counts += overlap(reference_HW, perturbed_HW)
         distances_B = surface_distances(reference_HW, perturbed_HW)
         distance += float(distances_B.sum())
         boundary += len(distances_B)
-    tp, fp, fn = (int(count) for count in counts)
     return LabelError(
-        label_dice=dice(tp, fp, fn),
-        precision=_share(tp, tp + fp),
-        recall=_share(tp, tp + fn),
-        volume_ratio=_share(tp + fp, tp + fn),
-        surface_distance=_share(distance, boundary),
+        label_dice=float(dice(counts)),
+        precision=float(precision(counts)),
+        recall=float(recall(counts)),
+        volume_ratio=float(volume_ratio(counts)),
+        surface_distance=distance / boundary if boundary else float("nan"),
     )
 
 
-def overlap(reference_HW, perturbed_HW):
-    """True positive, false positive and false negative pixels of a perturbed mask."""
-    reference, perturbed = reference_HW.astype(bool), perturbed_HW.astype(bool)
-    tp = np.count_nonzero(reference & perturbed)
-    return tp, np.count_nonzero(perturbed) - tp, np.count_nonzero(reference) - tp
-
-
-def dice(tp, fp, fn):
-    """Dice coefficient of pooled counts; NaN where both masks are empty."""
-    return _share(2 * tp, 2 * tp + fp + fn)
-
-
-def surface_distances(reference_HW, perturbed_HW):
-    """Distance in pixels from each boundary pixel of either mask to the nearest of the other's.
+def surface_distances(reference_HW: np.ndarray, perturbed_HW: np.ndarray) -> np.ndarray:
+    """Return the distance from each boundary pixel of either mask to the nearest of the other's.
 
     Returns:
-        (B,) distances, those from the reference first; empty where either mask is empty.
+        (B,) distances in pixels, those from the reference first; empty where either mask is empty.
     """
     reference_B2, perturbed_B2 = boundary_pixels(reference_HW), boundary_pixels(perturbed_HW)
     if len(reference_B2) == 0 or len(perturbed_B2) == 0:
@@ -94,13 +81,13 @@ def surface_distances(reference_HW, perturbed_HW):
     return np.concatenate([from_reference_B, from_perturbed_B])
 
 
-def boundary_pixels(mask_HW):
-    """(row, column) of foreground pixels with a 4-neighbour in the background or off the slice."""
+def boundary_pixels(mask_HW: np.ndarray) -> np.ndarray:
+    """Return the foreground pixels with a 4-neighbour in the background or off the slice.
+
+    Returns:
+        (B, 2) rows and columns.
+    """
     padded = np.pad(mask_HW.astype(bool), 1)
     inner = padded[1:-1, 1:-1]
     enclosed = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return np.argwhere(inner & ~enclosed)
-
-
-def _share(part, whole):
-    return part / whole if whole else NAN

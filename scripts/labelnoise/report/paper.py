@@ -8,9 +8,9 @@ import re
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from numpy.typing import ArrayLike
 
-from labelnoise.evaluation.tables import CELL, CONFIDENCE
+from labelnoise.evaluation.tables import CELL, t_quantile
 from labelnoise.report import style
 
 # Table 1: mean test Dice on liver CT, label Dice 0.95, 0.90 and 0.85. Neither spread nor number of
@@ -35,7 +35,7 @@ TABLE_1 = {
         "random": (0.8881, 0.8751, 0.8676),
     },
 }
-SIZES = (0.95, 0.90, 0.85)
+SIZES = tuple(style.SIZE_NAMES)
 SETTING = ["dataset", "structure", "model", "recipe"]
 COMPARED = [
     *CELL,
@@ -46,13 +46,13 @@ COMPARED = [
 ]
 
 
-def paper_dice(model, kind, label_dice):
-    """Mean test Dice of Table 1, NaN for what it does not hold.
+def paper_dice(model: str, kind: str, label_dice: float) -> float:
+    """Return the mean test Dice of Table 1, NaN for what it does not hold.
 
     Args:
         model: `unet`, `segnet` or `fcn32`, as the networks of the paper are named in the config.
         kind: kind of label error, or `control`.
-        label_dice: nominal label Dice, 0.95, 0.90 or 0.85; of no account for the control.
+        label_dice: nominal label Dice, 0.95, 0.90 or 0.85; any number for the control.
     """
     row = TABLE_1.get(model, {}).get(kind)
     if row is None or kind == "control":
@@ -60,8 +60,8 @@ def paper_dice(model, kind, label_dice):
     return dict(zip(SIZES, row, strict=True)).get(round(label_dice, 4), np.nan)
 
 
-def nominal_dice(perturbation, target_dice):
-    """Label Dice that an error is meant to have: its target, or else what its name ends in.
+def nominal_dice(perturbation: str, target_dice: float | None) -> float:
+    """Return the label Dice that an error is meant to have: its target, or what its name ends in.
 
     An error that is given by its severity has no target: `natural-s` and `natural-0.95` then stand
     for the 0.95 of the paper. NaN where there is neither.
@@ -73,14 +73,14 @@ def nominal_dice(perturbation, target_dice):
     return sizes.get(tail, float(tail) if re.fullmatch(r"0?\.\d+", tail) else np.nan)
 
 
-def compare_with_paper(degradation):
+def compare_with_paper(degradation: pd.DataFrame) -> pd.DataFrame:
     """Put the paper's number beside every cell of a study.
 
     Args:
         degradation: what `tables.degradation_table` returns.
 
     Returns:
-        DataFrame, a row a cell: `paper_liver_dice` (Table 1; for liver CT only, whatever the
+        One row per cell: `paper_liver_dice` (Table 1; for liver CT only, whatever the
         dataset of the row), `difference` (ours - the paper's), and the same of the drop, control
         Dice minus Dice: `drop_mean`, `paper_liver_drop`, `drop_difference`. NaN for networks and
         errors that the paper does not have.
@@ -95,8 +95,8 @@ def compare_with_paper(degradation):
     return table[COMPARED]
 
 
-def slopes(runs):
-    """Test Dice lost for each label Dice lost, by dataset, network, recipe and kind of error.
+def slopes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return test Dice lost for each label Dice lost, by dataset, network, recipe and kind.
 
     The least-squares line through the origin of control Dice minus Dice on 1 - label Dice (the
     control's is 1), over all runs that have a control of the same repeat.
@@ -105,7 +105,7 @@ def slopes(runs):
         runs: what `tables.runs_table` returns.
 
     Returns:
-        DataFrame in the order of `runs`: `slope`, `slope_low` and `slope_high` (see `fit_slope`),
+        Rows in the order of `runs`: `slope`, `slope_low` and `slope_high` (see `fit_slope`),
         `n` repeats, `runs` of errors, `paper_liver_slope` (the same line through the means of Table
         1, liver CT, at nominal label Dice) and `difference` (ours - the paper's).
     """
@@ -126,8 +126,8 @@ def slopes(runs):
     return table.assign(difference=table["slope"] - table["paper_liver_slope"])
 
 
-def fit_slope(x, y, repeat):
-    """Least-squares slope through the origin, with a 95 % t-interval over repeats.
+def fit_slope(x: ArrayLike, y: ArrayLike, repeat: ArrayLike) -> dict[str, float]:
+    """Return the least-squares slope through the origin, with a 95 % t-interval over repeats.
 
     Runs of one repeat share their control, so repeats are the independent units: the standard error
     is the cluster-robust one. Where all repeats have the same x, it is that of the mean over the
@@ -138,7 +138,7 @@ def fit_slope(x, y, repeat):
         repeat: (n,) the repeat that each point belongs to.
 
     Returns:
-        Dict of slope, slope_low and slope_high. The bounds are NaN for a single repeat, all three
+        slope, slope_low and slope_high. The bounds are NaN for a single repeat, all three
         where x is 0 throughout.
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
@@ -151,11 +151,11 @@ def fit_slope(x, y, repeat):
     half = np.nan
     if n > 1:
         error = np.sqrt(n / (n - 1) * (residuals**2).sum()) / weight
-        half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * error
+        half = t_quantile(n) * error
     return {"slope": slope, "slope_low": slope - half, "slope_high": slope + half}
 
 
-def paper_slope(model, kind):
-    """Slope of Table 1, as `slopes` has ours; NaN for a network or kind that it does not hold."""
+def paper_slope(model: str, kind: str) -> float:
+    """Return the slope of Table 1, computed as ours in `slopes`; NaN for what it does not hold."""
     losses = [paper_dice(model, "control", 1) - paper_dice(model, kind, size) for size in SIZES]
     return fit_slope(1 - np.array(SIZES), losses, [0] * len(SIZES))["slope"]

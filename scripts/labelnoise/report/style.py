@@ -1,4 +1,4 @@
-"""How figures and tables look: sizes, fonts, palette, order and display names of conditions.
+"""What conditions look like and are called: palette, order, markers and display names.
 
 Colours are those of Okabe and Ito (jfly.uni-koeln.de/color), safe for the colour-blind. Networks
 take one half of them and kinds of error the other, each ordered from dark to light, so that neither
@@ -6,49 +6,12 @@ half is mistaken for the other and both survive a grey print; markers and line s
 distinction.
 """
 
-from functools import wraps
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
 
-import matplotlib
-import seaborn
+import pandas as pd
 
-from labelnoise.errors import InputError
-from labelnoise.files import whole_file
 from labelnoise.seeds import derive
-
-COLUMN_WIDTH = 3.5  # inches, one column of a paper
-PAGE_WIDTH = 7.0
-RESOLUTION = 300  # dots per inch of a PNG
-
-# Seaborn's white grid for a paper, tightened to the sizes that journals print.
-RC = {
-    **seaborn.axes_style("whitegrid"),
-    **seaborn.plotting_context("paper"),
-    "font.family": "DejaVu Sans",
-    "font.size": 7,
-    "axes.titlesize": 8,
-    "axes.labelsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "axes.edgecolor": "0.15",
-    "xtick.bottom": True,
-    "ytick.left": True,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "grid.color": "0.92",
-    "grid.linewidth": 0.5,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.8,
-    "pdf.fonttype": 42,  # journals refuse Type 3 fonts
-    "savefig.dpi": RESOLUTION,
-}
 
 # Colour of each kind; lightness L* is 0, 53, 70, 89.
 KINDS = {"control": "#000000", "natural": "#D55E00", "choppy": "#56B4E9", "random": "#F0E442"}
@@ -111,26 +74,26 @@ DISPLAY_NAMES = {
 }
 
 
-def display(name):
-    """Display name of a dataset, network, recipe, kind or size; unknown names stay as they are."""
+def display(name: str) -> str:
+    """Return the display name of a dataset, network, recipe, kind or size; else the name itself."""
     return DISPLAY_NAMES.get(name, name)
 
 
-def display_perturbation(name):
-    """Display name of a perturbation: `natural-0.95` becomes `natural 0.95`."""
+def display_perturbation(name: str) -> str:
+    """Return the display name of a perturbation: `natural-0.95` becomes `natural 0.95`."""
     kind, _, size = name.partition("-")
     return f"{display(kind)} {size}" if kind in KINDS and size else name
 
 
-def display_panel(dataset, structure):
-    """Display name of a dataset and structure, unless the first already tells the second."""
+def display_panel(dataset: str, structure: str) -> str:
+    """Return the display name of a dataset, and of the structure unless the first tells it."""
     title = display(dataset)
     structure = structure.replace("_", " ")
     return title if structure.lower() in title.lower() else f"{title}, {structure}"
 
 
-def size_name(kind, target_dice):
-    """Name of an error's size: control, s, m or l, else the target label Dice, else `no target`."""
+def size_name(kind: str, target_dice: float | None) -> str:
+    """Return an error's size: control, s, m or l, else its target label Dice, else `no target`."""
     if kind == "control":
         return "control"
     if target_dice is None or target_dice != target_dice:
@@ -138,31 +101,31 @@ def size_name(kind, target_dice):
     return SIZE_NAMES.get(round(float(target_dice), 4), f"{target_dice:.2f}")
 
 
-def kinds(names):
-    """Colour of each kind of error, in the order to show them."""
+def kinds(names: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each kind of error, in the order to show them."""
     return _assign(names, KINDS, SPARE_KINDS)
 
 
-def sizes(names):
-    """Marker of each size, from the smallest error to the largest."""
+def sizes(names: Iterable[str]) -> dict[str, str]:
+    """Return the marker of each size, from the smallest error to the largest."""
     markers = _assign(names, SIZES, SPARE_SIZES)
     targets = {name: target for target, name in SIZE_NAMES.items()} | {"control": 1, "no target": 0}
     falling = sorted(markers, key=lambda name: -float(targets.get(name, name)))
     return {name: markers[name] for name in falling}
 
 
-def networks(names):
-    """Colour and marker of each network, in the order to show them."""
+def networks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return colour and marker of each network, in the order to show them."""
     return _assign(names, NETWORKS, SPARE_NETWORKS)
 
 
-def recipes(names):
-    """Line style and marker fill of each recipe, in the order to show them."""
+def recipes(names: Iterable[str]) -> dict[str, tuple[Any, str]]:
+    """Return line style and marker fill of each recipe, in the order to show them."""
     return _assign(names, RECIPES, SPARE_RECIPES)
 
 
-def panels(table):
-    """Pairs of dataset and structure found in a table, in the order to show them."""
+def panels(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the pairs of dataset and structure found in a table, in the order to show them."""
     pairs = table[["dataset", "structure"]].drop_duplicates()
     return [
         (dataset, structure)
@@ -171,43 +134,13 @@ def panels(table):
     ]
 
 
-def styled(draw):
-    """Decorate a function that draws a figure, so that it draws in this style alone."""
-
-    @wraps(draw)
-    def wrapper(*args, **kwargs):
-        with matplotlib.rc_context(RC):
-            return draw(*args, **kwargs)
-
-    return wrapper
-
-
-@styled
-def save(figure, path):
-    """Write a figure as PDF or PNG, by suffix; equal figures give equal bytes.
-
-    Raises:
-        InputError: the suffix is neither .pdf nor .png.
-    """
-    # Dates and version strings would make equal figures differ.
-    metadata = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
-    suffix = Path(path).suffix.lower()
-    if suffix not in metadata:
-        raise InputError(
-            f"{path}: a figure is written as .pdf or .png, not as {suffix or 'no suffix'}."
-        )
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format=suffix[1:], metadata=metadata[suffix])
-
-
-def save_all(figure, paths):
-    """Write a figure to each of several paths; see `save`."""
-    for path in paths:
-        save(figure, path)
+def in_panel(table: pd.DataFrame, dataset: str, structure: str) -> pd.DataFrame:
+    """Return the rows of one dataset and structure."""
+    return table[(table["dataset"] == dataset) & (table["structure"] == structure)]
 
 
 def _assign(names, known, spare):
-    """Give every name its style: known names first, in their order, then the others by name.
+    """Return the style of every name: known names first, in their order, then the others by name.
 
     An unknown name starts at a place in `spare` that depends on the name alone and moves on while
     that style is taken, so names differ from each other until the spare styles run out.

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from labelnoise.counts import dice, precision, recall
 from labelnoise.errors import InputError
-from labelnoise.evaluation.counts import counts, dice, precision, predict, recall
+from labelnoise.networks.output import count_pixels, predict
 from labelnoise.seeds import derive
 from labelnoise.study import Recipe
 from labelnoise.training.batches import Slices, batches_in_order, training_batches
@@ -234,7 +235,7 @@ def check_finite(losses_S: torch.Tensor, epoch: int, recipe: Recipe) -> None:
 
 
 def _totals(logits_NCHW: torch.Tensor, labels_NHW: torch.Tensor) -> torch.Tensor:
-    return counts(predict(logits_NCHW.detach()), labels_NHW, logits_NCHW.shape[1]).sum(0)
+    return count_pixels(predict(logits_NCHW.detach()), labels_NHW).sum(0)
 
 
 def _named(part: str, metrics: dict[str, float]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from labelnoise.errors import InputError
+from labelnoise.networks.output import one_hot
 
 
 def make_loss(
@@ -96,7 +97,7 @@ def soft_dice(
     (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth) (Milletari et al. 2016, equation for D,
     without squares; `smooth`, in pixels, is ours and keeps a class that is absent defined).
     """
-    chosen_NCHW = _one_hot(labels_NHW, logits_NCHW.shape[1])[:, 1:]
+    chosen_NCHW = one_hot(labels_NHW, logits_NCHW.shape[1])[:, 1:]
     probabilities_NCHW = logits_NCHW.softmax(dim=1)[:, 1:]
     overlap_C = torch.where(chosen_NCHW, probabilities_NCHW, 0).sum(dim=(0, 2, 3))
     total_C = probabilities_NCHW.sum(dim=(0, 2, 3)) + chosen_NCHW.sum(dim=(0, 2, 3))
@@ -109,12 +110,7 @@ def _pixel_losses(logits_NCHW, labels_NHW):
     Not torch's own, which refuses to run on a GPU when deterministic algorithms are asked for.
     """
     log_NCHW = logits_NCHW.log_softmax(dim=1)
-    return -torch.where(_one_hot(labels_NHW, logits_NCHW.shape[1]), log_NCHW, 0).sum(dim=1)
-
-
-def _one_hot(labels_NHW, classes):
-    """Where each class is labelled, bool (N, C, H, W)."""
-    return labels_NHW[:, None] == torch.arange(classes, device=labels_NHW.device).view(-1, 1, 1)
+    return -torch.where(one_hot(labels_NHW, logits_NCHW.shape[1]), log_NCHW, 0).sum(dim=1)
 
 
 def _checked(loss):

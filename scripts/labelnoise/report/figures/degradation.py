@@ -1,20 +1,21 @@
 """Mean test Dice against measured label Dice, by dataset, kind of error, network and recipe."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from labelnoise.evaluation.tables import degradation_table
 from labelnoise.report import style
-from labelnoise.report.figures.legends import grouped_legend
+from labelnoise.report.figures.canvas import grouped_legend, panel_grid, styled
 
 FAN = 14.0  # points over which the series that share a label Dice are fanned out
 IDENTITY = {"color": style.REFERENCE_LINE, "linestyle": (0, (1, 1.5)), "linewidth": 0.9}
 
 
-@style.styled
-def degradation(runs):
+@styled
+def draw_degradation(runs: pd.DataFrame) -> Figure:
     """Draw how test Dice falls with label Dice.
 
     A row of panels for each dataset and structure, a column for each kind, a line for each network
@@ -25,40 +26,23 @@ def degradation(runs):
 
     Args:
         runs: what `tables.runs_table` returns.
-
-    Returns:
-        matplotlib Figure.
     """
     table = degradation_table(runs)
     rows = style.panels(table)
     columns = [kind for kind in style.kinds(table["kind"]) if kind != "control"] or ["control"]
-    figure, axes = _panels(len(rows), len(columns))
+    titles, height = list(map(style.display, columns)), 1.9 * len(rows) + 0.8
+    below = "Dice of the training labels"
+    figure, axes = panel_grid(len(rows), titles, height, wide=len(columns) > 1, xlabel=below)
     for row_axes, (dataset, structure) in zip(axes, rows, strict=True):
-        here = (table["dataset"] == dataset) & (table["structure"] == structure)
-        dots = runs[(runs["dataset"] == dataset) & (runs["structure"] == structure)]
+        cells, dots = (style.in_panel(found, dataset, structure) for found in (table, runs))
         for panel, kind in zip(row_axes, columns, strict=True):
-            shown = ["control", kind]
-            _draw_lines(
-                panel,
-                table[here & table["kind"].isin(shown)],
-                dots[dots["kind"].isin(shown)],
-                table,
-            )
+            shown = [found[found["kind"].isin(["control", kind])] for found in (cells, dots)]
+            _draw_lines(panel, *shown, table)
         row_axes[0].set_ylabel(f"{style.display_panel(dataset, structure)}\ntest Dice")
-        _set_y(row_axes[0], table[here], dots)
-    for panel, kind in zip(axes[0], columns, strict=True):
-        panel.set_title(style.display(kind))
-    for panel in axes[-1]:
-        panel.set_xlabel("Dice of the training labels")
+        _set_y(row_axes[0], cells, dots)
     _set_x(axes[0, 0], runs)
     grouped_legend(figure, _legend_groups(table))
     return figure
-
-
-def _panels(rows, columns):
-    width = style.PAGE_WIDTH if columns > 1 else style.COLUMN_WIDTH
-    figure = Figure(figsize=(width, 1.9 * rows + 0.8), layout="constrained")
-    return figure, figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
 
 
 def _draw_lines(panel, cells, dots, table):
@@ -80,7 +64,7 @@ def _draw_lines(panel, cells, dots, table):
 
 
 def _moved(panel, points):
-    """Data coordinates, drawn some points to the right."""
+    """Return data coordinates that are drawn some points to the right."""
     inches = panel.get_figure().dpi_scale_trans
     return panel.transData + ScaledTranslation(points / 72, 0, inches)
 

@@ -1,13 +1,17 @@
-"""One panel that compares a mask with its reference; H height, W width."""
+"""Panels that compare a mask with its reference; H height, W width."""
+
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
-from labelnoise.labels.error import dice, overlap
+from labelnoise.counts import dice, overlap
 from labelnoise.report import style
+from labelnoise.report.figures.canvas import COLUMN_WIDTH, PAGE_WIDTH, grouped_legend
 
 OUTLINE = {"colors": "white", "linewidths": 0.45}
 HALO = [Stroke(linewidth=1.0, foreground="black"), Normal()]
@@ -18,15 +22,60 @@ LEFT, RIGHT, TITLE, BOTTOM = 0.2, 0.03, 0.155, 0.25
 GAP, CAPTION = 0.03, 0.19
 
 
-def overlay_grid(rows, columns, lines=1):
-    """Square panels close together, one column of a paper wide for up to four of them, else a page.
+class Overlay(NamedTuple):
+    """What one panel shows.
 
-    Above the first row is room for titles of so many lines.
-
-    Returns:
-        Figure and its (rows, columns) array of Axes.
+    title: shown above the first row.
+    image_HW: grey levels in [-1, 1], or None for a white ground on which agreement is grey.
+    reference_HW: binary mask, which is outlined.
+    mask_HW: binary mask, or None for the reference alone.
     """
-    width = style.COLUMN_WIDTH if columns <= 4 else style.PAGE_WIDTH
+
+    title: str
+    image_HW: np.ndarray | None
+    reference_HW: np.ndarray
+    mask_HW: np.ndarray | None
+
+
+def draw_overlays(
+    rows: list[list[Overlay]],
+    titles: list[str],
+    margin: float | None,
+    legend: tuple[str, str],
+    lines: int = 1,
+) -> Figure:
+    """Draw rows of panels, and below them what their colours mean.
+
+    Args:
+        rows: the panels of each row; the longest row need not be the first.
+        titles: name of each row.
+        margin: how much is shown around the reference, as a share of its size; None shows all.
+        legend: what pixels are called that a mask adds, and that it misses.
+        lines: how many the panels' titles have.
+    """
+    figure, axes = _square_panels(len(rows), max(map(len, rows)), lines)
+    for row_axes, row, name in zip(axes, rows, titles, strict=True):
+        row_axes[0].set_ylabel(name)
+        for panel in row_axes[len(row) :]:
+            panel.set_axis_off()
+        for panel, shown in zip(row_axes, row, strict=False):
+            draw_overlay(panel, shown, crop_window(shown.reference_HW, margin))
+    for panel, shown in zip(axes[0], rows[0], strict=False):
+        panel.set_title(shown.title, fontsize=7, pad=1 + lines)
+    outline = Patch(facecolor="none", edgecolor="black", linewidth=0.5)
+    handles = [outline, Patch(facecolor=style.ADDED), Patch(facecolor=style.MISSED)]
+    names = ["reference outline", *legend]
+    grouped_legend(figure, [[pair] for pair in zip(names, handles, strict=True)], "lower center")
+    return figure
+
+
+def _square_panels(rows: int, columns: int, lines: int = 1) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its (rows, columns) square Axes, close together.
+
+    It is one column of a paper wide for up to four columns of panels, else a page. Above the first
+    row is room for titles of so many lines.
+    """
+    width = COLUMN_WIDTH if columns <= 4 else PAGE_WIDTH
     side = (width - LEFT - RIGHT - GAP * (columns - 1)) / columns
     top = TITLE * lines
     height = top + (side + CAPTION) * rows + BOTTOM
@@ -48,30 +97,31 @@ def overlay_grid(rows, columns, lines=1):
     return figure, axes
 
 
-def draw_overlay(panel, image_HW, reference_HW, mask_HW=None, view=(slice(None),) * 2):
+def draw_overlay(panel: Axes, shown: Overlay, view: tuple[slice, slice]) -> None:
     """Draw image, reference outline, and the pixels that the mask adds or misses; Dice below.
 
-    Args:
-        panel: matplotlib Axes.
-        image_HW: grey levels in [-1, 1], or None for a white ground on which agreement is grey.
-        reference_HW, mask_HW: binary masks; without a mask only the reference is outlined.
-        view: slices of the rows and columns to show; Dice is that of the whole slice.
+    `view` is what to show of the rows and columns; Dice is that of the whole slice.
     """
+    _, image_HW, reference_HW, mask_HW = shown
     if image_HW is not None:
         grey_HW = np.asarray(image_HW, dtype=np.float32)[view]
         panel.imshow(grey_HW, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     if mask_HW is not None:
         colours = colour_errors(reference_HW[view], mask_HW[view], show_agreement=image_HW is None)
         panel.imshow(colours, interpolation="nearest")
-        panel.set_xlabel(_dice_text(dice(*overlap(reference_HW, mask_HW))), labelpad=2)
+        panel.set_xlabel(_dice_text(dice(overlap(reference_HW, mask_HW))), labelpad=2)
     _outline(panel, reference_HW[view])
     panel.grid(visible=False)
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set(visible=True, linewidth=0.4, color="0.6")
 
 
-def colour_errors(reference_HW, mask_HW, show_agreement=False):
-    """Colours of false positives and false negatives; all else is transparent, or agreement grey.
+def colour_errors(
+    reference_HW: np.ndarray, mask_HW: np.ndarray, show_agreement: bool = False
+) -> np.ndarray:
+    """Return the colours of false positives and false negatives.
+
+    All else is transparent, except for agreement, which may be shown in grey.
 
     Returns:
         (H, W, 4) array, red, green, blue and opacity in [0, 1].
@@ -85,18 +135,8 @@ def colour_errors(reference_HW, mask_HW, show_agreement=False):
     return colours
 
 
-def overlay_handles(added, missed):
-    """Legend entries of an overlay, under the names given to added and missed pixels."""
-    outline = Patch(facecolor="none", edgecolor="black", linewidth=0.5)
-    return [
-        [("reference outline", outline)],
-        [(added, Patch(facecolor=style.ADDED))],
-        [(missed, Patch(facecolor=style.MISSED))],
-    ]
-
-
-def crop_window(reference_HW, margin):
-    """Slices of rows and columns that show the reference, `margin` of its size on each side.
+def crop_window(reference_HW: np.ndarray, margin: float | None) -> tuple[slice, slice]:
+    """Return the rows and columns that show the reference, `margin` of its size on each side.
 
     A square of at least an eighth of the slice; the whole slice for an empty reference or margin
     None.
@@ -111,7 +151,7 @@ def crop_window(reference_HW, margin):
 
 
 def _inside(start, side, size):
-    """Slice of length `side`, moved into 0..size, or all of it."""
+    """Return a slice of length `side`, moved into 0..size, or all of it."""
     start = max(min(int(start), size - side), 0)
     return slice(start, min(start + side, size))
 

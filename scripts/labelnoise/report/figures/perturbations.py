@@ -1,50 +1,82 @@
 """Each kind and size of label error on a disc and on real slices; H height, W width."""
 
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from labelnoise.errors import InputError
+from labelnoise.labels.perturbations import perturb
 from labelnoise.report import style
-from labelnoise.report.figures.legends import grouped_legend
-from labelnoise.report.figures.overlay import (
-    crop_window,
-    draw_overlay,
-    overlay_grid,
-    overlay_handles,
-)
+from labelnoise.report.figures.canvas import styled
+from labelnoise.report.figures.overlay import Overlay, draw_overlays
+from labelnoise.report.figures.slices import row_title, slice_name, typical_rows
+from labelnoise.seeds import derive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from labelnoise.data.storage import Dataset
 
 
-@style.styled
-def gallery(rows, row_titles, margin=0.35):
+@styled
+def draw_perturbations(rows: list[list[Overlay]], titles: list[str]) -> Figure:
     """Draw perturbed labels against their reference; the number below a panel is its label Dice.
 
     The label Dice is that of the whole slice shown, not of the training set.
 
     Args:
-        rows: a list for each row (disc, slice A, ...) of panels (title, image_HW or None,
-            reference_HW, perturbed_HW), one for each kind and size. Images are in [-1, 1]; titles
-            are shown above the first row.
-        row_titles: name of each row.
-        margin: how much is shown around the reference, as a share of its size; None shows all.
+        rows: a list for each row (disc, slice A, ...) of a panel for each kind and size.
+        titles: name of each row.
+    """
+    rows = [
+        [panel._replace(title=panel.title.replace(" ", "\n", 1)) for panel in row] for row in rows
+    ]
+    return draw_overlays(rows, titles, margin=0.35, lines=2, legend=("added", "missed"))
+
+
+def perturbed_rows(
+    data: Dataset, calibrations: list[Path], seed: int
+) -> tuple[list[list[Overlay]], list[str]]:
+    """Perturb a disc and two slices of a dataset with every calibrated error.
+
+    Several structures get rows of their own, a disc and one slice each.
+
+    Args:
+        data: the dataset.
+        calibrations: calibration files, in the order of the figure's columns.
+        seed: the study's seed.
 
     Returns:
-        matplotlib Figure.
+        (rows, titles) for `draw_perturbations`.
+
+    Raises:
+        InputError: there is no error to show.
     """
-    columns = max(len(row) for row in rows)
-    figure, axes = overlay_grid(len(rows), columns, lines=2)
-    for row_axes, row, name in zip(axes, rows, row_titles, strict=True):
-        row_axes[0].set_ylabel(name)
-        for panel in row_axes[len(row) :]:
-            panel.set_axis_off()
-        for panel, (_, image_HW, reference_HW, perturbed_HW) in zip(row_axes, row, strict=False):
-            view = crop_window(reference_HW, margin)
-            draw_overlay(panel, image_HW, reference_HW, perturbed_HW, view=view)
-    for panel, (title, *_) in zip(axes[0], rows[0], strict=False):
-        panel.set_title(title.replace(" ", "\n", 1), fontsize=7, pad=3)
-    grouped_legend(figure, overlay_handles("added", "missed"), loc="lower center")
-    return figure
+    if not calibrations:
+        raise InputError(
+            "config key 'matrix.perturbation' names no label error, so there is none to draw; add "
+            "one, or leave this figure out."
+        )
+    contents = [json.loads(Path(path).read_text()) for path in calibrations]
+    rows, titles = [], []
+    for index, chosen in typical_rows(data, "train", 2).items():
+        shown = {"disc": (None, disc(data.shape[0]))}
+        for row in chosen:
+            images_NHW, labels_NHW = data.read([row])
+            shown[slice_name(data, row)] = images_NHW[0], (labels_NHW[0] == index).astype(np.uint8)
+        for name, picture in shown.items():
+            structure = data.class_names[index]
+            rows.append([_panel(of, structure, name, *picture, seed) for of in contents])
+            titles.append(row_title(data, index, name))
+    return rows, titles
 
 
-def disc(size=128, radius=None):
-    """A disc in the middle of a square slice, the plainest object to perturb.
+def disc(size: int = 128, radius: float | None = None) -> np.ndarray:
+    """Return a disc in the middle of a square slice, the plainest object to perturb.
 
     Args:
         size: side of the slice, pixels.
@@ -56,3 +88,11 @@ def disc(size=128, radius=None):
     radius = size / 4 if radius is None else radius
     offset = np.arange(size) - (size - 1) / 2
     return (offset[:, None] ** 2 + offset**2 <= radius**2).astype(np.uint8)
+
+
+def _panel(calibration, structure, name, image_HW, reference_HW, seed):
+    perturbation, kind = calibration["perturbation"], calibration["kind"]
+    severity = calibration["structures"][structure]["severity"]
+    rng = np.random.default_rng(derive(seed, "gallery", perturbation, name))
+    perturbed_HW = perturb(reference_HW, kind, severity, rng, float(reference_HW.mean()))
+    return Overlay(style.display_perturbation(perturbation), image_HW, reference_HW, perturbed_HW)

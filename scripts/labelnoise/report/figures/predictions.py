@@ -1,43 +1,59 @@
 """Predictions on test slices after training on clean and on perturbed labels; H height, W width."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
 from labelnoise.report import style
-from labelnoise.report.figures.legends import grouped_legend
-from labelnoise.report.figures.overlay import (
-    crop_window,
-    draw_overlay,
-    overlay_grid,
-    overlay_handles,
-)
+from labelnoise.report.figures.canvas import styled
+from labelnoise.report.figures.overlay import Overlay, draw_overlays
+from labelnoise.report.figures.slices import row_title, slice_name, typical_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from labelnoise.data.storage import Dataset
+    from labelnoise.training.checkpoints import TrainedNetwork
 
 
-@style.styled
-def examples(rows, row_titles, margin=0.6):
-    """Draw each slice with its reference, then a prediction a column; the number below is its Dice.
+@styled
+def draw_predictions(rows: list[list[Overlay]], titles: list[str]) -> Figure:
+    """Draw each slice with its reference, then one prediction per column, its Dice below.
 
     Args:
-        rows: a tuple for each test slice: (image_HW, reference_HW, predictions), where predictions
-            is a list of (title, prediction_HW), the control first. Images are in [-1, 1]; titles
-            are shown above the first row.
-        row_titles: name of each slice.
-        margin: how much is shown around the reference, as a share of its size; None shows all.
+        rows: a list for each test slice of its panels: the reference, then each prediction.
+        titles: name of each slice.
+    """
+    return draw_overlays(rows, titles, margin=0.6, legend=("false positive", "false negative"))
+
+
+def predicted_rows(
+    data: Dataset, networks: dict[str, TrainedNetwork], number: int = 4
+) -> tuple[list[list[Overlay]], list[str]]:
+    """Predict a few test slices with several trained networks; every structure on its own rows.
+
+    Args:
+        data: the dataset.
+        networks: {perturbation: network}, the control first.
+        number: how many slices, shared among the structures.
 
     Returns:
-        matplotlib Figure.
+        (rows, titles) for `draw_predictions`.
     """
-    columns = 1 + max(len(predictions) for _, _, predictions in rows)
-    figure, axes = overlay_grid(len(rows), columns)
-    for row_axes, (image_HW, reference_HW, predictions), name in zip(
-        axes, rows, row_titles, strict=True
-    ):
-        view = crop_window(reference_HW, margin)
-        draw_overlay(row_axes[0], image_HW, reference_HW, view=view)
-        row_axes[0].set_ylabel(name)
-        for panel, (_, prediction_HW) in zip(row_axes[1:], predictions, strict=False):
-            draw_overlay(panel, image_HW, reference_HW, prediction_HW, view=view)
-        for panel in row_axes[1 + len(predictions) :]:
-            panel.set_axis_off()
-    titles = ["reference", *(title for title, _ in rows[0][2])]
-    for panel, title in zip(axes[0], titles, strict=False):
-        panel.set_title(title, fontsize=7, pad=2)
-    grouped_legend(figure, overlay_handles("false positive", "false negative"), loc="lower center")
-    return figure
+    rows, titles = [], []
+    for index, chosen in typical_rows(data, "test", number).items():
+        if not chosen:
+            continue
+        images_NHW, labels_NHW = data.read(chosen)
+        masks = {"reference": [None] * len(chosen)} | {
+            style.display_perturbation(name): network.predict_scaled(images_NHW)[:, index] > 0.5
+            for name, network in networks.items()
+        }
+        for place, row in enumerate(chosen):
+            reference_HW = (labels_NHW[place] == index).astype(np.uint8)
+            shown = images_NHW[place], reference_HW
+            rows.append([Overlay(title, *shown, mask[place]) for title, mask in masks.items()])
+            titles.append(row_title(data, index, slice_name(data, row)))
+    return rows, titles

@@ -1,14 +1,16 @@
 """ROC curves of one dataset: means over repeats, by network, recipe and kind of error."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
+from labelnoise.evaluation.histograms import ScoreHistogram
 from labelnoise.evaluation.tables import spread
 from labelnoise.report import style
-from labelnoise.report.figures.legends import grouped_legend
+from labelnoise.report.figures.canvas import grouped_legend, panel_grid, styled
 
 # False positive rates that curves are averaged at. Most pixels are background: what tells networks
 # apart happens below a rate of 0.01, which a linear axis would hide.
@@ -16,8 +18,8 @@ GRID = np.geomspace(1e-4, 1, 241)
 OPACITY = 0.25
 
 
-@style.styled
-def roc(curves):
+@styled
+def draw_roc(curves: pd.DataFrame) -> Figure:
     """Draw the mean true positive rate over repeats against the false positive rate, log scale.
 
     A row of panels for each structure and network, a column for each recipe, a line for each
@@ -26,36 +28,34 @@ def roc(curves):
     AUC and its standard deviation.
 
     Args:
-        curves: DataFrame, a row a run and structure, of one dataset: structure, model, recipe,
-            perturbation, kind, repeat, and `histogram`, a roc.ScoreHistogram.
-
-    Returns:
-        matplotlib Figure.
+        curves: rows of `tables.runs_table`, of one dataset, with a ScoreHistogram each in the
+            column `histogram`.
     """
     networks, recipes = style.networks(curves["model"]), list(style.recipes(curves["recipe"]))
     rows = [(*pair, model) for pair in style.panels(curves) for model in networks]
-    width = style.PAGE_WIDTH if len(recipes) > 1 else style.COLUMN_WIDTH
-    figure = Figure(figsize=(width, 2.0 * len(rows) + 0.7), layout="constrained")
-    axes = figure.subplots(len(rows), len(recipes), sharex=True, sharey=True, squeeze=False)
+    figure, axes = panel_grid(
+        len(rows),
+        titles=list(map(style.display, recipes)),
+        height=2.0 * len(rows) + 0.7,
+        wide=len(recipes) > 1,
+        sharey=True,
+        xlabel="false positive rate (log scale)",
+    )
     for row_axes, (dataset, structure, model) in zip(axes, rows, strict=True):
         here = curves[(curves["structure"] == structure) & (curves["model"] == model)]
         for panel, recipe in zip(row_axes, recipes, strict=True):
             _draw_panel(panel, here[here["recipe"] == recipe])
         title = f"{style.display_panel(dataset, structure)}, {style.display(model)}"
         row_axes[0].set_ylabel(f"{title}\ntrue positive rate")
-    for panel, recipe in zip(axes[0], recipes, strict=True):
-        panel.set_title(style.display(recipe))
-    for panel in axes[-1]:
-        panel.set_xlabel("false positive rate (log scale)")
     grouped_legend(figure, _legend_groups(curves))
     return figure
 
 
-def mean_curve(histograms):
-    """Mean and standard deviation over repeats of the true positive rate at the rates of GRID.
+def mean_curve(histograms: list[ScoreHistogram]) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation over repeats of the true positive rate at GRID.
 
     Args:
-        histograms: list of ScoreHistogram; those without positives or negatives are left out.
+        histograms: one per repeat; those without positives or negatives are left out.
 
     Returns:
         Two arrays like GRID; NaN where there are too few repeats.
@@ -105,7 +105,7 @@ def _rimmed(look):
 
 
 def _label(name, auc):
-    """AUC, then the perturbation, so that the numbers stand below each other."""
+    """Return the AUC, then the perturbation, so that the numbers stand below each other."""
     mean = "–" if np.isnan(auc["mean"]) else f"{auc['mean']:.4f}"
     sd = "" if np.isnan(auc["sd"]) else f" ± {auc['sd']:.4f}"
     return f"{mean}{sd}  {style.display_perturbation(name)}"

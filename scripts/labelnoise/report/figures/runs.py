@@ -1,50 +1,45 @@
 """Test Dice of every single run, by network and perturbation."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from labelnoise.report import style
-from labelnoise.report.figures.legends import grouped_legend
+from labelnoise.report.figures.canvas import grouped_legend, panel_grid, styled
 from labelnoise.report.paper import nominal_dice
 
 EDGE = {"markeredgecolor": "0.15", "markeredgewidth": 0.35, "markersize": 3.6}
 WIDTH = 0.84  # share of a network's room that its perturbations take
 
 
-@style.styled
-def scatter(runs):
-    """Draw one marker a run: network along x, perturbations side by side, test Dice along y.
+@styled
+def draw_runs(runs: pd.DataFrame) -> Figure:
+    """Draw one marker per run: network along x, perturbations side by side, test Dice along y.
 
     A row of panels for each dataset and structure, a column for each recipe; the colour is the
     kind of error, the marker its size. The line in each network is the mean of its control.
 
     Args:
         runs: what `tables.runs_table` returns.
-
-    Returns:
-        matplotlib Figure.
     """
     nominal = map(nominal_dice, runs["perturbation"], runs["target_dice"])
     runs = runs.assign(size=list(map(style.size_name, runs["kind"], nominal)))
     rows, columns = style.panels(runs), list(style.recipes(runs["recipe"]))
     places, names = _places(runs), list(style.networks(runs["model"]))
-    width = style.PAGE_WIDTH if len(columns) * len(names) > 2 else style.COLUMN_WIDTH
-    figure = Figure(figsize=(width, 1.9 * len(rows) + 0.8), layout="constrained")
-    axes = figure.subplots(len(rows), len(columns), sharex=True, sharey="row", squeeze=False)
+    titles, height = list(map(style.display, columns)), 1.9 * len(rows) + 0.8
+    figure, axes = panel_grid(len(rows), titles, height, wide=len(columns) * len(names) > 2)
     for row_axes, (dataset, structure) in zip(axes, rows, strict=True):
-        here = runs[(runs["dataset"] == dataset) & (runs["structure"] == structure)]
+        here = style.in_panel(runs, dataset, structure)
         for panel, recipe in zip(row_axes, columns, strict=True):
             _draw_panel(panel, here[here["recipe"] == recipe], places, names, runs)
         row_axes[0].set_ylabel(f"{style.display_panel(dataset, structure)}\ntest Dice")
-    for panel, recipe in zip(axes[0], columns, strict=True):
-        panel.set_title(style.display(recipe))
     grouped_legend(figure, _legend_groups(runs))
     return figure
 
 
 def _places(runs):
-    """Where each perturbation stands within its network, in (-0.5, 0.5), by kind and then size."""
+    """Return where each perturbation stands in its network, in (-0.5, 0.5), by kind, then size."""
     kinds, sizes = list(style.kinds(runs["kind"])), list(style.sizes(runs["size"]))
     found = runs[["perturbation", "kind", "size"]].drop_duplicates("perturbation")
     ordered = sorted(
@@ -62,22 +57,14 @@ def _draw_panel(panel, runs, places, names, everything):
         group = runs[runs["model"] == name]
         control = group.loc[group["kind"] == "control", "dice"]
         if len(control):
-            level = [control.mean()] * 2
-            panel.plot(
-                [centre - 0.45, centre + 0.45],
-                level,
-                color=style.REFERENCE_LINE,
-                lw=0.7,
-                label="_control",
-            )
+            look = {"color": style.REFERENCE_LINE, "linewidth": 0.7, "label": "_control"}
+            panel.plot([centre - 0.45, centre + 0.45], [control.mean()] * 2, **look)
         for perturbation, cell in group.groupby("perturbation", sort=False):
             kind, size = cell[["kind", "size"]].iloc[0]
             # Repeats stand beside each other, within half the room of their perturbation.
             x = centre + places[perturbation] + np.linspace(-1, 1, len(cell) + 2)[1:-1] * room / 4
-            panel.plot(
-                x, cell["dice"], linestyle="", marker=markers[size], color=colors[kind],
-                label=f"_{name} {perturbation}", **EDGE,
-            )  # fmt: skip
+            look = {"color": colors[kind], "marker": markers[size], "linestyle": "", **EDGE}
+            panel.plot(x, cell["dice"], label=f"_{name} {perturbation}", **look)
     panel.set_xticks(range(len(names)), [style.display(name) for name in names])
     panel.tick_params(axis="x", length=0)
     panel.grid(visible=False, axis="x")

@@ -1,19 +1,20 @@
 """Dice lost for each label Dice lost: a dot for each network and kind of error."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from labelnoise.report import style
-from labelnoise.report.figures.legends import grouped_legend
+from labelnoise.report.figures.canvas import COLUMN_WIDTH, grouped_legend, panel_grid, styled
 
 OURS = {"markersize": 4.6, "markeredgecolor": "0.15", "markeredgewidth": 0.5, "linestyle": ""}
 PAPER = {"marker": "D", "markersize": 4.0, "markerfacecolor": "white", "linestyle": ""}
 ROOM = 0.7  # share of a network's room that its kinds take
 
 
-@style.styled
-def draw_slopes(table):
+@styled
+def draw_slopes(table: pd.DataFrame) -> Figure:
     """Draw each slope with its 95 % interval, and the paper's beside it.
 
     A row of panels for each dataset and structure, a column for each recipe; networks from top to
@@ -23,30 +24,28 @@ def draw_slopes(table):
 
     Args:
         table: what `paper.slopes` returns.
-
-    Returns:
-        matplotlib Figure.
     """
     if table.empty:
-        figure = Figure(figsize=(style.COLUMN_WIDTH, 1.0))
+        figure = Figure(figsize=(COLUMN_WIDTH, 1.0))
         figure.text(0.5, 0.5, "no label error with a control: no slopes", ha="center")
         return figure
     rows, recipes = style.panels(table), list(style.recipes(table["recipe"]))
     networks, kinds = list(style.networks(table["model"])), style.kinds(table["kind"])
-    width = style.PAGE_WIDTH if len(recipes) > 1 else style.COLUMN_WIDTH
     # At least as high as the name of the dataset is long.
     height = max((0.13 * len(kinds) + 0.1) * len(networks) + 0.25, 1.0)
-    figure = Figure(figsize=(width, height * len(rows) + 1.0), layout="constrained")
-    axes = figure.subplots(len(rows), len(recipes), sharex=True, sharey=True, squeeze=False)
+    figure, axes = panel_grid(
+        len(rows),
+        titles=list(map(style.display, recipes)),
+        height=height * len(rows) + 1.0,
+        wide=len(recipes) > 1,
+        sharey=True,
+        xlabel="test Dice lost for each label Dice lost",
+    )
     for row_axes, (dataset, structure) in zip(axes, rows, strict=True):
-        here = table[(table["dataset"] == dataset) & (table["structure"] == structure)]
+        here = style.in_panel(table, dataset, structure)
         for panel, recipe in zip(row_axes, recipes, strict=True):
             _draw_panel(panel, here[here["recipe"] == recipe], networks, kinds)
         row_axes[0].set_ylabel(style.display_panel(dataset, structure).replace(", ", ",\n"))
-    for panel, recipe in zip(axes[0], recipes, strict=True):
-        panel.set_title(style.display(recipe))
-    for panel in axes[-1]:
-        panel.set_xlabel("test Dice lost for each label Dice lost")
     _set_axes(axes[0, 0], table, networks)
     grouped_legend(figure, _legend_groups(table))
     return figure

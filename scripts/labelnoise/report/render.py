@@ -1,0 +1,299 @@
+"""The study's tables as Markdown and LaTeX, in blocks of a dataset, structure and recipe."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from labelnoise.files import whole_file
+from labelnoise.report import style
+from labelnoise.report.paper import TABLE_1
+
+# Characters that LaTeX reads as commands, and those that it sets better by a command.
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+}
+# Cells are text already: tabulate must not read them as numbers and drop their zeros.
+AS_TEXT = {"index": False, "disable_numparse": True}
+LABEL_DICE = "Label Dice: measured on the training labels."
+SOURCE = (
+    "The paper (Heller et al. 2018, arXiv 1806.04618, Table 1) gives means on liver CT, without "
+    "spread or number of runs; its numbers stand here beside every dataset "
+    "and recipe. A dash: there is no such number."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to print.
+
+    blocks: title and cells of each part; the cells are text. Without blocks, only the caption is
+        printed.
+    caption: plain text.
+    label: LaTeX's name of the table.
+    apart: whether each block is a LaTeX table of its own, labelled `label`-1, -2 ...
+    """
+
+    blocks: list[tuple[str, pd.DataFrame]]
+    caption: str
+    label: str
+    apart: bool = False
+
+
+def degradation_tables(table: pd.DataFrame) -> list[Table]:
+    """Return what `tables.degradation_table` returns, set for printing.
+
+    First mean test Dice, with a row per perturbation and a column per network (as in Table 1 of the
+    paper); then every cell with intervals, paired drop, precision, recall and volume ratio.
+    """
+
+    def row(cell):
+        control = cell["kind"] == "control"
+        return {
+            **_head(cell),
+            "Dice by case": number(cell["dice_case_mean"]),
+            "drop": "–" if control else mean_interval(cell, "drop"),
+            **_tail(cell),
+        }
+
+    wide_caption = f"{_mean_dice(table)}. {LABEL_DICE}"
+    caption = (
+        "Test Dice, pooled over all test pixels, and its drop against the control in pairs of "
+        f"equal repeat: mean [95 % t-interval over {repeats(table)}, not corrected for the number "
+        "of comparisons]. The interval covers label draw and initial weights, not the choice of "
+        "test cases. Other columns are means over repeats. Dice by case: mean over test cases. "
+        f"{LABEL_DICE} Volume ratio: predicted over reference volume."
+    )
+    return [
+        Table(_wide_blocks(table), wide_caption, "tab:dice"),
+        Table(_row_blocks(table, row), caption, "tab:degradation", apart=True),
+    ]
+
+
+def table1_tables(comparison: pd.DataFrame) -> list[Table]:
+    """Return what `paper.compare_with_paper` returns, set for printing.
+
+    First Table 1 as the paper sets it, with ours beside it; then every cell.
+    """
+
+    def row(cell):
+        control = cell["kind"] == "control"
+        return {
+            **_head(cell),
+            "paper": number(cell["paper_liver_dice"], 4),
+            "difference": signed(cell["difference"]),
+            "drop": "–" if control else number(cell["drop_mean"]),
+            "paper's drop": "–" if control else number(cell["paper_liver_drop"]),
+            "difference of drops": "–" if control else signed(cell["drop_difference"]),
+            **_tail(cell),
+            "AUC": number(cell["auc_mean"], 4),
+        }
+
+    wide_caption = (
+        f"{_mean_dice(comparison)}, beside the paper's number and, in brackets, ours minus the "
+        f"paper's. {LABEL_DICE} {SOURCE}"
+    )
+    caption = (
+        f"Mean test Dice [95 % t-interval over {repeats(comparison)}] beside the paper's number. "
+        "Differences: ours minus the paper's. Drop: Dice of the control minus Dice, ours in pairs "
+        "of equal repeat. Precision, recall, volume ratio (predicted over reference volume) and "
+        f"AUC (area under the ROC curve of all test pixels) are means over repeats. {SOURCE}"
+    )
+    return [
+        Table(_wide_blocks(comparison, beside_paper=True), wide_caption, "tab:table1"),
+        Table(_row_blocks(comparison, row), caption, "tab:table1-long"),
+    ]
+
+
+def slopes_tables(table: pd.DataFrame) -> list[Table]:
+    """Return what `paper.slopes` returns, set for printing."""
+
+    def row(cell):
+        return {
+            "network": style.display(cell["model"]),
+            "kind": style.display(cell["kind"]),
+            "n": str(cell["n"]),
+            "runs": str(cell["runs"]),
+            "slope": interval(cell["slope"], cell["slope_low"], cell["slope_high"]),
+            "paper's slope": number(cell["paper_liver_slope"]),
+            "difference": signed(cell["difference"], 3),
+        }
+
+    if table.empty:
+        reason = "No label error has a control of the same repeat, so there are no slopes."
+        return [Table([], reason, "tab:slopes")]
+    caption = (
+        "Test Dice lost for each label Dice lost: slope of the least-squares line through the "
+        "origin of control Dice minus Dice on 1 − label Dice, over all runs, in pairs of equal "
+        f"repeat [95 % t-interval over {repeats(table)}, which are independent of each other while "
+        "the runs of one repeat share their control]. A slope of 1: the network loses as much Dice "
+        f"as its labels. The paper's slope is that of its means at nominal label Dice. {SOURCE}"
+    )
+    return [Table(_row_blocks(table, row), caption, "tab:slopes")]
+
+
+def markdown(tables: list[Table]) -> str:
+    """Return tables as Markdown, each with its caption below."""
+    parts = []
+    for table in tables:
+        parts += [
+            f"**{title}**\n\n{cells.to_markdown(**AS_TEXT)}\n" for title, cells in table.blocks
+        ]
+        parts.append(f"{table.caption}\n")
+    return "\n".join(parts)
+
+
+def latex(tables: list[Table]) -> str:
+    """Return tables as LaTeX, narrowed to the page; packages booktabs and adjustbox."""
+    parts = []
+    for table in tables:
+        if not table.blocks:
+            parts.append(f"% {table.caption}\n")
+        elif table.apart:
+            parts += [
+                _latex_table([("", cells)], f"{title}. {table.caption}", f"{table.label}-{place}")
+                for place, (title, cells) in enumerate(table.blocks, start=1)
+            ]
+        else:
+            parts.append(_latex_table(table.blocks, table.caption, table.label))
+    return "\n".join(parts)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write text as a whole file."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def mean_sd(row: dict, name: str) -> str:
+    """Return mean ± standard deviation of a row's column `name`, four digits."""
+    mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
+    return number(mean, 4) + ("" if np.isnan(sd) else f" ± {number(sd, 4)}")
+
+
+def mean_interval(row: dict, name: str) -> str:
+    """Return mean [low, high] of a row's column `name`."""
+    return interval(*(row[f"{name}_{statistic}"] for statistic in ["mean", "low", "high"]))
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """Return a value [low, high], three digits; without the bounds where they are NaN."""
+    return number(value) + ("" if np.isnan(low) else f" [{number(low)}, {number(high)}]")
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """Return a difference with its sign."""
+    return f"+{number(value, digits)}" if value >= 0 else number(value, digits)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number as text, a dash for NaN."""
+    return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def repeats(table: pd.DataFrame) -> str:
+    """Return over how many repeats the cells of a table are."""
+    low, high = table["n"].min(), table["n"].max()
+    if low == high:
+        return f"n = {low} repeats" if low > 1 else "repeats, none for n = 1 repeat"
+    return f"n = {low} to {high} repeats"
+
+
+def _mean_dice(table):
+    return f"Mean test Dice ± standard deviation over {repeats(table)}, pooled over all test pixels"
+
+
+def _split(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield title and rows of each block, in the order to show them."""
+    for dataset, structure in style.panels(table):
+        here = style.in_panel(table, dataset, structure)
+        for recipe in style.recipes(here["recipe"]):
+            panel = style.display_panel(dataset, structure)
+            yield f"{panel}; recipe {style.display(recipe)}", here[here["recipe"] == recipe]
+
+
+def _row_blocks(table: pd.DataFrame, show: Callable[[dict], dict[str, str]]):
+    """Return blocks with a line for each row of the table."""
+    return [
+        (title, pd.DataFrame(map(show, rows.to_dict("records")))) for title, rows in _split(table)
+    ]
+
+
+def _wide_blocks(table, beside_paper=False):
+    """Return blocks with a line per perturbation and a column per network; a dash for no runs.
+
+    Beside a network of the paper's stands the paper's number.
+    """
+    networks = style.networks(table["model"])
+    blocks = []
+    for title, rows in _split(table):
+        lines = []
+        for name, cells in rows.groupby("perturbation", sort=False):
+            line = {"perturbation": style.display_perturbation(name)}
+            line["label Dice"] = number(cells["label_dice_mean"].mean())
+            for network in networks:
+                found = cells[cells["model"] == network].to_dict("records")
+                column = style.display(network)
+                line[column] = mean_sd(found[0], "dice") if found else "–"
+                if beside_paper and network in TABLE_1:
+                    line[f"{column}, paper"] = _paper(found[0]) if found else "–"
+            lines.append(line)
+        blocks.append((title, pd.DataFrame(lines)))
+    return blocks
+
+
+def _paper(cell):
+    """Return the paper's number, and ours minus the paper's in brackets."""
+    if np.isnan(cell["paper_liver_dice"]):
+        return "–"
+    return f"{number(cell['paper_liver_dice'], 4)} ({signed(cell['difference'])})"
+
+
+def _head(cell):
+    return {
+        "network": style.display(cell["model"]),
+        "perturbation": style.display_perturbation(cell["perturbation"]),
+        "n": str(cell["n"]),
+        "label Dice": number(cell["label_dice_mean"]),
+        "test Dice": mean_interval(cell, "dice"),
+    }
+
+
+def _tail(cell):
+    return {
+        "precision": number(cell["precision_mean"]),
+        "recall": number(cell["recall_mean"]),
+        "volume ratio": number(cell["volume_ratio_mean"]),
+    }
+
+
+def _latex_table(blocks, caption, label):
+    columns = list(blocks[0][1])
+    lines = [r"\begin{table}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
+    lines += [rf"\caption{{{_escape(caption)}}}", rf"\label{{{label}}}"]
+    lines += [r"\begin{adjustbox}{max width=\textwidth}"]
+    lines += [rf"\begin{{tabular}}{{{'l' * len(columns)}}}", r"\toprule", _latex_row(columns)]
+    for title, cells in blocks:
+        lines.append(r"\midrule")
+        if title:
+            lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{_escape(title)}}}}} \\")
+        lines += [_latex_row(row) for row in cells.to_numpy()]
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", r"\end{table}", ""]
+    return "\n".join(lines)
+
+
+def _latex_row(cells):
+    return " & ".join(map(_escape, cells)) + r" \\"
+
+
+def _escape(text):
+    """Return text as LaTeX sets it literally."""
+    return "".join(LATEX.get(character, character) for character in text)

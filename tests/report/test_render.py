@@ -1,0 +1,149 @@
+"""Tables as Markdown and LaTeX: which cells stand where, dashes, signs and captions."""
+
+import numpy as np
+import pytest
+
+from labelnoise.evaluation.tables import degradation_table
+from labelnoise.report.paper import compare_with_paper, slopes
+from labelnoise.report.render import (
+    degradation_tables,
+    latex,
+    markdown,
+    slopes_tables,
+    table1_tables,
+    write_text,
+)
+from runs_tables import proportional_runs, runs_of
+from synthetic_runs import matrix
+
+
+@pytest.fixture
+def runs():
+    """Runs of two networks, of which the paper has one."""
+    return proportional_runs()
+
+
+@pytest.fixture
+def study():
+    """Degradation table of 2 recipes and 2 networks; SegNet lacks one perturbation."""
+    offsets = {"unet": 0.9, "segnet": 0.8, "plain": 0.01, "labels18": 0.0}
+
+    def dice_of(run):
+        return (
+            offsets[run["model"]]
+            + offsets[run["recipe"]]
+            - 0.05 * (run["kind"] == "natural")
+            + 0.002 * run["repeat"]
+        )
+
+    runs = matrix(("lis",), ("segnet", "unet"), ("labels18", "plain"), repeats=3)
+    lacking = ("segnet", "natural", "plain")
+    runs = [run for run in runs if (run["model"], run["kind"], run["recipe"]) != lacking]
+    return degradation_table(runs_of(dice_of, runs))
+
+
+def test_wide_markdown_has_a_block_a_recipe_and_a_column_a_network(study):
+    text = markdown(degradation_tables(study)[:1])
+    assert text.index("**Liver CT; recipe labels18**") < text.index("recipe plain cross-entropy**")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert ["perturbation", "label Dice", "U-Net", "SegNet"] in rows
+    assert ["control", "1.000", "0.9020 ± 0.0020", "0.8020 ± 0.0020"] in rows
+    assert ["natural 0.95", "0.950", "0.8620 ± 0.0020", "–"] in rows
+    assert "n = 3 repeats" in text
+    assert "standard deviation" in text
+
+
+def test_long_markdown_gives_interval_and_paired_drop(study):
+    text = markdown(degradation_tables(study)[1:])
+    half = 4.302653 * 0.002 / np.sqrt(3)
+    assert f"0.852 [{0.852 - half:.3f}, {0.852 + half:.3f}]" in text
+    assert "0.050 [0.050, 0.050]" in text
+    assert "95 % t-interval over n = 3 repeats" in text
+    assert text.count("\n| U-Net") == 4
+
+
+def test_wide_latex_is_one_booktabs_table(study):
+    text = latex(degradation_tables(study)[:1])
+    for command in [r"\toprule", r"\bottomrule", r"\begin{tabular}{llll}", r"\label{tab:dice}"]:
+        assert text.count(command) == 1
+    assert r"control & 1.000 & 0.9020 $\pm$ 0.0020 & 0.8020 $\pm$ 0.0020 \\" in text
+    assert r"natural 0.95 & 0.950 & 0.8620 $\pm$ 0.0020 & -- \\" in text
+    assert "n = 3 repeats" in text
+    assert text.isascii()
+
+
+def test_long_latex_has_a_table_a_block_of_equal_columns(study):
+    text = latex(degradation_tables(study)[1:])
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
+    assert r"95 \% t-interval" in text
+    assert r"\label{tab:degradation-1}" in text and r"\label{tab:degradation-2}" in text
+    assert {line.count(" & ") for line in text.splitlines() if line.endswith(r"\\")} == {9}
+    assert text.isascii()
+
+
+def test_latex_escapes_names(study):
+    odd = study.assign(model="my_net#1", structure="50%_{x}", dataset="a&b")
+    text = latex(degradation_tables(odd))
+    assert r"my\_net\#1" in text
+    assert r"a\&b, 50\% \{x\}" in text
+
+
+def test_drops_below_0_have_a_minus_sign():
+    frame = runs_of(lambda run: 0.8 + 0.1 * (run["kind"] == "natural"), matrix(repeats=2))
+    tables = degradation_tables(degradation_table(frame))
+    assert "−0.100 [−0.100, −0.100]" in markdown(tables)
+    assert "$-$0.100 [$-$0.100, $-$0.100]" in latex(tables)
+
+
+def test_what_is_not_known_is_a_dash():
+    runs = [run for run in matrix(repeats=1) if run["kind"] != "control"]
+    tables = degradation_tables(degradation_table(runs_of(lambda run: 0.8, runs)))
+    text = markdown(tables)
+    assert "| –" in text
+    assert "nan" not in text + latex(tables)
+    assert "n = 1 repeat" in text
+
+
+def test_text_is_written_whole(tmp_path):
+    write_text("±\n", tmp_path / "tables" / "a.md")
+    assert (tmp_path / "tables" / "a.md").read_text(encoding="utf-8") == "±\n"
+    assert len(list((tmp_path / "tables").iterdir())) == 1
+
+
+def test_table_1_as_markdown(runs):
+    text = markdown(table1_tables(compare_with_paper(degradation_table(runs))))
+    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert ["perturbation", "label Dice", "U-Net", "U-Net, paper", "mine"] in rows
+    natural = ["natural 0.90", "0.900", "0.8000 ± 0.0000", "0.8193 (−0.0193)", "0.8000 ± 0.0000"]
+    assert natural in rows
+    long = next(row for row in rows if row[:2] == ["U-Net", "natural 0.90"])
+    assert long[2:4] == ["3", "0.900"] and long[5:7] == ["0.8193", "−0.0193"]
+    assert long[7:] == ["0.110", "0.094", "+0.0159", "0.600", "0.700", "1.100", "0.9900"]
+    mine = next(row for row in rows if row[:2] == ["mine", "natural 0.90"])
+    assert mine[5:7] == ["–", "–"]
+    assert "arXiv 1806.04618, Table 1" in text and "on liver CT" in text
+    assert "n = 3 repeats" in text
+
+
+def test_slopes_as_markdown(runs):
+    text = markdown(slopes_tables(slopes(runs)))
+    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert ["U-Net", "natural", "3", "9", "1.100 [0.852, 1.348]", "0.996", "+0.104"] in rows
+    assert ["mine", "choppy", "3", "9", "0.550 [0.426, 0.674]", "–", "–"] in rows
+    assert "n = 3 repeats" in text
+
+
+def test_latex_tables_are_whole(runs):
+    comparison = compare_with_paper(degradation_table(runs))
+    for tables in [table1_tables(comparison), slopes_tables(slopes(runs))]:
+        text = latex(tables)
+        for name in ["table", "tabular", "adjustbox"]:
+            assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == len(tables)
+        assert text.count(r"\label{tab:") == len(tables)
+        assert text.isascii()
+
+
+def test_a_study_without_errors_says_so_in_place_of_slopes(runs):
+    tables = slopes_tables(slopes(runs[runs["kind"] == "control"]))
+    assert markdown(tables).startswith("No label error") and "no slopes" in markdown(tables)
+    assert latex(tables).startswith("% No label error")
