@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.evaluation.histograms import BINS, ScoreHistogram, write_scores
+from labelnoise.evaluation.tables import runs_table
 from labelnoise.seeds import derive
+from labelnoise.study import Results, Run
 
 COST = {"control": 0.0, "natural": 1.2, "choppy": 0.9, "random": 0.1}
 MODELS = {"unet": 0.93, "segnet": 0.90, "fcn32": 0.87}
@@ -78,6 +80,7 @@ def write_run(results, run, rows, structures=("liver",)):
     ]
     details = {name: run[name] for name in ["dataset", "model", "recipe", "perturbation", "repeat"]}
     details |= {"checkpoints": checkpoints, "chosen_rank": 2, "seconds": 41.2, "device": "cpu"}
+    details |= {"definitions": {"model": {}, "recipe": {"accumulation": 1}}}
     details |= {"parameters": 1096898, "host": "h", "started": "2026-01-01", "ended": "2026-01-01"}
     (folder / "run.json").write_text(json.dumps(details))
 
@@ -98,7 +101,8 @@ def scores_of(rows):
 
 def write_labels(results, run, structures=("liver",)):
     """Write the label file of a run's dataset, perturbation and repeat."""
-    path = Path(results, "labels", run["dataset"], run["perturbation"], f"rep{run['repeat']}.json")
+    tree = Results(Path(results))
+    path = tree.fill(tree.measured, Run.of(run))
     path.parent.mkdir(parents=True, exist_ok=True)
     dice = label_dice(run)
     entry = {"severity": 1.5, "target_dice": run["size"], "label_dice": dice, "precision": dice}
@@ -110,8 +114,12 @@ def write_labels(results, run, structures=("liver",)):
 
 def folder_of(results, run):
     """Folder of a run."""
-    names = [run[name] for name in ["dataset", "model", "recipe", "perturbation"]]
-    return Path(results, "runs", *names, f"rep{run['repeat']}")
+    return Results(Path(results)).run_folder(Run.of(run)).path
+
+
+def table_of(runs, results):
+    """Read back the table of made-up runs."""
+    return runs_table(map(Run.of, runs), Results(Path(results)))
 
 
 def label_dice(run):

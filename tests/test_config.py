@@ -8,9 +8,10 @@ import jsonschema
 import pytest
 import yaml
 
-from labelnoise.config import complete, expand_runs, load_config
+from labelnoise.config import complete, load_config
 from labelnoise.config.schema import SCHEMA
 from labelnoise.errors import InputError
+from labelnoise.study import read_study
 
 ROOT = Path(__file__).parents[1]
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -36,17 +37,17 @@ def changed(path, value):
 
 
 def test_the_shipped_config_is_the_papers_matrix():
-    runs = expand_runs(load_config(ROOT / "config.yaml"))
+    runs = read_study(ROOT / "config.yaml").runs
     matrix = RAW["matrix"]
     assert len(matrix["model"]) == 3 and len(matrix["dataset"]) == 2
     assert len(matrix["perturbation"]) == 10
     assert len(runs) == 3 * 2 * 10 * len(matrix["recipe"]) * matrix["repeats"]
-    assert len({tuple(run.values()) for run in runs}) == len(runs)
+    assert len(set(runs)) == len(runs)
 
 
 @pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_study_overlays_the_config(study):
-    assert expand_runs(load_config(ROOT / "config.yaml", study))
+    assert read_study(ROOT / "config.yaml", study).runs
 
 
 def test_defaults_are_filled_in_and_the_input_is_not_changed():

@@ -13,12 +13,11 @@ from labelnoise.evaluation.tables import (
     degradation_table,
     read_counts,
     read_runs,
-    runs_table,
     spread,
-    write_csv,
 )
+from labelnoise.files import write_csv
 from runs_tables import runs_of
-from synthetic_runs import folder_of, matrix, write_run, write_tree
+from synthetic_runs import folder_of, matrix, table_of, write_run, write_tree
 
 # Two cases of very different size. Dice of case a: 2 x 90 / (180 + 20) = 0.9;
 # of case b: 2 x 1 / (2 + 2) = 0.5; pooled: 182 / (182 + 22) = 0.892.
@@ -39,7 +38,7 @@ def one_run(tmp_path):
 
 def test_scores_of_a_run_are_those_counted_by_hand(one_run):
     results, runs = one_run
-    (row,) = runs_table(runs, results).to_dict("records")
+    (row,) = table_of(runs, results).to_dict("records")
     assert row["dice"] == pytest.approx(182 / 204)
     assert row["dice_case"] == pytest.approx((0.9 + 0.5) / 2)
     assert row["precision"] == pytest.approx(91 / 103)
@@ -55,7 +54,7 @@ def test_scores_of_a_run_are_those_counted_by_hand(one_run):
 def test_runs_table_describes_the_training_labels(tmp_path):
     runs = matrix(sizes=(0.9,), repeats=2)
     write_tree(tmp_path, runs)
-    table = runs_table(runs, tmp_path)
+    table = table_of(runs, tmp_path)
     assert list(table["label_dice"]) == [1.0, 1.0, 0.9, 0.901]
     assert list(table["kind"]) == ["control", "control", "natural", "natural"]
     assert np.isnan(table["target_dice"].iloc[0])
@@ -68,7 +67,7 @@ def test_a_case_without_the_structure_is_left_out_and_counted(tmp_path):
     runs = matrix(kinds=(), repeats=1)
     empty = ("c", 1, "liver", 0, 0, 0, 1000)
     write_tree(tmp_path, runs, counts=lambda run: [*COUNTABLE, empty])
-    (row,) = runs_table(runs, tmp_path).to_dict("records")
+    (row,) = table_of(runs, tmp_path).to_dict("records")
     assert row["dice_case"] == pytest.approx(0.7)
     assert (row["cases"], row["cases_undefined"]) == (3, 1)
 
@@ -77,7 +76,7 @@ def test_a_network_that_paints_nothing_has_dice_0_and_no_precision(tmp_path):
     runs = matrix(kinds=(), repeats=2)
     nothing = [("a", 1, "liver", 0, 0, 10, 990)]
     write_tree(tmp_path, runs, counts=lambda run: nothing if run["repeat"] else COUNTABLE)
-    table = runs_table(runs, tmp_path)
+    table = table_of(runs, tmp_path)
     assert table["dice"].iloc[1] == 0
     assert np.isnan(table["precision"].iloc[1])
     (cell,) = degradation_table(table).to_dict("records")
@@ -90,7 +89,7 @@ def test_each_structure_has_its_row_in_the_order_of_the_classes(tmp_path):
     structures = ("tumour", "liver")
     counts = [("007", 1, "tumour", 1, 1, 0, 98), ("007", 1, "liver", 3, 1, 1, 95)]
     write_tree(tmp_path, runs, counts=lambda run: counts, structures=structures)
-    table = runs_table(runs, tmp_path)
+    table = table_of(runs, tmp_path)
     assert list(table["structure"]) == ["tumour", "liver"]
     assert list(table["dice"]) == pytest.approx([2 / 3, 3 / 4])
 
@@ -107,13 +106,13 @@ def test_a_missing_file_is_named(one_run):
     path = folder_of(results, runs[0]) / "test.csv"
     path.unlink()
     with pytest.raises(InputError, match=r"labels18/control/rep0/test\.csv is missing"):
-        runs_table(runs, results)
+        table_of(runs, results)
 
 
 def test_auc_is_that_of_the_chosen_checkpoint(tmp_path):
     runs = matrix(kinds=(), repeats=2)
     write_tree(tmp_path, runs)
-    table = runs_table(runs, tmp_path)
+    table = table_of(runs, tmp_path)
     scores = [read_scores(folder_of(tmp_path, run) / "scores.h5") for run in runs]
     expected = [of[2]["liver"].auc() for of in scores]
     assert table["auc"].tolist() == expected
@@ -130,13 +129,13 @@ def test_scores_that_are_missing_or_of_other_pixels_are_named(tmp_path):
     content = mine.read_bytes()
     mine.unlink()
     with pytest.raises(InputError, match=r"control/rep0/scores\.h5 is missing"):
-        runs_table(runs, tmp_path)
+        table_of(runs, tmp_path)
     mine.write_bytes(content)
     rows = [("a", 1, "liver", 50, 4, 7, 939)]
     write_run(tmp_path / "foreign", runs[1], rows)
     other.write_bytes((folder_of(tmp_path / "foreign", runs[1]) / "scores.h5").read_bytes())
     with pytest.raises(InputError, match=r"rep1/scores\.h5 does not hold the scores of liver"):
-        runs_table(runs, tmp_path)
+        table_of(runs, tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.5, 0.8, 0.97, 0.999])
@@ -146,7 +145,7 @@ def test_a_truncated_file_is_named_wherever_it_was_cut(one_run, kept):
     content = path.read_text()
     path.write_text(content[: int(kept * len(content))])
     with pytest.raises(InputError, match=r"rep0/test\.csv"):
-        runs_table(runs, results)
+        table_of(runs, results)
 
 
 def test_a_file_cut_between_two_rows_is_refused(one_run):
@@ -154,7 +153,7 @@ def test_a_file_cut_between_two_rows_is_refused(one_run):
     path = folder_of(results, runs[0]) / "test.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(InputError, match=r"truncated: it holds 5 rows .* 6"):
-        runs_table(runs, results)
+        table_of(runs, results)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"seconds": 1}', "[1]"])
@@ -162,7 +161,7 @@ def test_a_damaged_run_record_is_named(one_run, content):
     results, runs = one_run
     (folder_of(results, runs[0]) / "run.json").write_text(content)
     with pytest.raises(InputError, match=r"rep0/run\.json"):
-        runs_table(runs, results)
+        table_of(runs, results)
 
 
 def test_labels_of_another_structure_are_refused(one_run):
@@ -172,12 +171,12 @@ def test_labels_of_another_structure_are_refused(one_run):
     labels["structures"] = {"spleen": labels["structures"]["liver"]}
     path.write_text(json.dumps(labels))
     with pytest.raises(InputError, match=r"rep0\.json describes the structures spleen.*liver"):
-        runs_table(runs, results)
+        table_of(runs, results)
 
 
 def test_a_study_without_runs_is_refused(tmp_path):
     with pytest.raises(InputError, match="no runs"):
-        runs_table([], tmp_path)
+        table_of([], tmp_path)
 
 
 def test_spread_agrees_with_scipy():
@@ -269,8 +268,8 @@ def test_one_repeat_gives_means_without_spread():
 def test_tables_survive_csv(tmp_path):
     runs = matrix(datasets=("007",), models=("NA",), kinds=("natural", "random"), repeats=3)
     write_tree(tmp_path, runs)
-    table = runs_table(runs, tmp_path)
-    write_csv(table, tmp_path / "runs.csv")
+    table = table_of(runs, tmp_path)
+    write_csv(tmp_path / "runs.csv", table)
     read = read_runs(tmp_path / "runs.csv")
     pd.testing.assert_frame_equal(read, table)
     pd.testing.assert_frame_equal(degradation_table(read), degradation_table(table))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from labelnoise.data.storage import Dataset, write_dataset
-from labelnoise.evaluation.tables import runs_table
 from labelnoise.report.figures.degradation import draw_degradation
-from synthetic_runs import matrix, write_tree
+from synthetic_runs import matrix, table_of, write_tree
 
 SMALL = {"recipes": ("labels18", "plain"), "kinds": ("natural", "choppy", "random")}
 STUDIES = {
@@ -41,7 +40,7 @@ def load(tmp_path_factory):
         folder, listed = tmp_path_factory.mktemp("results"), matrix(**STUDIES[name])
         structures = ("left kidney", "tumour") if name == "unknown names" else ("liver",)
         write_tree(folder, listed, structures=structures)
-        return runs_table(listed, folder)
+        return table_of(listed, folder)
 
     return make
 
