@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 
 RECORDED_PACKAGES = ("torch", "numpy", "h5py", "segmentation-models-pytorch", "snakemake")
 # What a run's numbers rest on: two runs of equal digest were made by the same code.
-CODE = ("seeds.py", "data", "labels", "networks", "training")
+CODE = ("seeds.py", "data", "labels", "networks", "training", "evaluation/counts.py")
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,12 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     loss = make_loss(recipe.loss, background_share=share, **recipe.loss_settings)
     log.info(
         "training %s: %d training and %d validation slices",
-        *(task.run.name, len(slices["train"]), len(slices["validation"])),
+        task.run.name,
+        len(slices["train"]),
+        len(slices["validation"]),
     )
     digests = {"dataset": data.digest(), "labels": labels.digest()}
-    with ended_by_sigterm(), told_of_memory(task, device), ExitStack() as stack:
+    with ended_by_sigterm(), memory_explained(task, device), ExitStack() as stack:
         keeper = StateKeeper(folder, make_identity(task, seed, digests, device.kind), recipe.epochs)
         done = keeper.state.epoch if keeper.state else 0
         board = stack.enter_context(open_board(folder.tensorboard, done))
@@ -101,7 +104,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
         network = make_network(task.model.as_dict(), classes=len(data.class_names))
         log.info("%d parameters", count_parameters(network))
         setup = Setup(network, loss, slices, recipe, seed, device.kind, extras.workers)
-        saver = TopNSaver(keeper.folder, recipe, describe(task, data))
+        saver = TopNSaver(keeper.folder, recipe, describe_network(task, data))
         history, timing = fit(setup, saver, keeper, viewers)
         record = {
             **asdict(task.run),
@@ -118,8 +121,8 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
 
 
 @contextmanager
-def told_of_memory(task: Task, device: Device) -> Iterator[None]:
-    """Turn torch's words for a lack of memory into one sentence with the mend."""
+def memory_explained(task: Task, device: Device) -> Iterator[None]:
+    """Turn torch's words for a lack of memory into one sentence with the mends."""
     try:
         yield
     except Exception as error:
@@ -147,7 +150,7 @@ def write_outputs(
     write_json(folder.record, {**known, **chosen})
 
 
-def describe(task: Task, data: Dataset) -> dict[str, Any]:
+def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
     """Return what rebuilds the network from a checkpoint, and says how it was trained."""
     return {
         **asdict(task.run),
@@ -164,7 +167,7 @@ def choose_viewers(
     folder: RunFolder,
     validation: Slices,
     window: tuple[float, float],
-    board: Any,
+    board: SummaryWriter,
     extras: Extras,
 ) -> Iterator[VizPreds]:
     """Yield what draws predictions: on validation slices every few epochs, on the user's pair."""
