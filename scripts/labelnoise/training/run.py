@@ -1,15 +1,10 @@
 """One run, from its label file to its folder: network, training, checkpoints, and a record."""
 
-import hashlib
 import logging
 import os
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +24,7 @@ from labelnoise.training.checkpoints import TopNSaver
 from labelnoise.training.loop import Rows, Setup, fit
 from labelnoise.training.losses import make_loss
 from labelnoise.training.memory import is_out_of_memory, training_sentence
+from labelnoise.training.provenance import provenance
 from labelnoise.training.state import StateKeeper, ended_by_sigterm, make_identity
 from labelnoise.training.viewers import (
     SLICES,
@@ -42,10 +38,6 @@ from labelnoise.training.viewers import (
 )
 
 log = logging.getLogger(__name__)
-
-RECORDED_PACKAGES = ("torch", "numpy", "h5py", "segmentation-models-pytorch", "snakemake")
-# What a run's numbers rest on: two runs of equal digest were made by the same code.
-CODE = ("seeds.py", "data", "labels", "networks", "training", "evaluation/counts.py")
 
 
 @dataclass(frozen=True)
@@ -225,45 +217,3 @@ def describe_run(folder: RunFolder) -> str:
         f"trained {Run.of(record).name}: validation Dice {metrics['validation_dice']:.4f}, "
         f"{record['seconds']:.0f} s on {record['device']}"
     )
-
-
-def provenance(sittings: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return where, when and with what code a run was made, and how often it was interrupted."""
-    commit = _git("rev-parse", "HEAD")
-    return {
-        "host": platform.node(),
-        "started": sittings[0]["started"],
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "interruptions": sittings[1:],
-        "code": code_digest(),
-        "git_commit": commit,
-        "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in RECORDED_PACKAGES},
-        "threads": torch.get_num_threads(),
-    }
-
-
-def code_digest() -> str:
-    """Return twelve hexadecimal digits that change with the code that a run's numbers rest on."""
-    package, digest = Path(__file__).parents[1], hashlib.sha256()
-    for part in CODE:
-        path = package / part
-        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(source.relative_to(package).as_posix().encode())
-            digest.update(source.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def _git(*command: str) -> str | None:
-    """Return what git says of the project's repository; None where the package is not in it."""
-    root = Path(__file__).parents[3]
-    if not (root / "Snakefile").exists():
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "-C", root, *command], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()

@@ -3,14 +3,12 @@
 import json
 import logging
 import os
-import platform
 import shutil
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -22,6 +20,7 @@ from labelnoise.files import whole_file, write_json
 from labelnoise.jobs.locks import is_abandoned
 from labelnoise.study import RunFolder, Task
 from labelnoise.training.checkpoints import TopNSaver
+from labelnoise.training.provenance import begin_sitting
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class TrainingState:
         generators: states of the loss's generator ("loss") and of torch's own ("torch", "cuda").
         kept: the list of a TopNSaver.
         history, timing: what `fit` returns, so far.
-        sittings: a mapping with after_epoch, started and host for each time the training started.
+        sittings: what `begin_sitting` returned, each time that the training started.
     """
 
     identity: dict
@@ -155,9 +154,7 @@ class StateKeeper:
         done = self.state.epoch if self.state else 0
         if self.state:
             log.info("going on after epoch %d of %d", done, self.epochs)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        sitting = {"after_epoch": done, "started": now, "host": platform.node()}
-        self.sittings = [*earlier, sitting]
+        self.sittings = [*earlier, begin_sitting(done)]
         self._write_progress(self.state.timing if self.state else [])
 
     def write(
