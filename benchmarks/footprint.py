@@ -1,8 +1,9 @@
 """What the paper's study needs in disk and hours, derived from what is measured here.
 
-Measured: MB a slice of a dataset file and of a label file of each kind, on phantoms of 512 px, and
-TFLOP a training step of each network (forward and backward, counted by torch). Assumed, and to be
-set: how many slices hold the organ, and the arithmetic that a GPU sustains on these small networks.
+Measured: MB per slice of a dataset file and of a label file of each kind, on phantoms of 512 px,
+and TFLOP per training step of each network (forward and backward, counted by torch). Assumed, and
+to be set: how many slices hold the organ, and the arithmetic that a GPU sustains on these small
+networks.
 
     .venv/bin/python benchmarks/footprint.py --slices 19000 7000 --tflops 5
 """
@@ -10,6 +11,7 @@ set: how many slices hold the organ, and the arithmetic that a GPU sustains on t
 import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -18,44 +20,45 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import torch  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from labelnoise.config import load_config  # noqa: E402
 from labelnoise.data.prepare import prepare_dataset  # noqa: E402
 from labelnoise.labels.dataset import calibrate_dataset, perturb_dataset  # noqa: E402
 from labelnoise.networks import make_network  # noqa: E402
+from labelnoise.study import read_study  # noqa: E402
 
 SIZE, CASES, SLICES = 512, 6, 4
-STEP = 20  # slices a step in the paper
+STEP = 20  # slices per step in the paper
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--slices", type=int, nargs="+", default=[19000, 7000], help="a dataset each"
+        "--slices", type=int, nargs="+", default=[19000, 7000], help="one number per dataset"
     )
-    parser.add_argument("--tflops", type=float, default=5, help="sustained TFLOP a second")
+    parser.add_argument("--tflops", type=float, default=5, help="sustained TFLOP per second")
     arguments = parser.parse_args()
-    config = load_config(ROOT / "config.yaml", ROOT / "studies" / "labels18.yaml")
+    study = read_study(ROOT / "config.yaml", ROOT / "studies" / "labels18.yaml")
     with tempfile.TemporaryDirectory() as folder:
-        per_slice = measure_files(Path(folder), config)
+        per_slice = measure_files(Path(folder), study)
     steps = {
-        name: count_step(make_network(config["models"][name])) for name in config["matrix"]["model"]
+        name: count_step(make_network(study.models[name].as_dict()))
+        for name in study.matrix["model"]
     }
     for name, tflop in steps.items():
-        print(f"{name}: {tflop:.2f} TFLOP a step of {STEP} slices")
+        print(f"{name}: {tflop:.2f} TFLOP per step of {STEP} slices")
     for slices in arguments.slices:
-        derive(slices, per_slice, steps, config, arguments.tflops)
+        derive(slices, per_slice, steps, study, arguments.tflops)
 
 
-def derive(slices, per_slice, steps, config, tflops):
+def derive(slices, per_slice, steps, study, tflops):
     """Print what one dataset of so many slices costs in disk and hours."""
-    recipe, repeats = config["recipes"]["labels18"], config["matrix"]["repeats"]
-    perturbations = config["matrix"]["perturbation"]
+    recipe, repeats = study.recipes["labels18"], study.repeats
+    perturbations = study.matrix["perturbation"]
     labelled = 0.8 * slices
     labels = sum(per_slice[name.partition("-")[0]] for name in perturbations) * labelled * repeats
     runs = len(perturbations) * repeats
-    trained = recipe["epochs"] * recipe["steps_per_epoch"]
+    trained = recipe.epochs * recipe.steps_per_epoch
     # Validation is a forward pass, a third of a step's arithmetic, over a fifth of the slices.
-    validated = recipe["epochs"] * 0.2 * slices / STEP / 3
+    validated = recipe.epochs * 0.2 * slices / STEP / 3
     hours = {name: (trained + validated) * tflop / tflops / 3600 for name, tflop in steps.items()}
     each = ", ".join(f"{name} {60 * hour:.0f} min" for name, hour in hours.items())
     print(
@@ -65,30 +68,28 @@ def derive(slices, per_slice, steps, config, tflops):
     )
 
 
-def measure_files(folder, config):
-    """Print and return MB a slice of a dataset file and of a label file of each kind."""
-    settings = config["datasets"]["phantom"] | {"cases": CASES, "slices": SLICES, "size": SIZE}
+def measure_files(folder, study):
+    """Print and return MB per slice of a dataset file and of a label file of each kind."""
+    settings = {**study.datasets["phantom"], "cases": CASES, "slices": SLICES, "size": SIZE}
     per_slice = {}
     dataset = folder / "phantom.h5"
     prepare_dataset("phantom", settings, seed=1, path=dataset)
     slices = CASES * SLICES
     per_slice["dataset"] = dataset.stat().st_size / slices / 1e6
     for name in ("control", "natural-0.85", "choppy-0.85", "random-0.85"):
-        definition = config["perturbations"][name] | {"draws": 1}
+        error = replace(study.perturbations[name], draws=1)
         calibration, labels = folder / f"{name}.json", folder / f"{name}.h5"
-        calibrate_dataset(dataset, name, definition, 1, calibration)
-        perturb_dataset(
-            dataset, calibration, name, definition, 0, 1, labels, folder / "measured.json"
-        )
+        calibrate_dataset(dataset, name, error, 1, calibration)
+        perturb_dataset(dataset, calibration, error, 0, 1, labels, folder / "measured.json")
         # Train and validation slices have labels, four fifths of all.
         per_slice[name.partition("-")[0]] = labels.stat().st_size / (slices * 0.8) / 1e6
     for name, size in per_slice.items():
-        print(f"{name}: {size:.4f} MB a slice")
+        print(f"{name}: {size:.4f} MB per slice")
     return per_slice
 
 
 def count_step(network):
-    """TFLOP of one forward and backward pass over a step of the paper."""
+    """Return the TFLOP of one forward and backward pass over a step of the paper."""
     images_N1HW = torch.zeros(1, 1, SIZE, SIZE)
     network.eval()
     with FlopCounterMode(display=False) as counter:

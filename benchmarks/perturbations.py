@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 import label_oracle  # noqa: E402
-from labelnoise import perturbations  # noqa: E402
+from labelnoise.labels import perturbations  # noqa: E402
 
 # The severities of the 2018 code for a label Dice of 0.90 on liver.
 SEVERITIES = {"natural": 52**0.5, "choppy": 10.5, "random": 0.10}

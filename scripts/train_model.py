@@ -9,12 +9,12 @@ from labelnoise.study import Model, Recipe, Run, RunFolder, Task
 
 def main(smk):
     task = Task(
-        Run.of(smk.wildcards),
-        Model.of(smk.params.model),
-        Recipe(**smk.params.recipe),
-        smk.params.seed,
-        Path(smk.input.dataset),
-        Path(smk.input.labels),
+        run=Run.of(smk.wildcards),
+        model=Model.of(smk.params.model),
+        recipe=Recipe(**smk.params.recipe),
+        seed=smk.params.seed,
+        dataset=Path(smk.input.dataset),
+        labels=Path(smk.input.labels),
     )
     folder = RunFolder(Path(smk.output.run).parent)
     # The run before the device: a training that was left behind has both.

@@ -1,37 +1,27 @@
-"""A dataset small enough for a test: bright discs on noise, and labels for it."""
+"""A study small enough for a test: bright discs on noise, wrong labels for them, one training."""
+
+from pathlib import Path
 
 import numpy as np
 
+from labelnoise.config import complete
 from labelnoise.data.storage import Dataset, write_dataset, write_labels
 from labelnoise.jobs.devices import Device
 from labelnoise.labels.perturbations import draw_labels
+from labelnoise.study import AXES, Run, RunFolder, Study, Task
+from labelnoise.training.run import Extras, train_run
 
 SIZE = 24
+CPU = Device("cpu", "cpu")
+MODEL = {"network": "unet", "width": 2, "depth": 2}
 RECIPE = {
     "loss": "cross_entropy",
-    "loss_settings": {},
-    "background_share": None,
-    "optimiser": "Adam",
-    "optimiser_settings": {},
     "learning_rate": 0.01,
     "batch_size": 4,
     "steps_per_epoch": 5,
     "epochs": 3,
-    "precision": "32",
-    "monitor": "validation_loss",
-    "mode": "min",
     "keep": 2,
-    "validation_labels": "clean",
 }
-CPU = Device("cpu", "cpu")
-NAMES = {
-    "dataset": "discs",
-    "model": "unet",
-    "recipe": "plain",
-    "perturbation": "choppy-x",
-    "repeat": "0",
-}
-MODEL = {"network": "unet", "width": 2, "depth": 2}
 SPLITS = ["train"] * 5 + ["validation"] * 2 + ["test"] * 2
 
 
@@ -76,6 +66,39 @@ def write_error(path, dataset, kind="choppy", severity=1.0, draws=1, seed=7):
                 labels = draw_labels(reference, kind, {1: severity}, fractions, seed, draw, rows)
                 writer.write(draw, 0, labels)
     return path
+
+
+def make_study(recipe=None, model=MODEL):
+    """Return a study of one run: RECIPE with changes, all else the schema's defaults."""
+    config = {
+        "seed": 1,
+        "datasets": {"discs": {"source": "phantom"}},
+        "models": {model["network"]: model},
+        "recipes": {"plain": RECIPE | (recipe or {})},
+        "perturbations": {"choppy-x": {"kind": "choppy", "severity": 1.0}},
+    }
+    matrix = {axis: [*config[section]] for axis, section in AXES.items()}
+    config["matrix"] = {**matrix, "repeats": 1}
+    return Study.of(complete(config))
+
+
+def make_recipe(**changes):
+    """Return the recipe of `make_study`."""
+    return make_study(changes).recipes["plain"]
+
+
+def make_task(files, recipe=None, model=MODEL, repeat=0):
+    """Return the training of `make_study` on the files that `write_files` returned."""
+    study = make_study(recipe, model)
+    run = Run("discs", model["network"], "plain", "choppy-x", repeat)
+    return Task(run, study.models[run.model], study.recipes["plain"], study.seed, **files)
+
+
+def train(path, files, recipe=None, model=MODEL, repeat=0, **extras):
+    """Train on the CPU; return the RunFolder."""
+    folder = RunFolder(Path(path))
+    train_run(make_task(files, recipe, model, repeat), folder, CPU, Extras(**extras))
+    return folder
 
 
 def write_files(folder, **error):

@@ -51,8 +51,8 @@ class Run:
     @classmethod
     def parse(cls, name: str) -> Self:
         """Return the run of a name such as phantom/unet/plain/control/rep0."""
-        *names, repeat = name.split("/")
-        return cls(*names, repeat=int(repeat.removeprefix("rep")))
+        dataset, model, recipe, perturbation, repeat = name.split("/")
+        return cls(dataset, model, recipe, perturbation, int(repeat.removeprefix("rep")))
 
     @property
     def name(self) -> str:
@@ -355,8 +355,9 @@ class Study:
     @property
     def runs(self) -> list[Run]:
         """The runs of the matrix, the last axis and then the repeats changing fastest."""
-        names = product(*(self.matrix[axis] for axis in AXES), range(self.repeats))
-        return [Run(*values) for values in names]
+        datasets, models, recipes, perturbations = (self.matrix[axis] for axis in AXES)
+        cells = product(datasets, models, recipes, perturbations, range(self.repeats))
+        return [Run(*names) for names in cells]
 
     @property
     def errors(self) -> list[str]:
@@ -371,7 +372,7 @@ class Study:
         for name in self.errors:
             error = self.perturbations[name]
             # A severity grows with the error, a label Dice falls with it.
-            size = -error.target_dice if error.severity is None else error.severity
+            size = error.severity or 0 if error.target_dice is None else -error.target_dice
             largest[error.kind] = max(largest.get(error.kind, (size, name)), (size, name))
         controls = [name for name in self.matrix["perturbation"] if name not in self.errors]
         return controls + [name for _, name in largest.values()]

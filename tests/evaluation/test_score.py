@@ -5,6 +5,7 @@ import json
 import pandas as pd
 
 from labelnoise.evaluation.score import describe_score
+from labelnoise.study import RunFolder
 
 
 def test_the_line_of_a_test_is_of_the_chosen_checkpoint_and_pooled(tmp_path):
@@ -16,4 +17,4 @@ def test_the_line_of_a_test_is_of_the_chosen_checkpoint_and_pooled(tmp_path):
     counted = pd.DataFrame(rows, columns=["rank", "structure", "tp", "fp", "fn", "tn"])
     # 2 x 91 / (182 + 22)
     expected = "tested lis/unet/plain/control/rep0: test Dice liver 0.8922, tumour nan"
-    assert describe_score(counted, tmp_path) == expected
+    assert describe_score(counted, RunFolder(tmp_path)) == expected

@@ -10,7 +10,7 @@ from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.training import batches as training_data
 from labelnoise.training.batches import CycledBatches, Slices, batches_in_order, training_batches
-from tiny import RECIPE, write_discs, write_error
+from tiny import make_recipe, write_discs, write_error
 
 
 @pytest.fixture
@@ -18,12 +18,16 @@ def dataset(tmp_path):
     return write_discs(tmp_path / "discs.h5")
 
 
+def cycled(slices, seed=1, done=0, **recipe):
+    return CycledBatches(slices, make_recipe(keep=1, **recipe), seed, done)
+
+
 def positions(batches):
     return [position for batch in batches for position, _ in batch]
 
 
 def test_every_slice_comes_once_before_any_comes_again():
-    seen = positions(CycledBatches(10, batch_size=4, steps_per_epoch=5, epochs=3, seed=1))
+    seen = positions(cycled(10, batch_size=4, steps_per_epoch=5, epochs=3))
     assert len(seen) == 60
     for lap in range(6):
         assert sorted(seen[lap * 10 : lap * 10 + 10]) == list(range(10))
@@ -31,13 +35,13 @@ def test_every_slice_comes_once_before_any_comes_again():
 
 
 def test_a_batch_may_be_larger_than_the_set():
-    batches = list(CycledBatches(3, batch_size=7, steps_per_epoch=1, epochs=1, seed=1))
+    batches = list(cycled(3, batch_size=7, steps_per_epoch=1, epochs=1))
     assert sorted(Counter(positions(batches)).values()) == [2, 2, 3]
 
 
 def test_the_order_depends_on_the_seed_alone():
     def order(seed, epochs):
-        return list(CycledBatches(10, 4, 5, epochs, seed))
+        return list(cycled(10, seed, batch_size=4, steps_per_epoch=5, epochs=epochs))
 
     assert order(1, 2) == order(1, 3)[:10]
     assert order(1, 2) != order(2, 2)
@@ -45,14 +49,14 @@ def test_the_order_depends_on_the_seed_alone():
 
 @pytest.mark.parametrize("done", [1, 2, 3])
 def test_the_order_goes_on_after_any_epoch(done):
-    whole = list(CycledBatches(10, batch_size=4, steps_per_epoch=5, epochs=3, seed=1))
-    rest = CycledBatches(10, batch_size=4, steps_per_epoch=5, epochs=3, seed=1, done=done)
+    recipe = {"batch_size": 4, "steps_per_epoch": 5, "epochs": 3}
+    whole, rest = list(cycled(10, **recipe)), cycled(10, done=done, **recipe)
     assert list(rest) == whole[5 * done :]
     assert len(rest) == len(whole) - 5 * done
 
 
 def test_an_index_carries_its_epoch():
-    batches = list(CycledBatches(10, batch_size=4, steps_per_epoch=2, epochs=3, seed=1))
+    batches = list(cycled(10, batch_size=4, steps_per_epoch=2, epochs=3))
     assert [{epoch for _, epoch in batch} for batch in batches] == [{0}, {0}, {1}, {1}, {2}, {2}]
 
 
@@ -88,9 +92,10 @@ def test_workers_change_nothing(dataset, tmp_path):
     labels = LabelFile(write_error(tmp_path / "labels.h5", dataset, draws="per_epoch"))
     data = Dataset(dataset)
     slices = Slices(data, data.rows("train"), labels)
-    alone = list(training_batches(slices, RECIPE, seed=3))
-    helped = list(training_batches(slices, RECIPE, seed=3, workers=2))
-    assert len(alone) == RECIPE["steps_per_epoch"] * RECIPE["epochs"]
+    recipe = make_recipe(steps_per_epoch=5, epochs=3)
+    alone = list(training_batches(slices, recipe, seed=3))
+    helped = list(training_batches(slices, recipe, seed=3, workers=2))
+    assert len(alone) == 15
     for one, other in zip(alone, helped, strict=True):
         assert all(map(torch.equal, one, other))
 

@@ -9,8 +9,8 @@ import torch
 from labelnoise.errors import InputError
 from labelnoise.networks import make_network
 from labelnoise.training.checkpoints import TopNSaver, load, save
+from tiny import MODEL, make_recipe
 
-MODEL = {"network": "unet", "width": 2, "depth": 2}
 DESCRIPTION = {
     "dataset": "phantom",
     "model": MODEL,
@@ -23,10 +23,11 @@ DESCRIPTION = {
 
 def keep(folder, values, n, mode):
     """Epochs that are kept, best first, when the monitor runs through the values."""
-    saver = TopNSaver(folder, n, "validation_dice", mode, {})
+    monitor = {"max": "validation_dice", "min": "validation_loss"}[mode]
+    saver = TopNSaver(folder, make_recipe(keep=n, epochs=9, monitor=monitor), {})
     network = torch.nn.Linear(1, 1)
     for epoch, value in enumerate(values, start=1):
-        saver.add(epoch, {"validation_dice": value}, network)
+        saver.add(epoch, {monitor: value}, network)
         saver.sweep()
         assert len(list(folder.glob("epoch*.pt"))) == min(n, len(saver.kept))
     return [entry["epoch"] for entry in saver.finish(folder)]
@@ -50,7 +51,7 @@ def test_the_best_n_are_kept(tmp_path, values, n, mode, epochs):
 
 
 def test_the_kept_weights_are_those_of_their_epoch(tmp_path):
-    saver = TopNSaver(tmp_path, 1, "validation_dice", "max", {})
+    saver = TopNSaver(tmp_path, make_recipe(keep=1, monitor="validation_dice"), {})
     network = torch.nn.Linear(1, 1, bias=False)
     for epoch, dice in enumerate([0.1, 0.8, 0.3], start=1):
         torch.nn.init.constant_(network.weight, epoch)

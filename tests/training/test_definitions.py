@@ -1,26 +1,33 @@
 """Models and recipes are tried before anything is trained, and a mistake is named by its key."""
 
-import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from labelnoise.config import load_config
 from labelnoise.errors import InputError
+from labelnoise.study import read_study
 from labelnoise.training import definitions
 from labelnoise.training.definitions import check_definitions
 from labelnoise.training.loop import UNFIT_OPTIMISERS
 from settings import model_settings
 
-CONFIG = load_config(Path(__file__).parents[2] / "config.yaml")
-PLAIN = CONFIG["recipes"]["plain"]
+STUDY = read_study(Path(__file__).parents[2] / "config.yaml")
+PLAIN = STUDY.recipes["plain"].as_dict()
+
+
+def changed(**recipe):
+    """Return the shipped study with another plain recipe."""
+    plain = replace(STUDY.recipes["plain"], **recipe)
+    return replace(STUDY, recipes={**STUDY.recipes, "plain": plain})
 
 
 def test_the_shipped_definitions_work():
-    check_definitions({"unet": CONFIG["models"]["unet"]}, CONFIG["recipes"])
+    recipes = {name: recipe.as_dict() for name, recipe in STUDY.recipes.items()}
+    check_definitions({"unet": STUDY.models["unet"].as_dict()}, recipes)
 
 
 def test_only_what_a_library_must_judge_takes_a_process(monkeypatch):
@@ -31,20 +38,17 @@ def test_only_what_a_library_must_judge_takes_a_process(monkeypatch):
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(definitions.subprocess, "run", run)
-    definitions.try_definitions(CONFIG)
+    definitions.try_definitions(STUDY)
     assert asked == []
-    config = copy.deepcopy(CONFIG)
-    config["matrix"]["model"].append("unet-resnet18")
-    config["recipes"]["plain"]["optimiser"] = "SGD"
-    definitions.try_definitions(config)
+    models = (*STUDY.matrix["model"], "unet-resnet18")
+    study = replace(changed(optimiser="SGD"), matrix={**STUDY.matrix, "model": models})
+    definitions.try_definitions(study)
     assert [*asked[0]["models"]] == ["unet-resnet18"] and [*asked[0]["recipes"]] == ["plain"]
 
 
 def test_a_mistake_comes_back_from_the_process():
-    config = copy.deepcopy(CONFIG)
-    config["recipes"]["plain"]["optimiser"] = "adamw"
     with pytest.raises(InputError, match=r"^config key 'recipes.plain': .*'adamw'"):
-        definitions.try_definitions(config)
+        definitions.try_definitions(changed(optimiser="adamw"))
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,13 @@ from labelnoise.errors import InputError
 from labelnoise.evaluation.histograms import read_scores
 from labelnoise.evaluation.score import score_run
 from labelnoise.networks.output import count_pixels
+from labelnoise.study import Model, Recipe, Run
 from labelnoise.training.checkpoints import load_run
 from labelnoise.training.loop import check_finite, make_optimiser
-from labelnoise.training.run import choose, train_run
+from labelnoise.training.provenance import code_digest
+from labelnoise.training.run import choose
 from settings import model_settings
-from tiny import CPU, MODEL, NAMES, RECIPE, write_discs, write_files
+from tiny import CPU, MODEL, make_recipe, make_task, train, write_discs, write_files
 
 
 @pytest.fixture(scope="module")
@@ -26,28 +28,22 @@ def files(tmp_path_factory):
     return write_files(tmp_path_factory.mktemp("data"))
 
 
-def train(folder, files, recipe=None, model=MODEL, names=NAMES, **options):
-    train_run(folder, names, model, RECIPE | (recipe or {}), 1, **files, device=CPU, **options)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(files, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "rep0"
-    train(folder, files, {"epochs": 12}, preview_every=6)
-    score_run(files["dataset"], folder / "checkpoints", CPU, folder / "test.csv")
+    folder = train(tmp_path_factory.mktemp("run") / "rep0", files, {"epochs": 12}, preview_every=6)
+    score_run(files["dataset"], folder, CPU)
     return folder
 
 
 def test_the_network_learns(run):
-    history = pd.read_csv(run / "history.csv")
+    history = pd.read_csv(run.history)
     assert history["epoch"].tolist() == list(range(1, 13))
     assert history["validation_dice"].iloc[-1] > 0.9
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0] / 2
 
 
 def test_a_run_leaves_what_it_promises(run):
-    assert {path.name for path in run.iterdir()} == {
+    assert {path.name for path in run.path.iterdir()} == {
         "checkpoints",
         "history.csv",
         "timing.csv",
@@ -57,21 +53,21 @@ def test_a_run_leaves_what_it_promises(run):
         "tensorboard",
         "previews",
     }
-    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["top1.pt", "top2.pt"]
-    assert len(list((run / "tensorboard").iterdir())) == 1
-    assert [path.name for path in sorted((run / "previews").iterdir())] == [
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["top1.pt", "top2.pt"]
+    assert len(list(run.tensorboard.iterdir())) == 1
+    assert [path.name for path in sorted(run.previews.iterdir())] == [
         "epoch00006.png",
         "epoch00012.png",
     ]
 
 
 def test_the_kept_epochs_are_the_best_of_the_history(run):
-    history = pd.read_csv(run / "history.csv").set_index("epoch")
-    record = json.loads((run / "run.json").read_text())
+    history = pd.read_csv(run.history).set_index("epoch")
+    record = json.loads(run.record.read_text())
     best = history["validation_loss"].nsmallest(2).index.tolist()
     assert [entry["epoch"] for entry in record["checkpoints"]] == best
     assert record["parameters"] == sum(
-        parameter.numel() for parameter in load_run(run).network.parameters()
+        parameter.numel() for parameter in load_run(run.path).network.parameters()
     )
     chosen = record["checkpoints"][record["chosen_rank"] - 1]["epoch"]
     assert history.loc[best, "validation_dice"].max() == history.loc[chosen, "validation_dice"]
@@ -82,11 +78,11 @@ def test_the_counts_are_those_of_the_reloaded_network(run, files):
     rows = data.rows("test")
     images_NHW, labels_NHW = data.read(rows)
     # The tiny dataset's window is 0 to 100.
-    probabilities = load_run(run).predict((images_NHW + 1) * 50)
+    probabilities = load_run(run.path).predict((images_NHW + 1) * 50)
     predicted = torch.from_numpy(probabilities > 0.5)
     expected = count_pixels(predicted, torch.from_numpy(labels_NHW))[:, 1]
-    table = pd.read_csv(run / "test.csv")
-    record = json.loads((run / "run.json").read_text())
+    table = pd.read_csv(run.counts)
+    record = json.loads(run.record.read_text())
     chosen = table[table["rank"] == record["chosen_rank"]]
     assert chosen["case"].tolist() == data.case[rows].tolist()
     np.testing.assert_array_equal(chosen[["tp", "fp", "fn", "tn"]], expected)
@@ -96,10 +92,10 @@ def test_the_counts_are_those_of_the_reloaded_network(run, files):
 def test_the_scores_are_those_of_the_reloaded_network(run, files):
     data = Dataset(files["dataset"])
     images_NHW, labels_NHW = data.read(data.rows("test"))
-    rank = json.loads((run / "run.json").read_text())["chosen_rank"]
-    found = read_scores(run / "scores.h5")
+    rank = json.loads(run.record.read_text())["chosen_rank"]
+    found = read_scores(run.scores)
     assert list(found) == [1, 2]
-    probabilities = load_run(run).predict_scaled(images_NHW.astype(np.float32))[:, 1]
+    probabilities = load_run(run.path).predict_scaled(images_NHW.astype(np.float32))[:, 1]
     expected = roc_auc_score(labels_NHW.ravel() == 1, probabilities.ravel())
     assert found[rank]["disc"].auc() == pytest.approx(expected, abs=1e-3)
     assert found[rank]["disc"].positives == (labels_NHW == 1).sum()
@@ -107,26 +103,23 @@ def test_the_scores_are_those_of_the_reloaded_network(run, files):
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "class_sampled_cross_entropy"])
 def test_a_run_repeats_itself_to_the_last_byte(files, tmp_path, loss):
-    for name in ("one", "two"):
-        train(tmp_path / name, files, {"loss": loss})
-    one, two = (tmp_path / name for name in ("one", "two"))
-    assert (one / "history.csv").read_bytes() == (two / "history.csv").read_bytes()
-    for first, second in zip(
-        load_run(one).network.parameters(), load_run(two).network.parameters(), strict=True
-    ):
+    one, two = (train(tmp_path / name, files, {"loss": loss}) for name in ("one", "two"))
+    assert one.history.read_bytes() == two.history.read_bytes()
+    networks = [load_run(folder.path).network for folder in (one, two)]
+    for first, second in zip(*(network.parameters() for network in networks), strict=True):
         assert torch.equal(first, second)
 
 
 def test_another_repeat_is_another_run(files, tmp_path):
-    train(tmp_path / "0", files)
-    train(tmp_path / "1", files, names=NAMES | {"repeat": "1"})
-    assert (tmp_path / "0/history.csv").read_text() != (tmp_path / "1/history.csv").read_text()
+    first, second = (train(tmp_path / str(repeat), files, repeat=repeat) for repeat in (0, 1))
+    assert first.history.read_text() != second.history.read_text()
 
 
 def test_validation_labels_may_be_perturbed_alike(files, tmp_path):
-    clean = pd.read_csv(train(tmp_path / "clean", files) / "history.csv")
-    wrong = train(tmp_path / "wrong", files, {"validation_labels": "perturbed"})
-    wrong = pd.read_csv(wrong / "history.csv")
+    clean, wrong = (
+        pd.read_csv(train(tmp_path / labels, files, {"validation_labels": labels}).history)
+        for labels in ("clean", "perturbed")
+    )
     assert clean["train_loss"].equals(wrong["train_loss"])
     assert not clean["validation_loss"].equals(wrong["validation_loss"])
 
@@ -137,25 +130,26 @@ def test_validation_labels_may_be_perturbed_alike(files, tmp_path):
         ({"precision": "bf16"}, MODEL),
         ({"optimiser": "SGD", "optimiser_settings": {"momentum": 0.9}}, MODEL),
         ({"loss": "smp.FocalLoss"}, model_settings(network="smp.Unet", encoder="resnet18")),
-        ({"monitor": "validation_dice", "mode": "max", "batch_size": 50}, MODEL),
+        ({"monitor": "validation_dice", "batch_size": 50}, MODEL),
+        ({"accumulation": 2}, MODEL),
     ],
 )
 def test_recipes_and_networks_run(files, tmp_path, recipe, model):
     short = {"epochs": 2, "steps_per_epoch": 2}
-    history = pd.read_csv(train(tmp_path / "run", files, short | recipe, model) / "history.csv")
+    history = pd.read_csv(train(tmp_path / "run", files, short | recipe, model).history)
     assert np.isfinite(history["train_loss"]).all()
 
 
 def test_a_loss_that_is_no_number_stops_the_run(files, tmp_path):
-    with pytest.raises(InputError, match=r"became nan in epoch \d+, step \d+; lower"):
-        train(tmp_path / "run", files, {"learning_rate": 1e30, "optimiser": "SGD"})
+    with pytest.raises(InputError, match=r"became (nan|inf) in epoch \d+, step \d+; lower"):
+        train(tmp_path / "run", files, {"learning_rate": 1000, "optimiser": "SGD"})
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_the_first_step_that_fails_is_named():
     losses = torch.tensor([0.5, 0.4, math.inf, math.nan])
     with pytest.raises(InputError, match=r"inf in epoch 7, step 3; .*precision"):
-        check_finite(losses, 7, RECIPE | {"precision": "bf16"})
+        check_finite(losses, 7, make_recipe(precision="bf16"))
 
 
 @pytest.mark.parametrize(
@@ -169,13 +163,22 @@ def test_the_first_step_that_fails_is_named():
 )
 def test_a_wrong_optimiser_is_named(recipe, says):
     with pytest.raises(InputError, match=says):
-        make_optimiser([torch.nn.Parameter(torch.zeros(1))], RECIPE | recipe)
+        make_optimiser([torch.nn.Parameter(torch.zeros(1))], make_recipe(**recipe))
 
 
 def test_labels_of_another_dataset_are_refused(files, tmp_path):
     other = write_discs(tmp_path / "other.h5", name="other")
     with pytest.raises(InputError, match="labels of dataset 'discs', not of 'other'"):
         train(tmp_path / "run", files | {"dataset": other})
+
+
+def test_a_record_says_what_the_run_was(run, files):
+    record = json.loads(run.record.read_text())
+    task = make_task(files, {"epochs": 12})
+    assert Run.of(record) == task.run
+    assert Model.of(record["definitions"]["model"]) == task.model
+    assert Recipe(**record["definitions"]["recipe"]) == task.recipe
+    assert record["code"] == code_digest() and record["interruptions"] == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Batches that do not fit into memory are taken in parts, and the step stays the same."""
+"""Batches in parts make one step; a lack of memory ends a training, and only slows a test."""
 
-import json
+import re
 from contextlib import nullcontext
 
 import pandas as pd
@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from labelnoise.errors import InputError
-from labelnoise.evaluation import score as testing
+from labelnoise.evaluation import score
 from labelnoise.jobs.devices import GIB, Card, Device
 from labelnoise.networks import make_network
-from labelnoise.training import loop as training
+from labelnoise.networks.unet import UNet
+from labelnoise.training import loop
 from labelnoise.training.losses import make_loss
-from labelnoise.training.memory import backward_in_parts, is_out_of_memory, split
-from labelnoise.training.run import train_run
+from labelnoise.training.memory import backward_in_parts, is_out_of_memory, training_sentence
 from settings import model_settings
-from tiny import CPU, MODEL, NAMES, RECIPE, write_files
+from tiny import CPU, make_recipe, train, write_files
 
 LOSSES = {
     "class_sampled_cross_entropy": {"background_share": 0.3},
@@ -113,92 +113,51 @@ def files(tmp_path_factory):
     return write_files(tmp_path_factory.mktemp("data"))
 
 
-def scarce(monkeypatch, slices, calls=0):
-    """Let memory suffice for so many slices with gradients, after some calls without a limit."""
+def test_accumulation_is_the_recipes(files, tmp_path, monkeypatch):
     seen = []
+    forward = UNet.forward
 
-    def limited(function):
-        def call(network, *arguments, **options):
-            def check(module, inputs):
-                seen.append(len(inputs[0]))
-                if torch.is_grad_enabled() and len(inputs[0]) > slices and len(seen) > calls:
-                    raise torch.OutOfMemoryError(
-                        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has more to say."
-                    )
+    def watched(network, images_NCHW):
+        seen.append(len(images_NCHW))
+        return forward(network, images_NCHW)
 
-            hook = network.register_forward_pre_hook(check)
-            try:
-                return function(network, *arguments, **options)
-            finally:
-                hook.remove()
-
-        return call
-
-    monkeypatch.setattr(training, "train_epoch", limited(training.train_epoch))
-    return seen
-
-
-def train(folder, files, **recipe):
-    train_run(folder, NAMES, MODEL, RECIPE | recipe, 1, **files, device=CPU)
-    return json.loads((folder / "run.json").read_text())
-
-
-def test_a_batch_that_does_not_fit_is_taken_in_two_parts(files, tmp_path, monkeypatch, caplog):
-    assert train(tmp_path / "whole", files)["accumulation"] == 1
-    scarce(monkeypatch, 2)
-    record = train(tmp_path / "parts", files)
-    assert record["accumulation"] == 2
-    assert "Tried to allocate 2.00 GiB" in record["out_of_memory"]
-    assert "with 4 slices at a time" in caplog.text and "in 2 equal parts" in caplog.text
-    assert "more to say" not in caplog.text
-    whole, parts = (pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "parts"))
+    monkeypatch.setattr(UNet, "forward", watched)
+    whole, parts = (
+        train(tmp_path / str(number), files, {"accumulation": number}) for number in (1, 2)
+    )
+    assert seen[0] == 4 and seen[-1] == 2
+    one, other = (pd.read_csv(folder.history) for folder in (whole, parts))
     # Batch norm sees other statistics; but for that the training is the same.
-    assert len(parts) == 3
-    assert parts["train_loss"].to_numpy() == pytest.approx(whole["train_loss"], rel=0.15)
+    assert not one.equals(other)
+    assert other["train_loss"].to_numpy() == pytest.approx(one["train_loss"], rel=0.15)
 
 
-def test_memory_that_runs_out_later_costs_no_whole_epoch(files, tmp_path, monkeypatch):
-    whole = train(tmp_path / "whole", files)
-    # The second epoch's second step.
-    scarce(monkeypatch, 2, calls=RECIPE["steps_per_epoch"] + 1)
-    record = train(tmp_path / "late", files)
-    first, late = (pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "late"))
-    assert first.loc[0].equals(late.loc[0]) and not first.loc[1].equals(late.loc[1])
-    assert record["accumulation"] == 2 and whole["accumulation"] == 1
+def test_a_training_that_does_not_fit_names_the_mend_and_is_not_tried_again(
+    files, tmp_path, monkeypatch
+):
+    calls = []
 
+    def fail(*arguments):
+        calls.append(arguments)
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has more to say."
+        )
 
-def test_an_interrupted_training_keeps_its_parts(files, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        seen = scarce(patch, 2)
-        twin = train(tmp_path / "twin", files)
-        with patch.context() as stopped:
-
-            def stop(*arguments):
-                raise KeyboardInterrupt
-
-            stopped.setattr("labelnoise.training.checkpoints.TopNSaver.sweep", stop)
-            with pytest.raises(KeyboardInterrupt):
-                train(tmp_path / "run", files)
-        seen.clear()
-        record = train(tmp_path / "run", files)
-        assert max(seen) == 2
-    assert record["out_of_memory"] == twin["out_of_memory"]
-    histories = [(tmp_path / name / "history.csv").read_bytes() for name in ("twin", "run")]
-    assert histories[0] == histories[1]
-
-
-def test_parts_that_do_not_fit_either_end_in_advice(files, tmp_path, monkeypatch):
-    scarce(monkeypatch, 1)
-    with pytest.raises(InputError, match=r"with 2 slices at a time.*lower .*batch_size \(4\)"):
+    monkeypatch.setattr(loop, "train_epoch", fail)
+    with pytest.raises(InputError) as raised:
         train(tmp_path / "run", files)
-    assert not (tmp_path / "run" / "run.json").exists()
+    said = str(raised.value)
+    assert "out of memory with 4 slices at a time on cpu" in said
+    assert "Tried to allocate 2.00 GiB" in said and "more to say" not in said
+    assert "set accumulation: 2 in recipe 'plain'" in said
+    assert len(calls) == 1 and not (tmp_path / "run" / "run.json").exists()
 
 
 def test_another_error_is_no_lack_of_memory(files, tmp_path, monkeypatch):
     def fail(*arguments):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(training, "train_epoch", fail)
+    monkeypatch.setattr(loop, "train_epoch", fail)
     with pytest.raises(RuntimeError, match="something else"):
         train(tmp_path / "run", files)
 
@@ -210,31 +169,44 @@ def test_what_counts_as_a_lack_of_memory():
     assert not is_out_of_memory(ValueError("ALLOC_FAILED"))
 
 
-def test_parts_are_equal_and_the_sentence_names_the_card(monkeypatch):
+ERROR = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB. More.")
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "named"),
+    [(20, 1, 2), (9, 1, 3), (7, 1, 7), (20, 2, 4), (20, 5, 10), (2, 2, None), (1, 1, None)],
+)
+def test_the_next_divisor_of_the_batch_is_named(batch_size, accumulation, named):
+    recipe = make_recipe(batch_size=batch_size, accumulation=accumulation)
+    said = training_sentence(ERROR, recipe, "plain", CPU)
+    found = re.findall(r"set accumulation: (\d+) in recipe 'plain'", said)
+    assert found == ([str(named)] if named else [])
+
+
+def test_the_sentence_names_the_card_and_who_shares_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 * GIB)
     shared = Device("cuda", "H100 GPU-1", Card(0, "GPU-1", "H100", 80 * GIB), slots=4)
-    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB. More.")
-    assert [split(size, 1, error, CPU)[0] for size in (20, 9, 7, 2)] == [2, 3, 7, 2]
-    _, sentence = split(20, 1, error, shared)
-    assert "(3.0 GiB were in use, of 1/4 of 80.0 GiB)" in sentence
-    with pytest.raises(InputError, match=r"H100 GPU-1.*runs_per_gpu \(4\)"):
-        split(1, 1, error, shared)
+    said = training_sentence(ERROR, make_recipe(precision="bf16"), "plain", shared)
+    assert "on H100 GPU-1" in said and "lower runs_per_gpu (4)" in said
+    assert "(3.0 GiB were in use, of 1/4 of 80.0 GiB)" in said
+    assert "bf16" not in said
 
 
 @pytest.mark.parametrize(("suffices", "tried"), [(3, [16, 8, 4, 2]), (1, [16, 8, 4, 2, 1])])
 def test_a_test_takes_fewer_slices_until_they_fit(monkeypatch, caplog, suffices, tried):
-    seen = []
+    seen, released = [], []
 
-    def score(network, slices, device, batch_size):
+    def score_slices(network, slices, device, batch_size):
         seen.append(batch_size)
         if batch_size > suffices:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return "scores"
 
-    monkeypatch.setattr(testing, "score_slices", score)
-    assert testing.score_within_memory(None, None, CPU, 16) == "scores"
-    assert seen == tried
+    monkeypatch.setattr(score, "score_slices", score_slices)
+    monkeypatch.setattr(score, "release", released.append)
+    assert score.score_within_memory(None, None, CPU, 16) == "scores"
+    assert seen == tried and len(released) == len(tried) - 1
     assert "out of memory with 16 slices at a time on cpu" in caplog.text
     suffices = 0
     with pytest.raises(InputError, match="with one slice at a time on cpu"):
-        testing.score_within_memory(None, None, CPU, 2)
+        score.score_within_memory(None, None, CPU, 2)

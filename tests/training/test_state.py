@@ -17,20 +17,17 @@ import pytest
 import torch
 
 import tiny
-from labelnoise.errors import InputError
 from labelnoise.jobs.script import explain
-from labelnoise.training import loop as training
-from labelnoise.training import run as runs
-from labelnoise.training import state as resume
+from labelnoise.study import RunFolder
+from labelnoise.training import loop, state
+from labelnoise.training import run as run_module
 from labelnoise.training.checkpoints import TopNSaver
-from labelnoise.training.run import train_run
-from labelnoise.training.state import StateKeeper, TrainingState
-from tiny import CPU, MODEL, RECIPE, write_error, write_files
+from labelnoise.training.state import FORMAT, StateKeeper, TrainingState
+from tiny import MODEL, write_error, write_files
 
-NAMES = tiny.NAMES | {"model": "fcn32", "recipe": "labels18"}
 # Dropout, sampled pixels and fresh labels: every random stream that a training has.
 DROPOUT = {"network": "fcn32", "width": 2, "head_width": 16, "dropout": 0.5}
-SAMPLED = RECIPE | {"loss": "class_sampled_cross_entropy", "epochs": 8}
+SAMPLED = {"loss": "class_sampled_cross_entropy", "epochs": 8}
 # What Snakemake deletes before it starts the job again.
 DECLARED = ("checkpoints", "history.csv", "timing.csv", "run.json")
 FORK = multiprocessing.get_context("fork")
@@ -41,9 +38,12 @@ def files(tmp_path_factory):
     return write_files(tmp_path_factory.mktemp("data"), draws="per_epoch")
 
 
-def train(folder, files, recipe=None, model=DROPOUT, **options):
-    train_run(folder, NAMES, model, SAMPLED | (recipe or {}), 1, **files, device=CPU, **options)
-    return folder
+def train(path, files, recipe=None, model=DROPOUT, **extras):
+    return tiny.train(path, files, SAMPLED | (recipe or {}), model, **extras)
+
+
+def read_state(folder):
+    return TrainingState.load(folder.state / "state.pt")
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,12 @@ def twin(files, tmp_path_factory):
 
 
 def assert_same(folder, twin):
-    assert (folder / "history.csv").read_bytes() == (twin / "history.csv").read_bytes()
-    names = sorted(path.name for path in (twin / "checkpoints").iterdir())
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == names
+    assert folder.history.read_bytes() == twin.history.read_bytes()
+    names = sorted(path.name for path in twin.checkpoints.iterdir())
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == names
     for name in names:
         one, other = (
-            torch.load(each / "checkpoints" / name, weights_only=True) for each in (folder, twin)
+            torch.load(each.checkpoints / name, weights_only=True) for each in (folder, twin)
         )
         tensors = one.pop("state"), other.pop("state")
         assert one == other
@@ -86,50 +86,54 @@ def killed(where, name, call, after):
 
 
 def half_written():
+    save = torch.save
+
     def write_half(content, file):
+        if content["format"] != FORMAT:
+            return save(content, file)
         file.write(b"PK\x03\x04 and no more")
         file.flush()
         kill()
 
-    resume.torch.save = write_half
+    torch.save = write_half
 
 
 MOMENTS = {
-    "in the first epoch": lambda: killed(training, "evaluate", 1, False),
+    "in the first epoch": lambda: killed(loop, "evaluate", 1, False),
     "before the second state": lambda: killed(TopNSaver, "add", 2, True),
     "while a state is written": half_written,
     "after a state, before the sweep": lambda: killed(StateKeeper, "write", 2, True),
-    "in the middle": lambda: killed(training, "train_epoch", 2, True),
+    "in the middle": lambda: killed(loop, "train_epoch", 2, True),
     "before a sweep": lambda: killed(TopNSaver, "sweep", 1, False),
     "at the end": lambda: killed(TopNSaver, "finish", 1, True),
-    "between the files": lambda: killed(runs, "write_csv", 1, True),
+    "between the files": lambda: killed(run_module, "write_csv", 1, True),
     "before the state is removed": lambda: killed(StateKeeper, "remove", 1, False),
 }
 
 
 def test_a_training_killed_at_many_moments_equals_one_that_was_not(files, twin, tmp_path):
-    folder = tmp_path / "rep0"
+    path = tmp_path / "rep0"
     for number, prepare in enumerate(MOMENTS.values()):
 
         def killed_training(prepare=prepare):
             prepare()
-            train(folder, files)
+            train(path, files)
 
         process = FORK.Process(target=killed_training)
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL, list(MOMENTS)[number]
         for name in DECLARED if number % 2 else ():
-            shutil.rmtree(folder / name, ignore_errors=True)
-            (folder / name).unlink(missing_ok=True)
-    train(folder, files)
+            shutil.rmtree(path / name, ignore_errors=True)
+            (path / name).unlink(missing_ok=True)
+    folder = train(path, files)
     assert_same(folder, twin)
-    record = json.loads((folder / "run.json").read_text())
+    record = json.loads(folder.record.read_text())
     assert [sitting["after_epoch"] for sitting in record["interruptions"]] == [1, 3, 4, 5, 8]
-    timing = pd.read_csv(folder / "timing.csv")
+    timing = pd.read_csv(folder.timing)
     assert timing["sitting"].tolist() == [1, 2, 2, 3, 4, 5, 5, 5]
     # Of a killed process nothing is left that is not asked for.
-    assert {path.name for path in folder.iterdir()} == {*DECLARED, "tensorboard"}
+    assert {path.name for path in folder.path.iterdir()} == {*DECLARED, "tensorboard"}
 
 
 PROGRAM = """
@@ -144,14 +148,14 @@ def start(folder, files):
     here = Path(__file__).parent
     paths = os.pathsep.join(map(str, [here, here.parent, here.parents[1] / "scripts"]))
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, folder, files["dataset"], files["labels"]],
+        [sys.executable, "-c", PROGRAM, folder.path, files["dataset"], files["labels"]],
         env=os.environ | {"PYTHONPATH": paths},
         stderr=subprocess.DEVNULL,
     )
 
 
 def wait_for_state(folder, process, older_than=0):
-    path = folder / ".state" / "state.pt"
+    path = folder.state / "state.pt"
     while process.poll() is None:
         if path.exists() and path.stat().st_mtime_ns > older_than:
             return path.stat().st_mtime_ns
@@ -160,131 +164,127 @@ def wait_for_state(folder, process, older_than=0):
 
 
 def test_signals_from_outside_cost_at_most_an_epoch(files, twin, tmp_path):
-    folder, stamp, chance = tmp_path / "rep0", 0, random.Random(3)
+    folder, stamp, chance = RunFolder(tmp_path / "rep0"), 0, random.Random(3)
     for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
         process = start(folder, files)
         stamp = wait_for_state(folder, process, stamp)
         time.sleep(chance.uniform(0, 0.02))
         process.send_signal(number)
         assert process.wait(timeout=60) == code
-        assert 1 <= TrainingState.load(folder / ".state/state.pt").epoch < 8
+        assert 1 <= read_state(folder).epoch < 8
         if number == signal.SIGTERM:
-            assert not list(folder.rglob(".*.part-*"))
-    train(folder, files)
-    assert_same(folder, twin)
+            assert not list(folder.path.rglob(".*.part-*"))
+    assert_same(train(folder.path, files), twin)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_in_between_and_loaders_change_nothing(
+def test_an_orphan_leaves_after_its_epoch_and_loaders_change_nothing(
     files, twin, tmp_path, monkeypatch, workers
 ):
-    def stop(*arguments):
-        raise KeyboardInterrupt
-
+    folder = RunFolder(tmp_path / "rep0")
     with monkeypatch.context() as patch:
-        patch.setattr(TopNSaver, "sweep", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "rep0", files, workers=workers)
+        patch.setattr(state, "is_abandoned", lambda: read_state(folder).epoch == 2)
+        with pytest.raises(SystemExit) as raised:
+            train(folder.path, files, workers=workers)
+    assert raised.value.code == 1 and read_state(folder).epoch == 2
     torch.rand(7)
-    train(tmp_path / "rep0", files, workers=workers)
-    assert_same(tmp_path / "rep0", twin)
+    assert_same(train(folder.path, files, workers=workers), twin)
+
+
+def test_progress_tells_epochs_and_seconds_until_the_run_is_complete(files, tmp_path, monkeypatch):
+    folder, seen, train_epoch = RunFolder(tmp_path / "rep0"), [], loop.train_epoch
+
+    def watched(*arguments):
+        seen.append(json.loads(folder.progress.read_text()))
+        return train_epoch(*arguments)
+
+    monkeypatch.setattr(loop, "train_epoch", watched)
+    train(folder.path, files, {"epochs": 3}, MODEL)
+    assert [(each["epoch"], each["epochs"]) for each in seen] == [(0, 3), (1, 3), (2, 3)]
+    spent = pd.read_csv(folder.timing)[["train", "validation"]].sum(axis=1).cumsum()
+    assert [each["seconds"] for each in seen] == pytest.approx([0, *spent[:2]], abs=1e-3)
+    assert not folder.state.exists()
 
 
 @pytest.fixture
 def interrupted(files, tmp_path):
-    """A run folder with the state of two epochs."""
-    train(tmp_path / "rep0", files, {"epochs": 2}, keep_state=True)
-    return tmp_path / "rep0"
+    """A finished run of two epochs that kept its state."""
+    return train(tmp_path / "rep0", files, {"epochs": 2}, keep_state=True)
 
 
 def test_a_finished_training_may_go_on(files, twin, interrupted):
-    train(interrupted, files)
-    assert_same(interrupted, twin)
-    assert not (interrupted / ".state").exists()
+    assert json.loads(interrupted.progress.read_text())["epoch"] == 2
+    assert_same(train(interrupted.path, files), twin)
+    assert not interrupted.state.exists()
 
 
 def other_version(folder, files):
-    path = folder / ".state/state.pt"
+    path = folder.state / "state.pt"
     content = torch.load(path, weights_only=True)
     torch.save(content | {"format_version": 0}, path)
 
 
 def not_a_state(folder, files):
-    (folder / ".state/state.pt").write_bytes(b"nothing")
+    (folder.state / "state.pt").write_bytes(b"nothing")
 
 
 def later_epoch(folder, files):
-    path = folder / ".state/state.pt"
+    path = folder.state / "state.pt"
     content = torch.load(path, weights_only=True)
     torch.save(content | {"epoch": 9}, path)
 
 
+def trained(folder, files, recipe=None, model=DROPOUT):
+    """Leave the state of another training in the folder."""
+    shutil.rmtree(folder.state)
+    train(folder.path, files, {"epochs": 2} | (recipe or {}), model, keep_state=True)
+
+
 def other_labels(folder, files):
-    write_error(folder / "labels.h5", files["dataset"], draws="per_epoch", seed=8)
-    shutil.rmtree(folder / ".state")
-    train(folder, files | {"labels": folder / "labels.h5"}, {"epochs": 2}, keep_state=True)
+    labels = folder.path / "labels.h5"
+    write_error(labels, files["dataset"], draws="per_epoch", seed=8)
+    trained(folder, files | {"labels": labels})
 
 
 def other_recipe(folder, files):
-    shutil.rmtree(folder / ".state")
-    train(folder, files, {"epochs": 2, "learning_rate": 0.02}, keep_state=True)
+    trained(folder, files, {"learning_rate": 0.02})
+
+
+def other_accumulation(folder, files):
+    trained(folder, files, {"accumulation": 2})
 
 
 def other_model(folder, files):
-    shutil.rmtree(folder / ".state")
-    train(folder, files, {"epochs": 2}, model=DROPOUT | {"head_width": 8}, keep_state=True)
+    trained(folder, files, model=DROPOUT | {"head_width": 8})
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (other_version, "is of version 0, expected 2"),
+        (other_version, "is of version 0, expected 3"),
         (not_a_state, "cannot be read as training state"),
         (later_epoch, "is past epoch 8"),
         (other_labels, "is of another label file"),
         (other_recipe, "is of another recipe"),
+        (other_accumulation, "is of another recipe"),
         (other_model, "is of another model"),
     ],
 )
 def test_the_state_of_another_training_is_set_aside(files, twin, interrupted, caplog, change, says):
     change(interrupted, files)
-    train(interrupted, files)
-    assert_same(interrupted, twin)
+    folder = train(interrupted.path, files)
+    assert_same(folder, twin)
     assert says in caplog.text and ".state-aside" in caplog.text
-    assert (interrupted / ".state-aside" / "state.pt").exists()
-    assert json.loads((interrupted / "run.json").read_text())["interruptions"] == []
-
-
-def test_one_process_at_a_time_trains_a_run(tmp_path):
-    held, release = FORK.Event(), FORK.Event()
-
-    def hold():
-        with StateKeeper(tmp_path / "rep0/.state", {}, 1):
-            held.set()
-            release.wait(60)
-
-    process = FORK.Process(target=hold)
-    process.start()
-    assert held.wait(60)
-    with (
-        pytest.raises(
-            InputError, match=rf"training of .*rep0 is in use by process {process.pid} on"
-        ),
-        StateKeeper(tmp_path / "rep0/.state", {}, 1),
-    ):
-        pass
-    release.set()
-    process.join()
-    with StateKeeper(tmp_path / "rep0/.state", {}, 1) as keeper:
-        assert keeper.state is None
+    assert (folder.path / ".state-aside" / "state.pt").exists()
+    assert json.loads(folder.record.read_text())["interruptions"] == []
 
 
 def test_tensorboard_shows_every_epoch_once(files, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folder = train(tmp_path / "rep0", files, {"epochs": 2}, model=MODEL, keep_state=True)
-    train(folder, files, {"epochs": 4}, model=MODEL)
-    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    train(folder.path, files, {"epochs": 4}, model=MODEL)
+    events = EventAccumulator(str(folder.tensorboard)).Reload()
     assert [event.step for event in events.Scalars("loss/train")] == [1, 2, 3, 4]
 
 
@@ -305,5 +305,4 @@ def test_a_full_disk_is_said_and_costs_at_most_an_epoch(files, twin, tmp_path):
     process.start()
     process.join()
     assert "may not grow further" in said.get()
-    train(tmp_path / "rep0", files)
-    assert_same(tmp_path / "rep0", twin)
+    assert_same(train(tmp_path / "rep0", files), twin)

@@ -14,14 +14,12 @@ from PIL import Image
 
 from labelnoise.data.storage import Dataset
 from labelnoise.errors import InputError
-from labelnoise.jobs.devices import Device
-from labelnoise.training import viewers as viz
-from labelnoise.training.run import train_run
+from labelnoise.training import viewers
 from labelnoise.training.viewers import VizPreds, read_pair, write_pair
-from tiny import MODEL, RECIPE, write_discs, write_error
+from tiny import train, write_discs, write_files
 
-NAMES = {"dataset": "discs", "model": "m", "recipe": "r", "perturbation": "choppy-x", "repeat": 0}
 HOUNSFIELD = (-128.0, 128.0)
+COMMAND = "python scripts/make_viz.py lis"
 
 
 class Bright(torch.nn.Module):
@@ -45,7 +43,8 @@ def test_a_grid_is_image_prediction_reference(tmp_path):
     images_NHW[0, :, :2] = 1
     references_NHW = np.zeros((2, 4, 4), np.uint8)
     references_NHW[1, 3] = 2
-    VizPreds(tmp_path / "viz", images_NHW, references_NHW).update(3, Bright(), "cpu")
+    viewer = VizPreds(tmp_path / "viz", images_NHW, references_NHW)
+    viewer.update({"epoch": 3}, Bright(), "cpu")
     expected = np.zeros((8, 12))
     expected[:4, :2] = expected[:4, 4:6] = 255
     expected[7, 8:] = 255
@@ -57,13 +56,13 @@ def test_only_every_kth_epoch_and_a_few_slices_are_shown(tmp_path):
     images_NHW = np.zeros((40, 5, 5), np.float32)
     viewer = VizPreds(tmp_path, images_NHW, images_NHW, every=2)
     for epoch in range(1, 6):
-        viewer.update(epoch, Bright(), "cpu")
+        viewer.update({"epoch": epoch}, Bright(), "cpu")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "epoch00002.png",
         "epoch00004.png",
     ]
     with Image.open(tmp_path / "epoch00002.png") as image:
-        assert image.size == (15, 5 * viz.SLICES)
+        assert image.size == (15, 5 * viewers.SLICES)
 
 
 X = np.random.default_rng(0).uniform(-1000, 1000, (3, 6, 8))
@@ -75,7 +74,7 @@ Y = (X > 0).astype(np.uint8)
     "y", [Y, Y[..., None], np.stack([Y, 1 - Y], -1), Y.astype(bool), Y.astype(float)]
 )
 def test_every_shape_of_the_2018_code_is_read(tmp_path, x, y):
-    images_NHW, references_NHW = read_pair(pair(tmp_path / "lis", x, y), HOUNSFIELD)
+    images_NHW, references_NHW = read_pair(pair(tmp_path / "lis", x, y), HOUNSFIELD, COMMAND)
     np.testing.assert_array_equal(references_NHW, Y == 1)
     source_NHW = x.reshape(3, 6, 8)
     np.testing.assert_allclose(images_NHW, np.clip(source_NHW / 128, -1, 1), atol=1e-6)
@@ -102,18 +101,18 @@ NAN[0, 0, 0] = np.nan
 )
 def test_a_bad_pair_is_named(tmp_path, x, y, says):
     with pytest.raises(InputError, match=says):
-        read_pair(pair(tmp_path / "lis", x, y), HOUNSFIELD)
+        read_pair(pair(tmp_path / "lis", x, y), HOUNSFIELD, COMMAND)
 
 
 def test_two_pairs_and_broken_files_are_refused(tmp_path):
     folder = pair(tmp_path / "lis", X, Y)
     shutil.copy(folder / "xviz.npy", folder / "X-2.npy")
     with pytest.raises(InputError, match=r"holds X-2\.npy, xviz\.npy, expected one .*keep one"):
-        read_pair(folder, HOUNSFIELD)
+        read_pair(folder, HOUNSFIELD, COMMAND)
     (folder / "X-2.npy").unlink()
     (folder / "xviz.npy").write_bytes(b"no array")
     with pytest.raises(InputError, match=r"xviz\.npy cannot be read as an array"):
-        read_pair(folder, HOUNSFIELD)
+        read_pair(folder, HOUNSFIELD, COMMAND)
 
 
 def test_a_pair_from_a_dataset_gives_its_slices_back(tmp_path):
@@ -122,7 +121,7 @@ def test_a_pair_from_a_dataset_gives_its_slices_back(tmp_path):
         images_NHW, labels_NHW = data.read(data.rows("validation")[[0, 2, 3]])
         assert [np.load(path).shape for path in paths] == [(3, 24, 24, 1), (3, 24, 24, 2)]
         assert np.load(paths[0]).max() > 50
-        found = read_pair(tmp_path / "viz/discs", data.window)
+        found = read_pair(tmp_path / "viz/discs", data.window, COMMAND)
     np.testing.assert_allclose(found[0], images_NHW, atol=1e-5)
     np.testing.assert_array_equal(found[1], labels_NHW > 0)
 
@@ -130,30 +129,35 @@ def test_a_pair_from_a_dataset_gives_its_slices_back(tmp_path):
 def test_training_shows_the_pair_after_every_epoch(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    dataset = write_discs(tmp_path / "discs.h5")
-    labels = write_error(tmp_path / "labels.h5", dataset)
-    with Dataset(dataset) as data:
+    files = write_files(tmp_path)
+    with Dataset(files["dataset"]) as data:
         write_pair(data, tmp_path / "viz/discs", slices=2)
-    histories = []
-    for options in ({}, {"viz": tmp_path / "viz/discs", "preview_every": 3}):
-        folder = tmp_path / f"run{len(options)}"
-        device = Device("cpu", "cpu")
-        train_run(folder, NAMES, MODEL, RECIPE, 1, dataset, labels, device, **options)
-        histories.append((folder / "history.csv").read_bytes())
-    assert histories[0] == histories[1]
-    shown = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
-    assert shown == {
-        *(f"viz/epoch0000{epoch}.png" for epoch in (1, 2, 3)),
+    plain = train(tmp_path / "plain", files)
+    shown = train(tmp_path / "shown", files, viz=tmp_path / "viz/discs", preview_every=3)
+    assert shown.history.read_bytes() == plain.history.read_bytes()
+    assert {path.relative_to(shown.path).as_posix() for path in shown.path.rglob("*.png")} == {
+        "viz/epoch00001.png",
+        "viz/epoch00002.png",
+        "viz/epoch00003.png",
         "previews/epoch00003.png",
     }
-    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"images": 0}).Reload()
+    events = EventAccumulator(str(shown.tensorboard), size_guidance={"images": 0}).Reload()
     assert [event.step for event in events.Images("predictions/viz")] == [1, 2, 3]
     assert [event.step for event in events.Images("predictions/previews")] == [3]
 
 
+def test_a_pair_that_nobody_asked_for_is_not_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = write_files(tmp_path)
+    with Dataset(files["dataset"]) as data:
+        write_pair(data, Path("viz/discs"), slices=2)
+    folder = train("run", files)
+    assert not list(folder.path.rglob("*.png"))
+
+
 def test_without_a_display_there_is_no_window(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
-    assert viz.open_window("run") is None
+    assert viewers.open_window("run") is None
 
 
 SHOW = """

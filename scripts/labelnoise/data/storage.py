@@ -288,7 +288,8 @@ class Dataset(_Reader):
         attrs = file.attrs
         self.name = str(attrs["name"])
         self.class_names = [str(name) for name in attrs["class_names"]]
-        self.window = tuple(float(limit) for limit in attrs["window"])
+        low, high = attrs["window"]
+        self.window = (float(low), float(high))
         self.foreground_fraction = [float(share) for share in attrs["foreground_fraction"]]
         self.provenance = json.loads(attrs["provenance"])
         self.case, self.split = (file[key].asstr()[:].astype(str) for key in ("case", "split"))

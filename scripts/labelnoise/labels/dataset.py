@@ -29,15 +29,16 @@ CHUNK = 64
 class Masks(Sequence):
     """One structure's masks of some slices of a dataset, read one at a time."""
 
-    def __init__(self, data: Dataset, rows: np.ndarray, index: int):
-        self.data, self.rows, self.index = data, rows, index
+    def __init__(self, data: Dataset, rows: np.ndarray, class_index: int):
+        self.data, self.rows, self.class_index = data, rows, class_index
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, position: int) -> np.ndarray:
-        labels_NHW = self.data.read_labels(self.rows[position : position + 1])
-        return (labels_NHW[0] == self.index).astype(np.uint8)
+    def __getitem__(self, position):
+        """Return one slice's mask, (H, W), uint8 in {0, 1}."""
+        labels_NHW = self.data.read_labels([self.rows[position]])
+        return (labels_NHW[0] == self.class_index).astype(np.uint8)
 
 
 def calibrate_dataset(
@@ -45,13 +46,13 @@ def calibrate_dataset(
 ) -> None:
     """Find the severity of a perturbation for each structure of a dataset; write it as JSON.
 
-    The file gives, for each structure, its severity and what it does to the training labels: label
-    Dice, precision, recall, volume ratio, mean surface distance in pixels, and the spread of label
-    Dice over draws.
+    The file holds, per structure, its severity and what it does to the training labels: label Dice,
+    precision, recall, volume ratio, mean surface distance in pixels, and the spread of label Dice
+    over draws.
 
     Args:
         dataset: the dataset file.
-        name, perturbation: the perturbation.
+        name, perturbation: the perturbation's name in the config, and its definition.
         seed: the study's seed.
         path: the JSON file.
 
@@ -96,7 +97,7 @@ def perturb_dataset(
     """Write the perturbed labels of a repeat, and what they are, measured on the training slices.
 
     Training and validation slices get labels. With more than one stored draw, the measurement is of
-    all of them together; with fresh draws each epoch, of the first.
+    all of them together; with fresh draws per epoch, of the first.
 
     Args:
         dataset: the dataset file.

@@ -49,7 +49,14 @@ class Slices(torch.utils.data.Dataset):
         positions = np.array([position for position, _ in indices])
         epochs = np.array([epoch for _, epoch in indices])
         images_BHW, reference_BHW = self._read(positions)
-        labels_BHW = self._read_labels(positions, epochs, reference_BHW)
+        labels_BHW = reference_BHW
+        if self.labels is not None:
+            labels_BHW = np.empty_like(reference_BHW)
+            for epoch in np.unique(epochs):
+                chosen = epochs == epoch
+                labels_BHW[chosen] = self._draw(
+                    self.labels, positions[chosen], int(epoch), reference_BHW[chosen]
+                )
         return (
             torch.from_numpy(images_BHW.astype(np.float32))[:, None],
             torch.from_numpy(labels_BHW.astype(np.int64)),
@@ -60,18 +67,8 @@ class Slices(torch.utils.data.Dataset):
             return self._images_NHW[positions], self._reference_NHW[positions]
         return self.dataset.read(self.rows[positions])
 
-    def _read_labels(self, positions, epochs, reference_BHW):
-        if self.labels is None:
-            return reference_BHW
-        labels_BHW = np.empty_like(reference_BHW)
-        for epoch in np.unique(epochs):
-            chosen = epochs == epoch
-            labels_BHW[chosen] = self._draw(positions[chosen], int(epoch), reference_BHW[chosen])
-        return labels_BHW
-
-    def _draw(self, positions, epoch, reference_nHW):
+    def _draw(self, labels, positions, epoch, reference_nHW):
         """Return the labels of one epoch: stored if they are fixed or cycled, else fresh ones."""
-        labels = self.labels
         if labels.draws == "per_epoch":
             return draw_labels(
                 reference_nHW,

@@ -167,10 +167,11 @@ def load(path: Path) -> TrainedNetwork:
             f"{FORMAT_VERSION}; train the run again."
         )
     state = content.pop("state")
-    network = make_network(
-        {**content["model"], **({"weights": None} if "weights" in content["model"] else {})},
-        classes=len(content["class_names"]),
-    )
+    model = content["model"]
+    if "weights" in model:
+        # Of the encoder, which the state holds: none need be fetched.
+        model = {**model, "weights": None}
+    network = make_network(model, classes=len(content["class_names"]))
     network.load_state_dict(state)
     return TrainedNetwork(network.eval(), content)
 

@@ -24,7 +24,7 @@ from labelnoise.study import Recipe
 from labelnoise.training.batches import Slices, batches_in_order, training_batches
 from labelnoise.training.checkpoints import TopNSaver
 from labelnoise.training.memory import backward_in_parts, forward
-from labelnoise.training.state import StateKeeper
+from labelnoise.training.state import StateKeeper, leave_if_abandoned
 from labelnoise.training.viewers import Viewer
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 Rows = list[dict[str, Any]]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Setup:
     """What is trained, on what, and where.
 
@@ -84,6 +84,7 @@ def fit(
 
     Raises:
         InputError: the loss stopped being a finite number, or the recipe's optimiser is unknown.
+        SystemExit: see `leave_if_abandoned`.
     """
     network, recipe = setup.network, setup.recipe
     # Channels last is the layout of the fast kernels: a third less time on a CPU.
@@ -117,6 +118,7 @@ def fit(
         _report(row, recipe.epochs, ended - started)
         keeper.write(history, timing, network, optimiser, generator, saver)
         saver.sweep()
+        leave_if_abandoned()
     return history, timing
 
 

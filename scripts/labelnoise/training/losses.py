@@ -36,8 +36,8 @@ def make_loss(
     """
     if name == "class_sampled_cross_entropy":
         _check_names(name, settings, [])
-        _check_share(background_share)
-        return _checked(partial(class_sampled_cross_entropy, background_share=background_share))
+        share = _check_share(background_share)
+        return _checked(partial(class_sampled_cross_entropy, background_share=share))
     if name == "cross_entropy":
         _check_names(name, settings, [])
         return _checked(lambda logits, labels, generator: _pixel_losses(logits, labels).mean())
@@ -139,7 +139,7 @@ def _make_smp_loss(name, settings):
     from segmentation_models_pytorch import losses
 
     parameters = {
-        key: inspect.signature(value.__init__).parameters
+        key: inspect.signature(value).parameters
         for key, value in vars(losses).items()
         if isinstance(value, type)
     }
@@ -147,8 +147,8 @@ def _make_smp_loss(name, settings):
     if name not in valid:
         names = ", ".join(f"smp.{known}" for known in valid)
         raise InputError(f"Unknown loss 'smp.{name}'; choose one of {names}.")
-    # Ours to set: labels are indices of one class a pixel, networks return logits.
-    ours = {"self", "mode", "from_logits", "dim"}
+    # Ours to set: labels are one class index per pixel, networks return logits.
+    ours = {"mode", "from_logits", "dim"}
     _check_names(f"smp.{name}", settings, [n for n in parameters[name] if n not in ours])
     # Its default of None fails at the first call.
     defaults = {"smooth_factor": 0.0} if name == "SoftCrossEntropyLoss" else {"mode": "multiclass"}
@@ -179,6 +179,7 @@ def _check_share(share):
             f"Loss 'class_sampled_cross_entropy' has background_share: {share!r}; "
             f"it must be a number from 0 to 1."
         )
+    return share
 
 
 def _check_smooth(settings):

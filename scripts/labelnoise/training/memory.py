@@ -1,4 +1,4 @@
-"""Batches that do not fit into memory as a whole: parts that add up to one step; and what to say.
+"""Memory that does not suffice: the sentence on it, and batches in parts that make one step.
 
 Shape legend: N slices, C classes, H height, W width.
 """
@@ -24,29 +24,30 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def training_sentence(error: Exception, recipe: Recipe, name: str, device: Device) -> str:
-    """Return what ran out of memory while a network was trained, and the mend.
+    """Return in one sentence that memory did not suffice for a training, and the mends.
+
+    A batch is not divided unasked: with batch norm that is another experiment.
 
     Args:
         error: what torch said.
         recipe, name: the recipe and its name in the config.
-        device: where it was trained.
+        device: where the training ran.
     """
-    size = recipe.batch_size // recipe.accumulation
-    more = next(
-        (
-            parts
-            for parts in range(recipe.accumulation + 1, recipe.batch_size + 1)
-            if recipe.batch_size % parts == 0
-        ),
-        None,
-    )
-    accumulate = f"set accumulation: {more} in recipe '{name}', " if more else ""
-    sharing = f"lower runs_per_gpu ({device.slots}), " if device.slots > 1 else ""
-    return (
-        f"{describe(error, size, device)}; {accumulate}{sharing}lower its batch_size "
-        f"({recipe.batch_size}) or the dataset's size, choose a smaller network, set precision: "
-        "bf16, or use a GPU with more memory."
-    )
+    batch = recipe.batch_size
+    mends = [
+        f"set accumulation: {parts} in recipe '{name}'"
+        for parts in range(recipe.accumulation + 1, batch + 1)
+        if batch % parts == 0
+    ][:1]
+    if device.slots > 1:
+        mends.append(f"lower runs_per_gpu ({device.slots})")
+    if batch > 1:
+        mends.append(f"lower the batch_size ({batch})")
+    mends += ["lower the dataset's size", "choose a smaller network"]
+    if recipe.precision == "32":
+        mends.append("set precision: bf16")
+    what = describe(error, batch // recipe.accumulation, device)
+    return f"{what}; {', '.join(mends)}, or use a GPU with more memory."
 
 
 def describe(error: Exception, slices: int, device: Device) -> str:

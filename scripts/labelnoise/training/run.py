@@ -1,20 +1,16 @@
 """One run, from its label file to its folder: network, training, checkpoints, and a record."""
 
-import hashlib
 import logging
 import os
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
@@ -28,6 +24,7 @@ from labelnoise.training.checkpoints import TopNSaver
 from labelnoise.training.loop import Rows, Setup, fit
 from labelnoise.training.losses import make_loss
 from labelnoise.training.memory import is_out_of_memory, training_sentence
+from labelnoise.training.provenance import provenance
 from labelnoise.training.state import StateKeeper, ended_by_sigterm, make_identity
 from labelnoise.training.viewers import (
     SLICES,
@@ -41,10 +38,6 @@ from labelnoise.training.viewers import (
 )
 
 log = logging.getLogger(__name__)
-
-RECORDED_PACKAGES = ("torch", "numpy", "h5py", "segmentation-models-pytorch", "snakemake")
-# What a run's numbers rest on: two runs of equal digest were made by the same code.
-CODE = ("seeds.py", "data", "labels", "networks", "training")
 
 
 @dataclass(frozen=True)
@@ -86,10 +79,12 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     loss = make_loss(recipe.loss, background_share=share, **recipe.loss_settings)
     log.info(
         "training %s: %d training and %d validation slices",
-        *(task.run.name, len(slices["train"]), len(slices["validation"])),
+        task.run.name,
+        len(slices["train"]),
+        len(slices["validation"]),
     )
     digests = {"dataset": data.digest(), "labels": labels.digest()}
-    with ended_by_sigterm(), told_of_memory(task, device), ExitStack() as stack:
+    with ended_by_sigterm(), memory_explained(task, device), ExitStack() as stack:
         keeper = StateKeeper(folder, make_identity(task, seed, digests, device.kind), recipe.epochs)
         done = keeper.state.epoch if keeper.state else 0
         board = stack.enter_context(open_board(folder.tensorboard, done))
@@ -101,7 +96,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
         network = make_network(task.model.as_dict(), classes=len(data.class_names))
         log.info("%d parameters", count_parameters(network))
         setup = Setup(network, loss, slices, recipe, seed, device.kind, extras.workers)
-        saver = TopNSaver(keeper.folder, recipe, describe(task, data))
+        saver = TopNSaver(keeper.folder, recipe, describe_network(task, data))
         history, timing = fit(setup, saver, keeper, viewers)
         record = {
             **asdict(task.run),
@@ -118,8 +113,8 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
 
 
 @contextmanager
-def told_of_memory(task: Task, device: Device) -> Iterator[None]:
-    """Turn torch's words for a lack of memory into one sentence with the mend."""
+def memory_explained(task: Task, device: Device) -> Iterator[None]:
+    """Turn torch's words for a lack of memory into one sentence with the mends."""
     try:
         yield
     except Exception as error:
@@ -147,7 +142,7 @@ def write_outputs(
     write_json(folder.record, {**known, **chosen})
 
 
-def describe(task: Task, data: Dataset) -> dict[str, Any]:
+def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
     """Return what rebuilds the network from a checkpoint, and says how it was trained."""
     return {
         **asdict(task.run),
@@ -164,7 +159,7 @@ def choose_viewers(
     folder: RunFolder,
     validation: Slices,
     data: Dataset,
-    board: Any,
+    board: SummaryWriter,
     extras: Extras,
 ) -> Iterator[VizPreds]:
     """Yield what draws predictions: on validation slices every few epochs, on the user's pair."""
@@ -223,45 +218,3 @@ def describe_run(folder: RunFolder) -> str:
         f"trained {Run.of(record).name}: validation Dice {metrics['validation_dice']:.4f}, "
         f"{record['seconds']:.0f} s on {record['device']}"
     )
-
-
-def provenance(sittings: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return where, when and with what code a run was made, and how often it was interrupted."""
-    commit = _git("rev-parse", "HEAD")
-    return {
-        "host": platform.node(),
-        "started": sittings[0]["started"],
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "interruptions": sittings[1:],
-        "code": code_digest(),
-        "git_commit": commit,
-        "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in RECORDED_PACKAGES},
-        "threads": torch.get_num_threads(),
-    }
-
-
-def code_digest() -> str:
-    """Return twelve hexadecimal digits that change with the code that a run's numbers rest on."""
-    package, digest = Path(__file__).parents[1], hashlib.sha256()
-    for part in CODE:
-        path = package / part
-        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(source.relative_to(package).as_posix().encode())
-            digest.update(source.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def _git(*command: str) -> str | None:
-    """Return what git says of the project's repository; None where the package is not in it."""
-    root = Path(__file__).parents[3]
-    if not (root / "Snakefile").exists():
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "-C", root, *command], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()

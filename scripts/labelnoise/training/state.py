@@ -3,17 +3,15 @@
 import json
 import logging
 import os
-import platform
 import shutil
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 
@@ -21,9 +19,8 @@ from labelnoise.errors import InputError
 from labelnoise.files import whole_file, write_json
 from labelnoise.jobs.locks import is_abandoned
 from labelnoise.study import RunFolder, Task
-
-if TYPE_CHECKING:
-    from labelnoise.training.checkpoints import TopNSaver
+from labelnoise.training.checkpoints import TopNSaver
+from labelnoise.training.provenance import begin_sitting
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +42,7 @@ class TrainingState:
         generators: states of the loss's generator ("loss") and of torch's own ("torch", "cuda").
         kept: the list of a TopNSaver.
         history, timing: what `fit` returns, so far.
-        sittings: a mapping with after_epoch, started and host for each time the training started.
+        sittings: what `begin_sitting` returned, each time that the training started.
     """
 
     identity: dict
@@ -88,7 +85,7 @@ class TrainingState:
         network: torch.nn.Module,
         optimiser: torch.optim.Optimizer,
         generator: torch.Generator,
-        saver: "TopNSaver",
+        saver: TopNSaver,
     ) -> None:
         """Put everything back; whoever draws from torch's own generators must have done so."""
         network.load_state_dict(self.network)
@@ -152,15 +149,12 @@ class StateKeeper:
         self.folder, self.identity, self.epochs = run_folder.state, identity, epochs
         self.path, self._progress = self.folder / "state.pt", run_folder.progress
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._clear()
         self.state = self._read()
         earlier = self.state.sittings if self.state else []
         done = self.state.epoch if self.state else 0
         if self.state:
             log.info("going on after epoch %d of %d", done, self.epochs)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        sitting = {"after_epoch": done, "started": now, "host": platform.node()}
-        self.sittings = [*earlier, sitting]
+        self.sittings = [*earlier, begin_sitting(done)]
         self._write_progress(self.state.timing if self.state else [])
 
     def write(
@@ -170,50 +164,41 @@ class StateKeeper:
         network: torch.nn.Module,
         optimiser: torch.optim.Optimizer,
         generator: torch.Generator,
-        saver: "TopNSaver",
+        saver: TopNSaver,
     ) -> None:
-        """Store the state after a whole epoch, for arguments as in `loop.fit`.
+        """Store the state after a whole epoch, and how far the training is.
 
-        Raises:
-            SystemExit: the Snakemake that started the job is gone, or another one has its study.
+        Args:
+            history, timing: see TrainingState.
+            network, optimiser, saver: as they are after the epoch.
+            generator: the loss's.
         """
         generators = {"loss": generator.get_state(), "torch": torch.get_rng_state()}
         if generator.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state()
         TrainingState(
-            self.identity,
-            len(history),
-            network.state_dict(),
-            optimiser.state_dict(),
-            generators,
-            saver.kept,
-            history,
-            timing,
-            self.sittings,
+            identity=self.identity,
+            epoch=len(history),
+            network=network.state_dict(),
+            optimiser=optimiser.state_dict(),
+            generators=generators,
+            kept=saver.kept,
+            history=history,
+            timing=timing,
+            sittings=self.sittings,
         ).save(self.path)
         self._write_progress(timing)
-        if is_abandoned():
-            log.warning("the snakemake that started this training has ended, so it ends as well")
-            raise SystemExit(1)
 
     def _write_progress(self, timing: list[dict[str, Any]]) -> None:
-        """Say how far the training is, for those who look at it."""
+        """Write down how far the training is, for those who watch it."""
         seconds = sum(epoch["train"] + epoch["validation"] for epoch in timing)
         progress = {"epoch": len(timing), "epochs": self.epochs, "seconds": round(seconds, 3)}
         write_json(self._progress, progress)
 
     def remove(self) -> None:
         """Delete the folder, once the run is complete."""
-        shutil.rmtree(self.folder)
-
-    def _clear(self) -> None:
-        """Delete what a killed process left half-written, here and in the run folder above."""
-        for place in (self.folder, self.folder.parent):
-            for part in place.glob(".*.part-*"):
-                if part.is_dir():
-                    shutil.rmtree(part)
-                else:
-                    part.unlink()
+        # NFS keeps the lock's file in it until the file is closed.
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read(self) -> TrainingState | None:
         """Return the state if it is this training's; set any other one aside."""
@@ -221,16 +206,20 @@ class StateKeeper:
             return None
         try:
             state = TrainingState.load(self.path)
+            self._check(state)
         except InputError as error:
-            return self._set_aside(str(error))
+            self._set_aside(str(error))
+            return None
+        return state
+
+    def _check(self, state: TrainingState) -> None:
         different = [
             name for name in self.identity if state.identity.get(name) != self.identity[name]
         ]
         if different:
-            return self._set_aside(f"{self.path} is of another {' and '.join(different)}.")
+            raise InputError(f"{self.path} is of another {' and '.join(different)}.")
         if state.epoch > self.epochs:
-            return self._set_aside(f"{self.path} is past epoch {self.epochs}.")
-        return state
+            raise InputError(f"{self.path} is past epoch {self.epochs}.")
 
     def _set_aside(self, why: str) -> None:
         aside = self.folder.with_name(f"{self.folder.name}-aside")
@@ -240,6 +229,17 @@ class StateKeeper:
         for path in [self.path, *self.folder.glob("epoch*.pt")]:
             os.replace(path, aside / path.name)
         log.warning("%s It is set aside as %s, and training starts anew.", why, aside)
+
+
+def leave_if_abandoned() -> None:
+    """End the process if the Snakemake that started it is gone, or another one has its study.
+
+    Raises:
+        SystemExit: so it is. What the training needs to go on is on the disk.
+    """
+    if is_abandoned():
+        log.warning("the snakemake that started this training has ended, so it ends as well")
+        raise SystemExit(1)
 
 
 @contextmanager

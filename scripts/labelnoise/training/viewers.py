@@ -59,7 +59,7 @@ def open_board(folder: Path, epochs_done: int) -> Iterator[SummaryWriter]:
 
 
 class VizPreds:
-    """Draws a grid of image, prediction and reference side by side, a row a slice.
+    """Draws a grid of image, prediction and reference side by side, one row per slice.
 
     Prediction and reference are foreground: all structures together. Always as PNG, in TensorBoard
     where there is a board, and in a window where one is given.
@@ -108,7 +108,7 @@ class VizPreds:
 
 
 def make_grid(*columns_NHW: np.ndarray) -> np.ndarray:
-    """Set columns of slices side by side; values in [0, 1] become grey levels, uint8."""
+    """Return columns of slices side by side; values in [0, 1] become grey levels, uint8."""
     rows = [np.hstack(row) for row in zip(*columns_NHW, strict=True)]
     return (np.vstack(rows).astype(float) * 255).round().astype(np.uint8)
 
@@ -123,7 +123,8 @@ class Window:
 
     def __init__(self, title: str):
         """Open nothing yet; the first grid does."""
-        self.title, self._picture, self._failed = title, None, False
+        self.title, self._failed = title, False
+        self._picture: Any = None
 
     def show(self, grid_HW: np.ndarray, caption: str) -> None:
         """Show a grid. Trouble with the display ends the showing, never the training."""

@@ -1,0 +1,76 @@
+"""Where, when and with what code a run was made."""
+
+import hashlib
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RECORDED_PACKAGES = ("torch", "numpy", "h5py", "segmentation-models-pytorch", "snakemake")
+# What a run's numbers rest on: two runs of equal digest were made by the same code.
+CODE = ("seeds.py", "counts.py", "data", "labels", "networks", "training")
+
+
+def begin_sitting(after_epoch: int) -> dict[str, Any]:
+    """Return what is known of a process as it starts to train, after so many epochs of others."""
+    return {
+        "after_epoch": after_epoch,
+        "started": _now(),
+        "host": platform.node(),
+        "code": code_digest(),
+    }
+
+
+def provenance(sittings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return where, when and with what code a run was made, and how often it was interrupted.
+
+    Args:
+        sittings: what `begin_sitting` returned in each process that trained the run.
+    """
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "host": platform.node(),
+        "started": sittings[0]["started"],
+        "ended": _now(),
+        "interruptions": sittings[1:],
+        # Of all sittings, as each began: the code may have changed since, or in between.
+        "code": "+".join(dict.fromkeys(sitting["code"] for sitting in sittings)),
+        "git_commit": commit,
+        "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in RECORDED_PACKAGES},
+        "threads": torch.get_num_threads(),
+    }
+
+
+def code_digest() -> str:
+    """Return twelve hexadecimal digits that change with the code that a run's numbers rest on."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    for part in CODE:
+        path = package / part
+        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(source.relative_to(package).as_posix().encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git(*command: str) -> str | None:
+    """Return what git says of the project's repository; None where the package is not in it."""
+    root = Path(__file__).parents[3]
+    if not (root / "Snakefile").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", root, *command], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
