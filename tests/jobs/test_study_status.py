@@ -470,7 +470,7 @@ def test_a_finished_study_has_no_eta(tmp_path):
         tree.train(run)
         tree.test(run)
     text = render(tree.status(), NOW)
-    assert "no run is left" in text and "Mixed" not in text
+    assert "no run is left" in text and "Mixed" not in text and "snakemake" not in text
 
 
 def test_many_failures_are_cut_unless_asked_for(tmp_path):

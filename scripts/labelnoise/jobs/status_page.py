@@ -50,7 +50,7 @@ def render(status: StudyStatus, now: datetime) -> str:
     interrupted = [each for each in status.those("waiting") if each.progress]
     running = [_running_line(each, now) for each in status.those("running")]
     blocks = [
-        f"{len(status.runs)} runs in {status.results.root}: {', '.join(parts)}\n{_maker(status)}",
+        f"{len(status.runs)} runs in {status.results.root}: {', '.join(parts)}{_maker(status)}",
         table(status.runs),
         _legend(status),
         _listed("Running", running),
@@ -87,7 +87,10 @@ def _troubles(status: StudyStatus, shown: int | None) -> str:
 
 
 def _maker(status: StudyStatus) -> str:
-    return f"Being made by {status.maker}." if status.maker else "No snakemake is making them now."
+    if status.maker:
+        return f"\nBeing made by {status.maker}."
+    is_finished = status.count()["finished"] == len(status.runs)
+    return "" if is_finished else "\nNo snakemake is making them now."
 
 
 def table(runs: Sequence[RunStatus], width: int = WIDTH) -> str:
