@@ -52,7 +52,7 @@ def measure(runs: Iterable[RunStatus], results: Results) -> dict[Setting, Rate]:
     for setting, mates in settings.items():
         if all(status.state == "finished" for status in mates):
             continue
-        trained = [status for status in mates if status.seconds is not None]
+        trained = [(status, status.seconds) for status in mates if status.seconds is not None]
         begun = [status.progress for status in mates if status.progress]
         epochs = sum(progress.epoch for progress in begun)
         if trained:
@@ -72,7 +72,9 @@ def estimate(runs: Iterable[RunStatus], rates: Mapping[Setting, Rate]) -> Eta:
         runs: the runs of a study.
         rates: what `measure` returns.
     """
-    busy, queue, unknown = [], [], Counter()
+    busy: list[float] = []
+    queue: list[float] = []
+    unknown: Counter[Setting] = Counter()
     at_once = 0
     for status in runs:
         rate = rates.get(status.run.setting)
@@ -107,20 +109,20 @@ def makespan(busy: Sequence[float], queue: Iterable[float], at_once: int) -> flo
     return max(slots)
 
 
-def _rate_of(trained: Sequence[RunStatus], results: Results) -> Rate:
-    """The Rate of runs that are trained."""
+def _rate_of(trained: Sequence[tuple[RunStatus, float]], results: Results) -> Rate:
+    """The Rate of trained runs, each with the seconds of its epochs."""
     starts, tests = [], []
-    for status in trained:
+    for status, seconds in trained:
         whole = _job_seconds(results.fill(results.benchmark("train_model"), status.run))
         # Of an interrupted run it is the last sitting alone, which may be less than all epochs.
-        if whole is not None and whole > status.seconds:
-            starts.append(whole - status.seconds)
+        if whole is not None and whole > seconds:
+            starts.append(whole - seconds)
         tested = _job_seconds(results.fill(results.benchmark("test_model"), status.run))
         if tested is not None:
             tests.append(tested)
-    seconds = sum(status.seconds for status in trained)
-    epochs = sum(status.epochs for status in trained)
-    return Rate(seconds / epochs, fmean(starts) if starts else 0.0, fmean(tests) if tests else 0.0)
+    epochs = sum(status.epochs for status, _ in trained)
+    per_epoch = sum(seconds for _, seconds in trained) / epochs
+    return Rate(per_epoch, fmean(starts or [0.0]), fmean(tests or [0.0]))
 
 
 def _job_seconds(benchmark: Path) -> float | None:

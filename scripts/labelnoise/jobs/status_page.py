@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from labelnoise.jobs.eta import estimate, measure
+from labelnoise.jobs.locks import Holder
 from labelnoise.jobs.study_status import RunStatus, StudyStatus
 
 WIDTH = 100
@@ -240,7 +241,7 @@ def _legend(status: StudyStatus) -> str:
 
 
 def _running_line(status: RunStatus, now: datetime) -> str:
-    holder, text = status.holder, _epoch_line(status, "epoch")
+    holder, text = status.holder or Holder(), _epoch_line(status, "epoch")
     if holder.started:
         ago = duration(max(0, (now - holder.started).total_seconds()))
         text += f", since {clock(holder.started, now)} ({ago})"
