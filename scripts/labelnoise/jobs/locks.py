@@ -160,15 +160,14 @@ def hold(path: Path, what: str, patience: float = 0, **note: Any) -> Lock:
     """
     deadline, told = time.monotonic() + patience, False
     while (file := _open_locked(path)) is None:
-        holder = _named_in(path)
         if time.monotonic() >= deadline:
             raise InputError(
-                f"{what} is in use by {holder}; wait for it, or end it, and run the same command "
-                "again."
+                f"{what} is in use by {_named_in(path)}; wait for it, or end it, and run the same "
+                "command again."
             )
         if not told:
             told = True
-            log.warning("waiting for %s, which has %s", holder, what)
+            log.warning("waiting for %s, which has %s", _named_in(path), what)
         time.sleep(0.1)
     return Lock(file, **note)
 
