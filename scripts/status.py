@@ -1,4 +1,4 @@
-"""Say how far a study is: what is finished, running, failed and waiting, and when it is through."""
+"""Print how far a study is: what is finished, running, failed and waiting, and its ETA."""
 
 import argparse
 import os
@@ -6,14 +6,16 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from labelnoise.errors import InputError
 from labelnoise.jobs.script import explain
-from labelnoise.jobs.status import read_study
-from labelnoise.jobs.status_text import render, render_failures
+from labelnoise.jobs.status_page import render, render_failures
+from labelnoise.jobs.study_status import look_at
+from labelnoise.study import read_study
 
 ROOT = Path(__file__).parents[1]
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add(
@@ -23,11 +25,18 @@ def main(argv=None):
         metavar="FILE",
         help="files that overlay config.yaml, as for snakemake, such as studies/demo.yaml",
     )
-    add("--failed", action="store_true", help="show what failed, all of it and nothing else")
+    add(
+        "--failed",
+        action="store_true",
+        help="show what failed or stopped, all of it and nothing else",
+    )
     arguments = parser.parse_args(argv)
     own = Path("config.yaml") if Path("config.yaml").is_file() else ROOT / "config.yaml"
     try:
-        status = read_study([own, *arguments.configfile])
+        for path in arguments.configfile:
+            if not Path(path).is_file():
+                raise InputError(f"there is no config file {path}; name one in studies/.")
+        status = look_at(read_study(own, *arguments.configfile))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -20,11 +20,14 @@ CARDS = [Card(index, f"GPU-{index}abc", "Pretended") for index in range(3)]
 
 HOLDER = """
 import sys, time
+from pathlib import Path
+from labelnoise.jobs import devices
 from labelnoise.jobs.devices import Card, lease_device
 folder, number, seconds, slots = sys.argv[1:]
+devices.PAUSE = 0.01
 cards = [Card(i, f"GPU-{i}abc", "Pretended", 2**33) for i in range(int(number))]
-lease = dict(slots=int(slots), patience=60, pause=0.01, purpose="training a/b")
-with lease_device(1, cards, folder, **lease) as device:
+lease = dict(slots=int(slots), patience=60, purpose="training a/b")
+with lease_device(1, cards, Path(folder), **lease) as device:
     print(device.card.uuid, device.slot, time.monotonic(), flush=True)
     time.sleep(float(seconds))
     print(time.monotonic(), flush=True)
@@ -32,8 +35,9 @@ with lease_device(1, cards, folder, **lease) as device:
 
 FORKING_HOLDER = """
 import os, sys, time
+from pathlib import Path
 from labelnoise.jobs.devices import Card, lease_device
-with lease_device(1, [Card(0, "GPU-0abc", "Pretended")], sys.argv[1]) as device:
+with lease_device(1, [Card(0, "GPU-0abc", "Pretended")], Path(sys.argv[1])) as device:
     loader = os.fork()
     if loader:
         print(loader, flush=True)
@@ -43,6 +47,7 @@ with lease_device(1, [Card(0, "GPU-0abc", "Pretended")], sys.argv[1]) as device:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
+    monkeypatch.setattr(devices, "PAUSE", 0.01)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     # The lease sets the variable; monkeypatch puts it back.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -80,7 +85,7 @@ def test_a_lease_that_cannot_be_had_is_given_up_and_names_the_holder(tmp_path, c
     try:
         with (
             pytest.raises(InputError, match=rf"no GPU of .* testing c.*{who}.*--resources gpu=1"),
-            lease_device(1, CARDS[:1], tmp_path, patience=0.05, pause=0.01, purpose="testing c"),
+            lease_device(1, CARDS[:1], tmp_path, patience=0.05, purpose="testing c"),
         ):
             pass
     finally:
@@ -94,7 +99,7 @@ def test_a_killed_holder_frees_its_card_within_a_second(tmp_path):
     assert "GPU-0abc" in holder.stdout.readline()
     holder.kill()
     holder.wait()
-    with lease_device(1, CARDS[:1], tmp_path, patience=1, pause=0.01) as device:
+    with lease_device(1, CARDS[:1], tmp_path, patience=1) as device:
         assert device.kind == "cuda"
         # Of the dead nothing is left.
         assert [path.name for path in tmp_path.glob("*.json")] == [f"GPU-0abc.{os.getpid()}.json"]
@@ -107,7 +112,7 @@ def test_a_killed_holder_frees_its_card_though_its_loaders_live(tmp_path):
     try:
         holder.kill()
         holder.wait()
-        with lease_device(1, CARDS[:1], tmp_path, patience=1, pause=0.01) as device:
+        with lease_device(1, CARDS[:1], tmp_path, patience=1) as device:
             assert device.kind == "cuda"
     finally:
         os.kill(pid, signal.SIGKILL)
@@ -129,7 +134,7 @@ def test_contending_processes_never_share_a_slot(tmp_path, processes, cards, slo
 def test_slots_of_different_size_exclude_each_other_where_they_overlap(tmp_path, monkeypatch):
     def lease(slots):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        return lease_device(1, CARDS[:1], tmp_path, slots=slots, patience=0, pause=0)
+        return lease_device(1, CARDS[:1], tmp_path, slots=slots, patience=0)
 
     with lease(3) as third:
         assert (third.slot, third.slots) == (0, 3)

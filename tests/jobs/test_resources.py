@@ -1,50 +1,60 @@
 """What trainings ask a cluster for."""
 
-import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
-from labelnoise.jobs import script as scripting
+from labelnoise.jobs import script
 from labelnoise.jobs.resources import (
     LONGEST_GUESS_MINUTES,
     LONGEST_MINUTES,
     START_MINUTES,
     measured_seconds,
+    megabytes_to_train,
+    minutes_to_train,
     training_megabytes,
     training_minutes,
 )
-from workflow_runs import TINY, snakemake
+from labelnoise.study import Model, Results, Run, read_study
+from workflow_runs import ROOT, TINY, snakemake
 
-RECIPE = {"steps_per_epoch": 50, "batch_size": 20, "epochs": 60}
+PLAIN = read_study(ROOT / "config.yaml").recipes["plain"]
+RECIPE = replace(PLAIN, steps_per_epoch=50, batch_size=20, epochs=60)
+RUN = Run("lis", "unet", "plain", "control", 0)
 
 
-def timing(folder, perturbation, repeat, epochs):
-    run = folder / "runs" / "lis" / "unet" / "plain" / perturbation / f"rep{repeat}"
-    run.mkdir(parents=True)
+@pytest.fixture
+def results(tmp_path):
+    return Results(tmp_path)
+
+
+def write_timing(results, run, epochs):
+    path = results.run_folder(run).timing
+    path.parent.mkdir(parents=True)
     rows = [f"{number},{seconds},0.5,1\n" for number, seconds in enumerate(epochs, 1)]
-    (run / "timing.csv").write_text("epoch,train,validation,sitting\n" + "".join(rows))
-    return run
+    path.write_text("epoch,train,validation,sitting\n" + "".join(rows))
+    return path
 
 
-def test_the_slowest_finished_run_is_the_measure(tmp_path):
-    timing(tmp_path, "control", 0, [1, 2, 3])
-    timing(tmp_path, "natural-0.95", 1, [5, 7])
-    assert measured_seconds(tmp_path, "lis", "unet", "plain") == 6.5
-    assert measured_seconds(tmp_path, "lis", "segnet", "plain") is None
+def test_the_slowest_finished_run_is_the_measure(results):
+    write_timing(results, RUN, [1, 2, 3])
+    write_timing(results, replace(RUN, perturbation="natural-0.95", repeat=1), [5, 7])
+    assert measured_seconds(results, RUN.setting) == 6.5
+    assert measured_seconds(results, ("lis", "segnet", "plain")) is None
 
 
-def test_a_run_that_finishes_later_is_seen(tmp_path):
-    assert measured_seconds(tmp_path, "lis", "unet", "plain") is None
-    timing(tmp_path, "control", 0, [2])
-    assert measured_seconds(tmp_path, "lis", "unet", "plain") == 2.5
+def test_a_run_that_finishes_later_is_seen(results):
+    assert measured_seconds(results, RUN.setting) is None
+    write_timing(results, RUN, [2])
+    assert measured_seconds(results, RUN.setting) == 2.5
 
 
 @pytest.mark.parametrize("text", ["", "epoch,train,validation\n", "epoch,train\n1,2\n", "a\nb,c\n"])
-def test_a_table_that_says_nothing_is_passed_over(tmp_path, text):
-    run = timing(tmp_path, "control", 0, [2])
-    (run / "timing.csv").write_text(text)
-    assert measured_seconds(tmp_path, "lis", "unet", "plain") is None
+def test_a_table_that_says_nothing_is_passed_over(results, text):
+    write_timing(results, RUN, [2]).write_text(text)
+    assert measured_seconds(results, RUN.setting) is None
 
 
 def test_measured_seconds_make_the_limit():
@@ -56,13 +66,27 @@ def test_measured_seconds_make_the_limit():
 def test_limits_stay_within_a_day():
     assert training_minutes(1e6, RECIPE, 256) == LONGEST_MINUTES
     assert training_minutes(1000, RECIPE, 256, attempt=4) == LONGEST_MINUTES
-    assert training_minutes(None, RECIPE | {"epochs": 10**6}, 512) == LONGEST_GUESS_MINUTES
+    endless = replace(RECIPE, epochs=10**6)
+    assert training_minutes(None, endless, 512) == LONGEST_GUESS_MINUTES
 
 
 def test_guesses_grow_with_the_pixels():
     small, large = (training_minutes(None, RECIPE, size) for size in (64, 128))
     assert large - START_MINUTES == pytest.approx(4 * (small - START_MINUTES), abs=4)
     assert training_minutes(None, RECIPE, None) == training_minutes(None, RECIPE, 512)
+
+
+def test_a_study_asks_by_the_names_of_a_run(tmp_path):
+    """Of the tiny study: 2 epochs of 10 s make a minute, and the size of its slices is 32."""
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    study = read_study(ROOT / "config.yaml", tmp_path / "tiny.yaml")
+    study = replace(study, results=Results(tmp_path))
+    run = study.runs[0]
+    names = {"dataset": run.dataset, "model": run.model, "recipe": run.recipe}
+    write_timing(study.results, run, [9.5, 9.5])
+    assert minutes_to_train(study, names) == START_MINUTES + 1
+    asked = training_megabytes(study.models[run.model], study.recipes[run.recipe], 32, attempt=2)
+    assert megabytes_to_train(study, names, attempt=2) == asked
 
 
 @pytest.mark.parametrize(
@@ -77,17 +101,19 @@ def test_guesses_grow_with_the_pixels():
 def test_memory_covers_what_a_training_took(model, measured):
     """Peak MB of three steps on a CPU with Adam, without a dataset and a process that loads it."""
     for (size, batch), peak in measured.items():
-        asked = training_megabytes(model, {"batch_size": batch}, size)
+        asked = training_megabytes(Model.of(model), replace(RECIPE, batch_size=batch), size)
         assert peak + 1000 < asked < 4 * peak + 4000
 
 
-def test_memory_grows_with_image_batch_width_and_attempt():
-    unet, recipe = {"network": "unet", "width": 6}, {"batch_size": 20}
-    asked = training_megabytes(unet, recipe, 256)
-    assert training_megabytes(unet, recipe, 512) > asked
-    assert training_megabytes(unet, {"batch_size": 40}, 256) > asked
-    assert training_megabytes(unet | {"width": 64}, recipe, 256) > asked
-    assert training_megabytes(unet, recipe, 256, attempt=3) == 3 * asked
+def test_memory_grows_with_image_batch_width_and_attempt_and_falls_with_accumulation():
+    unet = Model("unet", {"width": 6})
+    asked = training_megabytes(unet, RECIPE, 256)
+    assert training_megabytes(unet, RECIPE, 512) > asked
+    assert training_megabytes(unet, replace(RECIPE, batch_size=40), 256) > asked
+    assert training_megabytes(Model("unet", {"width": 64}), RECIPE, 256) > asked
+    assert training_megabytes(unet, RECIPE, 256, attempt=3) == 3 * asked
+    halved = replace(RECIPE, batch_size=40, accumulation=2)
+    assert training_megabytes(unet, halved, 256) == asked
 
 
 def test_rules_ask_for_them_and_what_they_ask_makes_nothing_stale(tmp_path):
@@ -103,9 +129,9 @@ def test_rules_ask_for_them_and_what_they_ask_makes_nothing_stale(tmp_path):
     # As at the third attempt, and with a cell that has been measured.
     third = dry_run("--attempt", "3")
     assert "runtime=33" in third and "mem_mb=9069" in third
-    folder = tmp_path / "results/runs/tiny/small/short/choppy-0.85/rep0"
-    os.makedirs(folder)
-    (folder / "timing.csv").write_text("epoch,train,validation,sitting\n1,599,1,1\n")
+    write_timing(
+        Results(tmp_path / "results"), Run("tiny", "small", "short", "choppy-0.85", 0), [599.5]
+    )
     measured = dry_run()
     assert f"runtime={START_MINUTES + 2 * 2 * 10}" in measured
     assert "perturb_labels" not in first + third + measured
@@ -125,9 +151,10 @@ def test_a_card_may_be_asked_for_by_gres(monkeypatch, resources, gpus):
         __getattr__ = dict.__getitem__
 
     asked = []
-    monkeypatch.setattr(scripting, "lease_device", lambda gpus, **settings: asked.append(gpus))
+    monkeypatch.setattr(script, "lease_device", lambda gpus, **settings: asked.append(gpus))
     config = {"runs_per_gpu": 1, "gpu_wait": 1}
-    wildcards = ["lis", "unet"]
+    wildcards = {"dataset": "lis", "model": "unet", "recipe": "plain", "perturbation": "control"}
+    wildcards["repeat"] = "0"
     job = SimpleNamespace(resources=Resources(resources), config=config, wildcards=wildcards)
-    scripting.device_of_job(job, "training")
+    script.device_of_job(job, "training")
     assert asked == [gpus]

@@ -11,10 +11,12 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 from labelnoise.errors import InputError
 from labelnoise.files import is_alive, whole_file
@@ -27,17 +29,21 @@ SIZE, MOST_SLOTS = 840, 8
 # Set in a job by Slurm, PBS, LSF and Flux.
 SCHEDULER_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID")
 GIB = 2**30
+# Seconds between two tries to take a slot.
+PAUSE = 0.5
 # Lock files that this process holds a part of: path -> (file, parts). They stay open, see `locks`.
-_held = {}
+_held: dict[Path, tuple[IO[Any], list[range]]] = {}
 
 
 @dataclass(frozen=True)
 class Card:
     """A GPU of this host, as its driver numbers and names it.
 
-    index: the card's number in the order of the PCI bus; MIG instances have their card's.
-    uuid: such as GPU-... or MIG-...
-    memory: bytes, 0 where unknown.
+    Attributes:
+        index: the card's number in the order of the PCI bus; MIG instances have their card's.
+        uuid: such as GPU-... or MIG-...
+        name: the product's.
+        memory: bytes, 0 where unknown.
     """
 
     index: int
@@ -50,11 +56,12 @@ class Card:
 class Device:
     """Where a run computes.
 
-    kind: "cuda" or "cpu".
-    label: names it for people and tables.
-    card: the Card, or None.
-    slots: how many runs share the card; each may use that part of its memory.
-    slot: which of them this is, from 0.
+    Attributes:
+        kind: "cuda" or "cpu".
+        label: names it for people and tables.
+        card: the GPU, if it is one.
+        slots: how many runs share the card; each may use that part of its memory.
+        slot: which of them this is, from 0.
     """
 
     kind: str
@@ -63,23 +70,28 @@ class Device:
     slots: int = 1
     slot: int = 0
 
-    def limit_memory(self):
+    def limit_memory(self) -> None:
         """Keep this process to its part of a shared card's memory; before anything is put there."""
         if self.kind == "cuda" and self.slots > 1:
             import torch
 
             torch.cuda.set_per_process_memory_fraction(1 / self.slots)
 
-    def record(self):
-        """What run.json says of it."""
+    def record(self) -> dict[str, Any]:
+        """Return what run.json says of it."""
         gpu = self.card and {**asdict(self.card), "slot": self.slot, "slots": self.slots}
         return {"device": self.label, "gpu": gpu, "scheduler": scheduler_variables()}
 
 
 @contextmanager
 def lease_device(
-    gpus, cards=None, folder=None, slots=1, patience=24 * 3600, pause=0.5, purpose="a job"
-):
+    gpus: int,
+    cards: Sequence[Card] | None = None,
+    folder: Path | None = None,
+    slots: int = 1,
+    patience: float = 24 * 3600,
+    purpose: str = "a job",
+) -> Iterator[Device]:
     """Hold a GPU of this host, or a slot of one, or the CPU, inside the `with` block.
 
     Must be entered before CUDA starts, since the choice is made known through
@@ -93,11 +105,10 @@ def lease_device(
         folder: where the locks lie; None takes one shared by all of the user's workflows.
         slots: processes that may share a GPU, 1 to MOST_SLOTS.
         patience: seconds to wait for a free slot.
-        pause: seconds between tries.
         purpose: what the lease is for, which others are told while they wait.
 
     Yields:
-        The Device.
+        The device.
 
     Raises:
         InputError: more than one GPU is asked for, or none came free in time.
@@ -115,11 +126,11 @@ def lease_device(
     if not cards:
         yield _cpu("since this host has no GPU that may be used")
         return
-    folder = Path(folder or _lock_folder())
+    pool = _Pool(tuple(cards), folder or _lock_folder(), slots, purpose)
     if _is_scheduled() and len(cards) == 1:
-        lease = _take(cards, folder, slots, purpose) or _given(cards[0], folder)
+        lease = pool.take() or pool.given()
     else:
-        lease = _wait(cards, folder, slots, patience, pause, purpose)
+        lease = pool.wait(patience)
     card = lease.card
     os.environ["CUDA_VISIBLE_DEVICES"] = card.uuid
     log.info(
@@ -132,8 +143,8 @@ def lease_device(
         lease.give_back()
 
 
-def installed_cards():
-    """List the host's GPUs, the least used first, without starting CUDA; none without a driver."""
+def installed_cards() -> list[Card]:
+    """Return the host's GPUs, the least used first; none without a driver. CUDA is not started."""
     import pynvml
 
     try:
@@ -154,7 +165,7 @@ def installed_cards():
         pynvml.nvmlShutdown()
 
 
-def _memory(pynvml, handle):
+def _memory(pynvml: Any, handle: Any) -> tuple[int, int]:
     """Bytes in use, and in all; 0 where the driver does not say."""
     try:
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
@@ -163,7 +174,7 @@ def _memory(pynvml, handle):
     return memory.used, memory.total
 
 
-def _instances(pynvml, card):
+def _instances(pynvml: Any, card: Any) -> list[Any]:
     """Handles of the MIG instances of a card; none where it is not divided."""
     try:
         if pynvml.nvmlDeviceGetMigMode(card)[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
@@ -180,15 +191,16 @@ def _instances(pynvml, card):
     return handles
 
 
-def visible(cards):
-    """Keep the GPUs that CUDA_VISIBLE_DEVICES allows, by index or by (start of) UUID.
+def visible(cards: Iterable[Card]) -> list[Card]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES allows, by index or by (start of) UUID.
 
     Like CUDA, it stops at the first name that fits none.
     """
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    cards = list(cards)
     if allowed is None:
-        return list(cards)
-    chosen = []
+        return cards
+    chosen: list[Card] = []
     for name in filter(None, map(str.strip, allowed.split(","))):
         fitting = [card for card in cards if _is_named(card, name)]
         if not fitting:
@@ -197,12 +209,12 @@ def visible(cards):
     return chosen
 
 
-def _is_named(card, name):
+def _is_named(card: Card, name: str) -> bool:
     return int(name) == card.index if name.isdigit() else card.uuid.startswith(name)
 
 
-def scheduler_variables():
-    """What a scheduler said of the job and its GPUs, as far as it is known."""
+def scheduler_variables() -> dict[str, str]:
+    """Return what a scheduler said of the job and its GPUs, as far as it is known."""
     names = (*SCHEDULER_JOB, "SLURM_JOB_NODELIST", "SLURM_RESTART_COUNT")
     found = {name: os.environ[name] for name in names if name in os.environ}
     if found and _GIVEN is not None:
@@ -214,24 +226,24 @@ def scheduler_variables():
 _GIVEN = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
-def _is_scheduled():
+def _is_scheduled() -> bool:
     return "CUDA_VISIBLE_DEVICES" in os.environ and any(map(os.environ.get, SCHEDULER_JOB))
 
 
-def _check_cuda_has_not_started():
+def _check_cuda_has_not_started() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         raise RuntimeError("a GPU can only be leased before CUDA starts")
 
 
-def _cpu(why):
+def _cpu(why: str) -> Device:
     # torch must not find a card that nobody leased.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     log.info("device: CPU of %s, %s", platform.node(), why)
     return Device("cpu", "cpu")
 
 
-def _lock_folder():
+def _lock_folder() -> Path:
     """A folder of this user's on this host, whatever TMPDIR a job has."""
     folder = Path("/tmp") / f"labelnoise-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -240,71 +252,91 @@ def _lock_folder():
     return folder
 
 
-def _wait(cards, folder, slots, patience, pause, purpose):
-    """Take a slot as soon as one is free."""
-    deadline, told = time.monotonic() + patience, False
-    while True:
-        lease = _take(cards, folder, slots, purpose)
-        if lease:
-            return lease
-        if not told:
-            told = True
-            sentence = (
-                f"{purpose} waits for a GPU of {platform.node()}: {_count(cards, slots)}, "
-                f"held by {'; '.join(holders(cards, folder))}"
-            )
-            log.warning(sentence)
-            print(sentence, file=sys.stderr, flush=True)
-        if time.monotonic() > deadline:
-            raise InputError(
-                f"no GPU of {platform.node()} came free within {patience:g} seconds for {purpose}: "
-                f"{_count(cards, slots)}, held by {'; '.join(holders(cards, folder))}; run no more "
-                f"jobs at once than that (--resources gpu={len(cards) * slots}), or end the "
-                "processes that hold them."
-            )
-        time.sleep(pause)
+@dataclass(frozen=True)
+class _Pool:
+    """GPUs to choose from, by a process that wants a slot of one of them.
 
+    Attributes:
+        cards, folder, slots, purpose: see `lease_device`.
+    """
 
-def _given(card, folder):
-    """The GPU that a scheduler gave, though another process of this user's holds it."""
-    log.warning("the scheduler gave a GPU that is in use: %s", "; ".join(holders([card], folder)))
-    return Lease(card, None, 0)
+    cards: tuple[Card, ...]
+    folder: Path
+    slots: int
+    purpose: str
 
+    def take(self) -> "Lease | None":
+        """Take the first free slot: of every GPU the first, then of every GPU the second."""
+        for slot in range(self.slots):
+            for card in self.cards:
+                lease = Lease(card, self.folder, slot, self.slots, self.purpose)
+                if lease.take():
+                    return lease
+        return None
 
-def _count(cards, slots):
-    shared = f", with runs_per_gpu: {slots} that is {len(cards) * slots} slots" if slots > 1 else ""
-    return f"{len(cards)} may be used{shared}"
+    def given(self) -> "Lease":
+        """Return the GPU that a scheduler gave, though another process of this user's holds it."""
+        log.warning("the scheduler gave a GPU that is in use: %s", self._holders())
+        return Lease(self.cards[0], None, 0)
 
+    def wait(self, patience: float) -> "Lease":
+        """Take a slot as soon as one is free; say once who holds them."""
+        deadline, told = time.monotonic() + patience, False
+        while (lease := self.take()) is None:
+            if not told:
+                told = True
+                sentence = f"{self.purpose} waits for a GPU of {platform.node()}: {self._state()}"
+                log.warning(sentence)
+                print(sentence, file=sys.stderr, flush=True)
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"no GPU of {platform.node()} came free within {patience:g} seconds for "
+                    f"{self.purpose}: {self._state()}; run no more jobs at once than that "
+                    f"(--resources gpu={len(self.cards) * self.slots}), or end the processes that "
+                    "hold them."
+                )
+            time.sleep(PAUSE)
+        return lease
 
-def _take(cards, folder, slots, purpose):
-    """Take the first free slot: of every GPU the first, then of every GPU the second."""
-    for slot in range(slots):
-        for card in cards:
-            lease = Lease(card, folder, slot, slots, purpose)
-            if lease.take():
-                return lease
-    return None
+    def _state(self) -> str:
+        number, slots = len(self.cards), self.slots
+        shared = f", with runs_per_gpu: {slots} that is {number * slots} slots" if slots > 1 else ""
+        return f"{number} may be used{shared}, held by {self._holders()}"
+
+    def _holders(self) -> str:
+        return "; ".join(holders(self.cards, self.folder))
 
 
 class Lease:
     """A slot of a card, held or not."""
 
-    def __init__(self, card, folder, slot, slots=1, purpose=""):
+    def __init__(
+        self, card: Card, folder: Path | None, slot: int, slots: int = 1, purpose: str = ""
+    ):
+        """Describe the slot.
+
+        Args:
+            card: the GPU.
+            folder: where the locks lie; None for a scheduler's, that somebody else has locked.
+            slot, slots: which of how many it is.
+            purpose: what it is for.
+        """
         self.card, self.folder, self.slot, self.purpose = card, folder, slot, purpose
         length = SIZE // slots
         self.part = range(slot * length, (slot + 1) * length)
 
     @property
-    def path(self):
+    def path(self) -> Path:
+        """The card's lock file."""
         return self.folder / f"{_file_name(self.card)}.lock"
 
     @property
-    def note(self):
-        """Says to others what this process is."""
+    def note(self) -> Path:
+        """File that says to others what this process is."""
         return self.folder / f"{_file_name(self.card)}.{os.getpid()}.json"
 
-    def take(self):
-        """Lock the slot if it is free; say whether it was."""
+    def take(self) -> bool:
+        """Lock the slot if it is free, and return whether it was."""
         file, parts = _held.get(self.path) or (open(self.path, "a+b"), [])  # noqa: SIM115
         free = not any(_overlap(self.part, part) for part in parts)
         if free and try_lock(file, self.part.start, len(self.part)):
@@ -315,7 +347,7 @@ class Lease:
             file.close()
         return False
 
-    def _introduce(self):
+    def _introduce(self) -> None:
         """Leave a note for those who wait, and sweep away those of the dead."""
         for note in self.folder.glob(f"{_file_name(self.card)}.*.json"):
             if not is_alive(int(note.suffixes[-2][1:])):
@@ -324,9 +356,9 @@ class Lease:
         with suppress(OSError), whole_file(self.note) as temporary:
             temporary.write_text(json.dumps({"purpose": self.purpose, "since": since}))
 
-    def give_back(self):
+    def give_back(self) -> None:
         """Free the slot."""
-        if self.folder is None:  # a scheduler's, that somebody else has locked
+        if self.folder is None:
             return
         file, parts = _held[self.path]
         parts.remove(self.part)
@@ -337,19 +369,19 @@ class Lease:
             file.close()
 
 
-def _file_name(card):
+def _file_name(card: Card) -> str:
     return card.uuid.replace("/", "_")
 
 
-def _overlap(one, other):
+def _overlap(one: range, other: range) -> bool:
     return one.start < other.stop and other.start < one.stop
 
 
-def holders(cards, folder):
-    """Say who holds slots of some GPUs: one text for each GPU that is held by another process."""
+def holders(cards: Iterable[Card], folder: Path) -> list[str]:
+    """Return who holds slots of some GPUs: a text per GPU that is held by another process."""
     found = []
     for card in cards:
-        path = Path(folder) / f"{_file_name(card)}.lock"
+        path = folder / f"{_file_name(card)}.lock"
         if path in _held:
             processes = lock_holders(_held[path][0], 0, SIZE)
         else:
@@ -361,9 +393,9 @@ def holders(cards, folder):
     return found
 
 
-def _who(process, card, folder):
+def _who(process: int, card: Card, folder: Path) -> str:
     try:
-        note = json.loads((Path(folder) / f"{_file_name(card)}.{process}.json").read_text())
+        note = json.loads((folder / f"{_file_name(card)}.{process}.json").read_text())
         return f"process {process} ({note['purpose']}, since {note['since']})"
     except (OSError, ValueError):
         return f"process {process}"

@@ -36,7 +36,6 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # In the environment of a study's jobs: the study's lock file, and the word that its Snakemake wrote
 # there, which the next one replaces.
 STUDY = "LABELNOISE_STUDY"
-_PARENT = os.getppid()
 # The lock of the study that this process makes; closing the file would give it up.
 _study: list["Lock"] = []
 
@@ -80,22 +79,27 @@ def lock_holders(file: IO[Any], start: int = 0, length: int = 2**62) -> list[int
         Numbers of the other processes that do, in the order of the bytes; not above 0 where one
         runs on another host.
     """
-    question = [0] * 5
-    question[KIND], question[START], question[LENGTH] = fcntl.F_WRLCK, start, length
     try:
-        answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(FLOCK, *question))
+        return _ask(file, start, length)
     except OSError as error:
         if error.errno in NO_LOCKS:
             return []
         raise
+
+
+def _ask(file: IO[Any], start: int = 0, length: int = 2**62) -> list[int]:
+    """Return what `lock_holders` does; raise OSError on a file system without locks."""
+    question = [0] * 5
+    question[KIND], question[START], question[LENGTH] = fcntl.F_WRLCK, start, length
+    answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(FLOCK, *question))
     found = struct.unpack(FLOCK, answer)
     if found[KIND] == fcntl.F_UNLCK:
         return []
     first, size, process = found[START], found[LENGTH], found[PROCESS]
     # The lock that is named need not be the first one in the range.
     stop, end = start + length, first + size if size else 2**63
-    before = lock_holders(file, start, first - start) if first > start else []
-    after = lock_holders(file, end, stop - end) if end < stop else []
+    before = _ask(file, start, first - start) if first > start else []
+    after = _ask(file, end, stop - end) if end < stop else []
     return list(dict.fromkeys([*before, process, *after]))
 
 
@@ -156,28 +160,37 @@ def hold(path: Path, what: str, patience: float = 0, **note: Any) -> Lock:
     """
     deadline, told = time.monotonic() + patience, False
     while (file := _open_locked(path)) is None:
-        holder = _named_in(path)
         if time.monotonic() >= deadline:
             raise InputError(
-                f"{what} is in use by {holder}; wait for it, or end it, and run the same command "
-                "again."
+                f"{what} is in use by {_named_in(path)}; wait for it, or end it, and run the same "
+                "command again."
             )
         if not told:
             told = True
-            log.warning("waiting for %s, which has %s", holder, what)
+            log.warning("waiting for %s, which has %s", _named_in(path), what)
         time.sleep(0.1)
     return Lock(file, **note)
 
 
 def _open_locked(path: Path) -> IO[str] | None:
-    """Return the file, opened and locked; None where another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "a+")  # noqa: SIM115 - Lock closes it
-    # The last holder may have deleted, with its folder, the very file that was opened here.
-    if try_lock(file) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+    """Return the file, opened and locked; None where another process holds or just deletes it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - Lock closes it
+    except FileNotFoundError:  # its last holder deleted the folder in between
+        return None
+    if try_lock(file) and _is_at(path, file):
         return file
     file.close()
     return None
+
+
+def _is_at(path: Path, file: IO[Any]) -> bool:
+    """Whether a path still leads to an open file, which its last holder may have deleted."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _named_in(path: Path) -> Holder:
@@ -204,7 +217,8 @@ def read_holder(file: IO[Any]) -> Holder:
     try:
         # A time without a zone cannot be compared.
         started = datetime.fromisoformat(note["started"]).astimezone()
-        return Holder(int(note["pid"]), str(note["host"]), started, note.get("device"))
+        device = note.get("device")
+        return Holder(int(note["pid"]), str(note["host"]), started, device and str(device))
     except (ValueError, KeyError, TypeError):
         return Holder()
 
@@ -254,14 +268,20 @@ def hold_run(folder: RunFolder, patience: float = 24 * 3600) -> Iterator[Lock]:
 def is_abandoned() -> bool:
     """Return whether the Snakemake that started this job is gone, or another one has its study.
 
-    Always False for a process that none started.
+    On another host than Snakemake's only the latter can be seen, since not every file system
+    shares its locks between hosts. Always False for a process that no Snakemake started.
     """
     word, _, path = os.environ.get(STUDY, "").partition(" ")
-    if not word:
+    # In that Snakemake itself, to close the file would give its lock up.
+    if not word or _study:
         return False
     try:
         with open(path, encoding="utf-8") as file:
-            now = read_note(file).get("word", word)
+            note = read_note(file)
+            if note.get("word", word) != word:
+                return True
+            return note.get("host") == platform.node() and not _ask(file)
     except FileNotFoundError:
-        now = None
-    return now != word or os.getppid() != _PARENT
+        return True
+    except OSError:  # the file system has no locks, or does not answer just now
+        return False

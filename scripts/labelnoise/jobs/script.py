@@ -3,10 +3,12 @@
 import errno
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from labelnoise.errors import InputError
@@ -22,6 +24,12 @@ CANNOT_WRITE = {
     errno.EROFS: "the file system is read-only; choose another folder with --directory",
     errno.ENOTDIR: "a part of the path is a file, not a folder; move it away",
 }
+# A line of a log, and what finds its beginning.
+LINE, CLOCK = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"
+RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ([A-Z]+) ", re.MULTILINE)
+TRACEBACK = "Traceback (most recent call last)"
+# The end of a log that is read, in bytes: enough for any traceback.
+TAIL = 1 << 16
 
 
 @contextmanager
@@ -33,14 +41,9 @@ def logged(path: str) -> Iterator[None]:
     Ctrl-C ends it with exit code 130 and without a word.
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    logging.basicConfig(
-        filename=path,
-        filemode="w",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-        force=True,
-    )
+    # Emptied, then appended to, since a job that was left behind may still write to it.
+    open(path, "w").close()
+    logging.basicConfig(filename=path, level=logging.INFO, format=LINE, datefmt=CLOCK, force=True)
     logging.captureWarnings(True)
     try:
         yield
@@ -51,6 +54,27 @@ def logged(path: str) -> Iterator[None]:
         sys.exit(130)
     finally:
         logging.shutdown()
+
+
+def last_error(path: Path) -> str | None:
+    """Return the sentence of the error that a log of `logged` ends in.
+
+    Only the end of a long log is read.
+
+    Returns:
+        The sentence on one line; None where the log ends otherwise or is missing.
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL))
+            text = file.read().decode("utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    records = list(RECORD.finditer(text))
+    if not records or records[-1][1] != "ERROR":
+        return None
+    return " ".join(text[records[-1].end() :].partition(TRACEBACK)[0].split())
 
 
 def device_of_job(smk: Any, verb: str) -> AbstractContextManager[Device]:

@@ -1,33 +1,21 @@
 """Status of studies whose runs were put into known states by hand."""
 
-import fcntl
 import json
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import yaml
 
-from labelnoise.config import expand_runs, load_config
-from labelnoise.jobs.status import (
-    Eta,
-    Rate,
-    Run,
-    Status,
-    estimate,
-    gather,
-    last_error,
-    lock_holder,
-    makespan,
-    measure,
-)
-from labelnoise.jobs.status_text import cell_text, duration, render, render_failures, table
-from labelnoise.study import run_name
+from labelnoise.jobs.eta import Eta, Rate, estimate, makespan, measure
+from labelnoise.jobs.status_page import cell_text, duration, render, render_failures, table
+from labelnoise.jobs.study_status import Progress, RunStatus, StudyStatus, look_at
+from labelnoise.study import Results, Run, RunFolder, read_study
 from workflow_runs import ROOT, TINY, snakemake
 
 NOW = datetime(2026, 11, 22, 21, 30, tzinfo=UTC)
@@ -38,11 +26,13 @@ HOLDER = {
     "started": "2026-11-22T21:00:00+00:00",
 }
 SENTENCE = "the loss became nan in epoch 3, step 2; lower the learning_rate (0.01)."
+SETTING = ("tiny", "small", "short")
 # A process that locks a file as a training does, until its input ends.
 HOLD = """
 import fcntl, sys
 handle = open(sys.argv[1], "a+")
 fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+handle.truncate(0)
 handle.write(sys.argv[2])
 handle.flush()
 print("locked", flush=True)
@@ -56,64 +46,63 @@ class Tree:
     def __init__(self, folder, **matrix):
         overlay = folder / "study.yaml"
         overlay.write_text(yaml.safe_dump(TINY | {"matrix": TINY["matrix"] | matrix}))
-        self.config = load_config(ROOT / "config.yaml", overlay)
-        self.results = folder / "results"
-        self.names = [run_name(run) for run in expand_runs(self.config)]
+        self.results = Results(folder / "results")
+        self.study = replace(read_study(ROOT / "config.yaml", overlay), results=self.results)
+        self.runs = self.study.runs
 
     def status(self):
-        return gather(self.config, self.results)
+        return look_at(self.study)
 
     def states(self):
-        return {run.name: run.state for run in self.status().runs}
+        return {each.run: each.state for each in self.status().runs}
+
+    def measure(self):
+        return measure(self.status().runs, self.results)
+
+    def folder(self, run) -> RunFolder:
+        return self.results.run_folder(run)
 
     def log(self, rule, name, *lines):
-        path = self.results / "logs" / rule / f"{name}.log"
+        path = self.results.root / "logs" / rule / f"{name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"2026-11-22 21:00:00 {line}\n" for line in lines))
         return path
-
-    def epochs(self, name, *seconds, of=2):
-        lines = [
-            f"INFO epoch {index} of {of}: loss 0.5000, validation loss nan, validation Dice "
-            f"0.1000, {value:.1f} s"
-            for index, value in enumerate(seconds, start=1)
-        ]
-        return self.log("train_model", name, "INFO device: CPU of vm, as asked (gpu=0)", *lines)
 
     def fail(self, rule, name, sentence=SENTENCE):
         trace = "Traceback (most recent call last):\n  File 'x', line 1\nInputError: it"
         return self.log(rule, name, "INFO device: CPU", f"ERROR {sentence}\n{trace}")
 
-    def train(self, name, seconds=10.0, recipe=None, job=None):
+    def begin(self, run, epoch, seconds=0.0, epochs=2):
+        """Leave what a training leaves that goes on from an epoch."""
+        folder = self.folder(run)
+        folder.state.mkdir(parents=True, exist_ok=True)
+        folder.lock.write_text(json.dumps(HOLDER))
+        said = {"epoch": epoch, "epochs": epochs, "seconds": seconds}
+        folder.progress.write_text(json.dumps(said))
+
+    def train(self, run, seconds=10.0, job=None, code="4d5e6f", **recipe):
         """Leave what a training leaves; `job`: seconds that Snakemake measured."""
-        dataset, model, default, *_ = name.split("/")
         definitions = {
-            "model": self.config["models"][model],
-            "recipe": recipe or self.config["recipes"][default],
+            "model": self.study.models[run.model].as_dict(),
+            "recipe": self.study.recipes[run.recipe].as_dict() | recipe,
         }
-        folder = self.results / "runs" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {"dataset": dataset, "seconds": seconds, "definitions": definitions}
-        (folder / "run.json").write_text(json.dumps(record))
-        self.benchmark("train_model", name, job)
+        folder = self.folder(run)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        record = {"seconds": seconds, "definitions": definitions, "code": code}
+        folder.record.write_text(json.dumps(record))
+        self.benchmark("train_model", run, job)
 
-    def test(self, name, job=None):
-        for file in ("test.csv", "scores.h5"):
-            (self.results / "runs" / name / file).write_text("x")
-        self.benchmark("test_model", name, job)
+    def test(self, run, job=None):
+        folder = self.folder(run)
+        for path in (folder.counts, folder.scores):
+            path.write_text("x")
+        self.benchmark("test_model", run, job)
 
-    def benchmark(self, rule, name, seconds):
+    def benchmark(self, rule, run, seconds):
         if seconds is not None:
-            path = self.results / "benchmarks" / rule / f"{name}.jsonl"
+            path = self.results.root / "benchmarks" / rule / f"{run.name}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({"s": seconds, "h:m:s": "0"}) + "\n")
-
-    def state(self, name):
-        folder = self.results / "runs" / name / ".state"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "lock").write_text(json.dumps(HOLDER))
-        (folder / "state.pt").write_text("x")
-        return folder
 
 
 @pytest.fixture
@@ -143,64 +132,125 @@ def status_command(folder, *arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 
 
-def make_runs(state, number, cell=("d", "m", "r"), epochs=10, **details):
-    return [Run(*cell, "control", index, state, epochs, **details) for index in range(number)]
+def make_runs(state, number, setting=("d", "m", "r"), epoch=None, **details):
+    """Runs of 10 epochs in a state."""
+    progress = None if epoch is None else Progress(epoch, 10, 2.0 * epoch)
+    runs = [Run(*setting, "control", index) for index in range(number)]
+    return [RunStatus(run, state, 10, progress, **details) for run in runs]
 
 
 def test_every_state_is_counted(tmp_path, holding):
     """Eight runs: two finished, one each of the other states, one waiting untouched."""
     tree = Tree(tmp_path, perturbation=["control", "choppy-0.85"], repeats=4)
-    done, tested, going, failed, untested, changed, stopped, untouched = tree.names
-    for name in (done, tested):
-        tree.train(name)
-        tree.test(name)
-    tree.epochs(going, 2.0)
-    holding(tree.results / "runs" / going / ".state" / "lock", json.dumps(HOLDER))
-    log = tree.fail("train_model", failed)
+    done, tested, going, failed, untested, changed, stopped, untouched = tree.runs
+    for run in (done, tested):
+        tree.train(run)
+        tree.test(run)
+    tree.begin(going, 1, 2.0)
+    holding(tree.folder(going).lock, json.dumps(HOLDER))
+    log = tree.fail("train_model", failed.name)
     tree.train(untested)
-    tree.train(changed, recipe=tree.config["recipes"]["short"] | {"epochs": 3})
+    tree.train(changed, epochs=3)
     tree.test(changed)
-    tree.state(stopped)
-    tree.epochs(stopped, 2.0)
+    tree.begin(stopped, 1, 2.0)
 
     status = tree.status()
-    assert {run.name: run.state for run in status.runs} == {
+    assert {each.run: each.state for each in status.runs} == {
         done: "finished",
         tested: "finished",
         going: "running",
         failed: "failed",
         untested: "trained",
         changed: "outdated",
-        stopped: "waiting",
+        stopped: "stopped",
         untouched: "waiting",
     }
-    runs = {run.name: run for run in status.runs}
-    assert (runs[going].epoch, runs[going].epochs) == (1, 2)
-    assert runs[stopped].interrupted and runs[stopped].epoch == 1
-    assert not runs[untouched].interrupted
+    progress = {each.run: each.progress for each in status.runs}
+    assert progress[going] == progress[stopped] == Progress(1, 2, 2.0)
+    assert progress[untouched] is None
     assert [(item.rule, item.name, item.sentence, item.log) for item in status.failures] == [
-        ("train_model", failed, SENTENCE, log)
+        ("train_model", failed.name, SENTENCE, log)
     ]
     text = render(status, NOW)
     assert (
         "8 runs in" in text
-        and "2 finished, 1 running, 1 failed, 1 to be tested, 1 outdated, 2 waiting" in text
+        and "2 finished, 1 running, 1 failed, 1 stopped, 1 to be tested, 1 outdated, 1 wait" in text
     )
-    assert re.search(r"^tiny +small +short +2>! +0to +2/8>!to$", text, re.MULTILINE)
+    assert re.search(r"^tiny +small +short +2>! +0sto +2/8>!sto$", text, re.MULTILINE)
     assert re.search(
-        rf"{going}: epoch 1 of 2, since \S+ \(30 min\), on NVIDIA H100 GPU-0123abcd, node7 "
+        rf"{going.name}: epoch 1 of 2, since \S+ \(30 min\), on NVIDIA H100 GPU-0123abcd, node7 "
         r"\(process 123\)",
         " ".join(text.split()),
     )
-    assert f"{stopped}: after epoch 1 of 2" in text
+    assert f"{stopped.name}: after epoch 1 of 2" in text
     assert f"{SENTENCE}\n    {log}" in text
+    assert f"{changed.name}: recipe.epochs 3 instead of 2 in the config" in text
+
+
+def test_a_training_that_nobody_goes_on_with_is_stopped(tmp_path, holding):
+    """As a last time limit leaves it: no error in its log, retries used up, Snakemake gone.
+
+    1330 epochs took 2660 s, so 2670 are left of it, and 3 x 4000 of the other runs.
+    """
+    tree = Tree(tmp_path)
+    run = tree.runs[0]
+    tree.study.recipes["short"] = replace(tree.study.recipes["short"], epochs=4000)
+    tree.begin(run, 1330, 2660.0, epochs=4000)
+    tree.log("train_model", run.name, "INFO device: CPU", "WARNING stopped; it can go on")
+    assert tree.states()[run] == "stopped"
+    for text in (render(tree.status(), NOW), render_failures(tree.status())):
+        assert f"{run.name}: after epoch 1330 of 4000" in text
+        text = " ".join(text.split())
+        assert "Without an error of their own: a time limit" in text
+        assert "the same snakemake command goes on from there" in text
+        assert "a longer runtime in the profile's set-resources" in text
+    assert tree.measure() == {SETTING: Rate(2.0)}
+    assert estimate(tree.status().runs, tree.measure()).seconds == 2 * (2670 + 3 * 4000)
+    assert "ETA: the rest takes 8 h 09 min, one at a time" in render(tree.status(), NOW)
+    assert "No snakemake is making them now." in render(tree.status(), NOW)
+
+    maker = holding(tree.results.lock, json.dumps(HOLDER | {"pid": 77}))
+    assert tree.states()[run] == "waiting"
+    text = render(tree.status(), NOW)
+    assert f"Interrupted, will go on\n  {run.name}: after epoch 1330 of 4000" in text
+    assert "Being made by process 77 on node7" in text
+    assert render_failures(tree.status()) == "Nothing has failed."
+    maker.kill()
+    maker.wait()
+    assert tree.states()[run] == "stopped"
+    tree.fail("train_model", run.name)
+    assert tree.states()[run] == "failed"
+
+
+def test_runs_that_do_not_fit_their_neighbours_are_named(tmp_path):
+    tree = Tree(tmp_path)
+    for run, code in zip(tree.runs, ["4d5e6f", "4d5e6f", "1a2b3c"], strict=False):
+        tree.train(run, code=code)
+    other = tree.runs[2]
+    assert tree.status().mixed == [(other, "code 1a2b3c instead of 4d5e6f")]
+    assert f"{other.name}: code 1a2b3c instead of 4d5e6f" in render(tree.status(), NOW)
+    # What is to be trained again anyway is not held against the others.
+    tree.train(other, code="1a2b3c", epochs=3)
+    assert tree.status().mixed == [(other, "recipe.epochs 3 instead of 2 in the config")]
+
+
+def test_a_definition_is_compared_by_value(tmp_path):
+    tree = Tree(tmp_path)
+    run = tree.runs[0]
+    tree.train(run, epochs=2.0)
+    assert tree.states()[run] == "trained"
+    # As a version wrote it that knew fewer keys.
+    record = json.loads(tree.folder(run).record.read_text())
+    del record["definitions"]["recipe"]["accumulation"]
+    tree.folder(run).record.write_text(json.dumps(record))
+    assert tree.states()[run] == "outdated"
 
 
 def test_runs_outside_the_matrix_do_not_count(tmp_path):
     wide = Tree(tmp_path, perturbation=["control", "choppy-0.85"], repeats=3)
-    for name in wide.names:
-        wide.train(name)
-        wide.test(name)
+    for run in wide.runs:
+        wide.train(run)
+        wide.test(run)
     wide.fail("perturb_labels", "tiny/choppy-0.85/rep0")
     narrow = Tree(tmp_path, perturbation=["control", "random-0.85"], repeats=2)
     assert narrow.status().count() == {"finished": 2, "waiting": 2}
@@ -209,100 +259,73 @@ def test_runs_outside_the_matrix_do_not_count(tmp_path):
 
 def test_a_run_is_running_until_its_process_dies(tmp_path, holding):
     tree = Tree(tmp_path)
-    name = tree.names[0]
-    tree.state(name)
-    assert tree.states()[name] == "waiting"
-    process = holding(tree.results / "runs" / name / ".state" / "lock", "")
-    assert tree.states()[name] == "running"
+    run = tree.runs[0]
+    tree.begin(run, 0)
+    assert tree.states()[run] == "stopped"
+    process = holding(tree.folder(run).lock, "")
+    assert tree.states()[run] == "running"
     process.kill()
     process.wait()
-    assert tree.states()[name] == "waiting"
+    assert tree.states()[run] == "stopped"
 
 
-def test_asking_for_the_holder_leaves_the_lock_free(tmp_path, holding):
-    """Neither asking about a free lock takes it, nor asking about a held one gives it up."""
-    path = tmp_path / "lock"
-    path.write_text("")
-    assert lock_holder(path) is None
-    process = holding(path, json.dumps(HOLDER))
-    assert lock_holder(path).pid == lock_holder(path).pid == 123
-    with open(path, "a") as handle, pytest.raises(BlockingIOError):
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert process.poll() is None
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_running_run_names_its_device_once_it_has_one(tmp_path, holding, device):
+    tree = Tree(tmp_path)
+    holder = {**HOLDER, "device": device} if device else {**HOLDER}
+    if not device:
+        del holder["device"]
+    holding(tree.folder(tree.runs[0]).lock, json.dumps(holder))
+    assert f"on {device or 'no device yet'}, node7" in " ".join(render(tree.status(), NOW).split())
 
 
-@pytest.mark.parametrize(
-    "content", ["", "process 12 on vm\n", "[]", "{}", '{"pid": 1', json.dumps(HOLDER | {"pid": {}})]
-)
-def test_a_holder_who_says_nothing_known_is_unknown(tmp_path, holding, content):
-    holding(tmp_path / "lock", content)
-    holder = lock_holder(tmp_path / "lock")
-    assert (holder.pid, holder.host, holder.device, holder.started) == (None,) * 4
-
-
-def test_a_missing_lock_has_no_holder(tmp_path):
-    (tmp_path / "file").write_text("")
-    assert lock_holder(tmp_path / "none" / "lock") is None
-    assert lock_holder(tmp_path / "file" / "lock") is None
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"epoch": 1}', '{"epoch": "x", "epochs": 1}'])
+def test_a_progress_file_that_says_nothing_is_passed_over(tmp_path, text):
+    tree = Tree(tmp_path)
+    tree.begin(tree.runs[0], 1)
+    tree.folder(tree.runs[0]).progress.write_text(text)
+    assert tree.status().runs[0].progress is None
 
 
 def test_a_running_run_is_not_failed_by_its_log(tmp_path, holding):
-    """A second Snakemake fails on the lock and writes so into the log that both share."""
+    """A log of an earlier attempt may end in an error."""
     tree = Tree(tmp_path)
-    name = tree.names[0]
-    tree.fail("train_model", name, "the run is being trained by another process.")
-    holding(tree.results / "runs" / name / ".state" / "lock", json.dumps(HOLDER))
-    assert tree.states()[name] == "running"
+    run = tree.runs[0]
+    tree.fail("train_model", run.name, "no GPU came free.")
+    holding(tree.folder(run).lock, json.dumps(HOLDER))
+    assert tree.states()[run] == "running"
     assert not tree.status().failures
 
 
 def test_a_failed_test_is_a_failed_run(tmp_path):
     tree = Tree(tmp_path)
-    name = tree.names[0]
-    tree.train(name)
-    log = tree.fail("test_model", name, "a checkpoint cannot be read.")
+    run = tree.runs[0]
+    tree.train(run)
+    log = tree.fail("test_model", run.name, "a checkpoint cannot be read.")
     failures = tree.status().failures
-    assert tree.states()[name] == "failed"
+    assert tree.states()[run] == "failed"
     assert [(item.rule, item.log) for item in failures] == [("test_model", log)]
-    tree.test(name)
-    assert tree.states()[name] == "finished"
+    tree.test(run)
+    assert tree.states()[run] == "finished"
 
 
 def test_a_test_older_than_the_training_does_not_count(tmp_path):
     tree = Tree(tmp_path)
-    name = tree.names[0]
-    tree.train(name)
-    tree.test(name)
-    path = tree.results / "runs" / name / "scores.h5"
-    os.utime(path, (1, 1))
-    assert tree.states()[name] == "trained"
+    run = tree.runs[0]
+    tree.train(run)
+    tree.test(run)
+    os.utime(tree.folder(run).scores, (1, 1))
+    assert tree.states()[run] == "trained"
 
 
-def test_a_record_that_cannot_be_read_is_a_failure(tmp_path):
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"seconds": 1, "definitions": {"model": 3}}'])
+def test_a_record_that_cannot_be_read_is_a_failure(tmp_path, text):
     tree = Tree(tmp_path)
-    name = tree.names[0]
-    tree.train(name)
-    (tree.results / "runs" / name / "run.json").write_text("{")
-    assert tree.states()[name] == "failed"
+    run = tree.runs[0]
+    tree.train(run)
+    tree.folder(run).record.write_text(text)
+    assert tree.states()[run] == "failed"
     assert "run.json" in tree.status().failures[0].sentence
-
-
-@pytest.mark.parametrize(
-    ("lines", "sentence"),
-    [
-        ([], None),
-        (["INFO epoch 1"], None),
-        (["ERROR it broke.\nTraceback (most recent call last):\n  File"], "it broke."),
-        (["ERROR OSError: one\ntwo\nTraceback (most recent call last):"], "OSError: one two"),
-        (["ERROR of a library", "INFO and on it went"], None),
-        (["INFO epoch 1", "WARNING stopped; the training can go on"], None),
-        (["INFO x" * 40_000, "ERROR it broke."], "it broke."),
-    ],
-)
-def test_an_error_counts_where_a_log_ends_in_it(tmp_path, lines, sentence):
-    log = Tree(tmp_path).log("train_model", "a", *lines)
-    assert last_error(log) == sentence
-    assert last_error(tmp_path / "none.log") is None
 
 
 def test_failures_before_and_after_the_runs(tmp_path):
@@ -324,7 +347,7 @@ def test_failures_before_and_after_the_runs(tmp_path):
     ]
     assert tree.status().count() == {"waiting": 4}
     for output in ("datasets/tiny.h5", "labels/tiny/choppy-0.85/rep1.h5"):
-        path = tree.results / output
+        path = tree.results.root / output
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     assert "no data." not in render_failures(tree.status())
@@ -349,8 +372,8 @@ def test_estimate_by_hand():
     runs = [
         *make_runs("running", 1, epoch=6),
         *make_runs("running", 1, epoch=2),
-        *make_runs("waiting", 1, epoch=9),
-        *make_runs("waiting", 1, epoch=4, interrupted=True),
+        *make_runs("waiting", 1),
+        *make_runs("stopped", 1, epoch=4),
         *make_runs("trained", 1),
         *make_runs("failed", 5),
         *make_runs("finished", 7),
@@ -359,9 +382,13 @@ def test_estimate_by_hand():
     assert estimate(runs, rates) == Eta(42.0, 2, Counter())
 
 
+def test_an_outdated_run_starts_over():
+    assert estimate(make_runs("outdated", 1), {("d", "m", "r"): Rate(2.0)}).seconds == 20.0
+
+
 def test_what_was_never_measured_is_unknown():
     other = ("d", "m", "other")
-    runs = [*make_runs("waiting", 2), *make_runs("waiting", 3, cell=other)]
+    runs = [*make_runs("waiting", 2), *make_runs("waiting", 3, setting=other)]
     assert estimate(runs, {}) == Eta(None, 1, Counter({("d", "m", "r"): 2, other: 3}))
     assert estimate(runs, {other: Rate(1.0)}) == Eta(30.0, 1, Counter({("d", "m", "r"): 2}))
 
@@ -371,10 +398,10 @@ def test_an_eta_says_what_it_leaves_out(tmp_path):
     runs = [
         *make_runs("finished", 1, seconds=20.0),
         *make_runs("waiting", 1),
-        *make_runs("waiting", 3, cell=("d", "m", "other")),
+        *make_runs("waiting", 3, setting=("d", "m", "other")),
         *make_runs("failed", 1),
     ]
-    text = render(Status(tmp_path, runs), NOW)
+    text = render(StudyStatus(Results(tmp_path), runs), NOW)
     assert "ETA: unknown, since no epoch has been measured yet for 3 runs\n(d/m/other)." in text
     assert "The others take 20 s, one at a time; none is being trained now." in text
     assert "Failed runs are left out." in text
@@ -383,56 +410,50 @@ def test_an_eta_says_what_it_leaves_out(tmp_path):
 def test_rates_come_from_trained_runs(tmp_path):
     """Two trained runs of 2 epochs: 10 and 14 s make 6 s an epoch; jobs take 3 and 5 s longer."""
     tree = Tree(tmp_path)
-    first, second, *_ = tree.names
+    first, second, third, _ = tree.runs
     tree.train(first, seconds=10.0, job=13.0)
     tree.test(first, job=2.0)
     tree.train(second, seconds=14.0, job=19.0)
-    status = tree.status()
-    assert measure(status.runs, tree.results) == {("tiny", "small", "short"): Rate(6.0, 4.0, 2.0)}
+    # Epochs of unfinished runs count only where there is nothing better.
+    tree.begin(third, 0, 100.0)
+    assert tree.measure() == {SETTING: Rate(6.0, 4.0, 2.0)}
     # The test of the second, 2 s, then two runs of 4 + 12 + 2 s, one at a time.
-    assert estimate(status.runs, measure(status.runs, tree.results)).seconds == 38.0
-    assert "ETA: the rest takes 38 s, one at a time" in render(status, NOW)
+    assert estimate(tree.status().runs, tree.measure()).seconds == 38.0
+    assert "ETA: the rest takes 38 s, one at a time" in render(tree.status(), NOW)
 
 
 def test_a_sitting_shorter_than_the_training_is_no_start(tmp_path):
     tree = Tree(tmp_path)
-    tree.train(tree.names[0], seconds=10.0, job=7.0)
-    rates = measure(tree.status().runs, tree.results)
-    assert rates == {("tiny", "small", "short"): Rate(5.0)}
+    tree.train(tree.runs[0], seconds=10.0, job=7.0)
+    assert tree.measure() == {SETTING: Rate(5.0)}
 
 
-def test_rates_come_from_running_logs_where_none_is_trained(tmp_path, holding):
-    """Epochs of 1, 2 and 3 s: 2 s an epoch. One epoch is left of one run, none of the other."""
+def test_rates_come_from_unfinished_runs_where_none_is_trained(tmp_path, holding):
+    """3 epochs in 6 s: 2 s per epoch. One epoch is left of one run, none of the other."""
     tree = Tree(tmp_path)
-    first, second, *_ = tree.names
-    tree.epochs(first, 1.0)
-    tree.epochs(second, 2.0, 3.0)
-    for name in (first, second):
-        holding(tree.results / "runs" / name / ".state" / "lock", json.dumps(HOLDER))
-    status = tree.status()
-    assert measure(status.runs, tree.results) == {("tiny", "small", "short"): Rate(2.0)}
+    first, second, *_ = tree.runs
+    tree.begin(first, 1, 1.0)
+    tree.begin(second, 2, 5.0)
+    for run in (first, second):
+        holding(tree.folder(run).lock, json.dumps(HOLDER))
+    assert tree.measure() == {SETTING: Rate(2.0)}
     # Two wait, 4 s each: from 0 to 4 and from 2 to 6.
-    assert estimate(status.runs, measure(status.runs, tree.results)) == Eta(6.0, 2, Counter())
-    assert re.search("ETA: the rest takes 6 s, .* with 2 at once as now", render(status, NOW))
-
-
-def test_a_resumed_run_tells_its_epoch_before_it_has_trained_one(tmp_path):
-    tree = Tree(tmp_path)
-    tree.state(tree.names[0])
-    tree.log("train_model", tree.names[0], "INFO going on after epoch 1 of 2")
-    assert tree.status().runs[0].epoch == 1
+    assert estimate(tree.status().runs, tree.measure()) == Eta(6.0, 2, Counter())
+    text = render(tree.status(), NOW)
+    assert re.search("ETA: the rest takes 6 s, .* with 2 at once as now", text)
 
 
 def test_no_line_is_wider_than_100_columns(tmp_path, holding):
     """But for what cannot be broken: the name of a log."""
     tree = Tree(tmp_path, perturbation=["control", "choppy-0.85"], repeats=40)
-    first, second, *others = tree.names
-    holding(tree.results / "runs" / first / ".state" / "lock", json.dumps(HOLDER))
-    tree.fail("train_model", second, "it broke in a way that takes many words to tell, " * 5)
-    for name in others:
-        tree.train(name, recipe={"epochs": 9})
-    text = render(tree.status(), NOW).replace(str(tree.results), "results")
-    assert "it broke" in text and "outdated" in text and "node7" in text
+    first, second, third, *others = tree.runs
+    holding(tree.folder(first).lock, json.dumps(HOLDER))
+    tree.fail("train_model", second.name, "it broke in a way that takes many words to tell, " * 5)
+    tree.begin(third, 1)
+    for run in others:
+        tree.train(run, epochs=9, keep=7, batch_size=30, learning_rate=0.012345)
+    text = render(tree.status(), NOW).replace(str(tree.results.root), "results")
+    assert "it broke" in text and "outdated" in text and "node7" in text and "Stopped" in text
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -445,28 +466,28 @@ def test_an_empty_study_waits(tmp_path):
 
 def test_a_finished_study_has_no_eta(tmp_path):
     tree = Tree(tmp_path)
-    for name in tree.names:
-        tree.train(name)
-        tree.test(name)
-    assert "no run is left" in render(tree.status(), NOW)
+    for run in tree.runs:
+        tree.train(run)
+        tree.test(run)
+    text = render(tree.status(), NOW)
+    assert "no run is left" in text and "Mixed" not in text and "snakemake" not in text
 
 
 def test_many_failures_are_cut_unless_asked_for(tmp_path):
     tree = Tree(tmp_path, repeats=12)
-    for name in tree.names:
-        tree.fail("train_model", name)
-    assert render(tree.status(), NOW).count(SENTENCE) == 10
-    assert "and 14 more" in render(tree.status(), NOW)
-    assert render_failures(tree.status()).count(SENTENCE) == 24
+    for run in tree.runs[:12]:
+        tree.fail("train_model", run.name)
+    for run in tree.runs[12:]:
+        tree.begin(run, 1)
+    text, failures = render(tree.status(), NOW), render_failures(tree.status())
+    assert text.count(SENTENCE) == text.count(": after epoch 1 of 2") == 10
+    assert "and 2 more, which --failed shows" in text
+    assert failures.count(SENTENCE) == failures.count(": after epoch 1 of 2") == 12
 
 
 def test_the_default_matrix_fits_100_columns_and_a_wide_one_is_parted():
-    config = load_config(ROOT / "config.yaml")
-    runs = [
-        Run(*(names[key] for key in ("dataset", "model", "recipe", "perturbation", "repeat")),
-            "finished", 1)
-        for names in expand_runs(config)
-    ]  # fmt: skip
+    study = read_study(ROOT / "config.yaml")
+    runs = [RunStatus(run, "finished", 1) for run in study.runs]
     lines = table(runs).splitlines()
     assert max(map(len, lines)) <= 100
     # Two lines of titles, a row for each of 2 x 3 x 2, and the totals.
@@ -523,4 +544,5 @@ def test_a_real_study_in_a_folder_of_its_own(tmp_path):
     assert answer.returncode == 0, answer.stderr
     assert "2 runs in elsewhere: 1 finished, 1 waiting" in answer.stdout
     assert "one at a time; none is being trained now" in answer.stdout
-    assert not list(Path(tmp_path, "elsewhere").glob("**/.state"))
+    assert "No snakemake is making them now." in answer.stdout
+    assert not list((tmp_path / "elsewhere").glob("**/.state"))

@@ -3,20 +3,24 @@
 import re
 import textwrap
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from labelnoise.jobs.status import estimate, measure
+from labelnoise.jobs.eta import estimate, measure
+from labelnoise.jobs.locks import Holder
+from labelnoise.jobs.study_status import RunStatus, StudyStatus
 
 WIDTH = 100
 # Lines of a list before it is cut.
 SHOWN = 10
 # What a cell of the table shows beside the finished runs.
-MARKS = {"running": ">", "failed": "!", "trained": "t", "outdated": "o"}
+MARKS = {"running": ">", "failed": "!", "stopped": "s", "trained": "t", "outdated": "o"}
 WORDS = {
     "finished": "finished",
     "running": "running",
     "failed": "failed",
+    "stopped": "stopped",
     "trained": "to be tested",
     "outdated": "outdated",
     "waiting": "waiting",
@@ -26,53 +30,78 @@ LEGEND = {
     "trained": "trained, its test runs or waits",
     "outdated": "trained by another definition of its model or recipe than the config's",
 }
+MIXED = "Mixed: made otherwise than the config says, or than most runs of their kind"
+STOPPED = (
+    "Without an error of their own: a time limit, a cancelled job, a kill; the same snakemake "
+    "command goes on from there; a longer runtime in the profile's set-resources, if a time limit "
+    "ends them again."
+)
 GAP = "  "
 
 
-def render(status, now):
-    """Say all of a Status in lines of text.
+def render(status: StudyStatus, now: datetime) -> str:
+    """Return all of a status in lines of text.
 
     Args:
-        status: a status.Status.
+        status: how far the study is.
         now: an aware datetime.
     """
     counts = status.count()
     parts = [f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state]]
+    interrupted = [each for each in status.those("waiting") if each.progress]
+    running = [_running_line(each, now) for each in status.those("running")]
     blocks = [
-        f"{len(status.runs)} runs in {status.results}: {', '.join(parts)}",
+        f"{len(status.runs)} runs in {status.results.root}: {', '.join(parts)}{_maker(status)}",
         table(status.runs),
         _legend(status),
-        _listed("Running", [_running_line(run, now) for run in _those(status, "running")]),
-        _listed("Interrupted, will go on", _interrupted_lines(status)),
+        _listed("Running", running),
+        _listed("Interrupted, will go on", map(_epoch_line, interrupted)),
         eta_text(status, now),
-        render_failures(status, SHOWN) if status.failures else "",
+        _listed(MIXED, (f"{run.name}: {what}" for run, what in status.mixed)),
+        _troubles(status, SHOWN),
     ]
     return "\n\n".join(block for block in blocks if block)
 
 
-def render_failures(status, shown=None):
-    """Say what failed: job, log and the error's sentence, of the first few or of all."""
-    if not status.failures:
-        return "Nothing has failed."
-    entries = []
-    for failure in status.failures[:shown]:
-        blocked = f", {failure.blocked} runs wait for it" if failure.blocked else ""
-        sentence = _wrapped(failure.sentence, "    ")
-        title = " ".join(filter(None, [failure.rule, failure.name])) + blocked
-        entries.append(f"  {title}\n{sentence}\n    {failure.log}")
-    left = len(status.failures) - len(entries)
-    more = f"\n  ... and {left} more, which --failed shows" if left else ""
-    return "Failed\n" + "\n".join(entries) + more
+def render_failures(status: StudyStatus) -> str:
+    """Return what failed or stopped, all of it."""
+    return _troubles(status, None) or "Nothing has failed."
 
 
-def table(runs, width=WIDTH):
-    """Lay out the finished runs: a row a dataset x model x recipe, a column a perturbation.
+def _troubles(status: StudyStatus, shown: int | None) -> str:
+    """What failed, with log and the error's sentence, and what stopped; the first few, or all."""
+    blocks = []
+    if status.failures:
+        entries = []
+        for failure in status.failures[:shown]:
+            blocked = f", {failure.blocked} runs wait for it" if failure.blocked else ""
+            sentence = _wrapped(failure.sentence, "    ")
+            title = " ".join(filter(None, [failure.rule, failure.name])) + blocked
+            entries.append(f"  {title}\n{sentence}\n    {failure.log}")
+        left = len(status.failures) - len(entries)
+        more = [f"  ... and {left} more, which --failed shows"] if left else []
+        blocks.append("\n".join(["Failed", *entries, *more]))
+    if stopped := status.those("stopped"):
+        listed = _listed("Stopped", map(_epoch_line, stopped), shown)
+        blocks.append(f"{listed}\n{_wrapped(STOPPED, '    ')}")
+    return "\n\n".join(blocks)
+
+
+def _maker(status: StudyStatus) -> str:
+    if status.maker:
+        return f"\nBeing made by {status.maker}."
+    is_finished = status.count()["finished"] == len(status.runs)
+    return "" if is_finished else "\nNo snakemake is making them now."
+
+
+def table(runs: Sequence[RunStatus], width: int = WIDTH) -> str:
+    """Return the finished runs: a row per dataset x model x recipe, a column per perturbation.
 
     Where the columns do not fit the width, the table goes on below itself.
     """
-    groups = list(dict.fromkeys(run.cell for run in runs))
-    perturbations = list(dict.fromkeys(run.perturbation for run in runs))
-    found = Counter((run.cell, run.perturbation, run.state) for run in runs)
+    groups = list(dict.fromkeys(each.run.setting for each in runs))
+    perturbations = list(dict.fromkeys(each.run.perturbation for each in runs))
+    found = Counter((each.run.setting, each.run.perturbation, each.state) for each in runs)
     rows = [[group] for group in groups]
     names = [("dataset", "model", "recipe"), *groups]
     if len(groups) > 1:
@@ -103,8 +132,8 @@ def table(runs, width=WIDTH):
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
 
 
-def cell_text(counts, whole=False):
-    """Say "2>!3" for 2 finished runs, 1 running and 3 failed; "2/7>!3" where the whole is 7."""
+def cell_text(counts: Counter[str], whole: bool = False) -> str:
+    """Return "2>!3" for 2 finished runs, 1 running and 3 failed; "2/7>!3" where the whole is 7."""
     marks = (
         f"{mark}{counts[state] if counts[state] > 1 else ''}"
         for state, mark in MARKS.items()
@@ -114,17 +143,17 @@ def cell_text(counts, whole=False):
     return number + "".join(marks)
 
 
-def eta_text(status, now):
-    """Say when the runs that are left will be through, and what that rests on."""
+def eta_text(status: StudyStatus, now: datetime) -> str:
+    """Return when the runs that are left will be through, and what that rests on."""
     eta = estimate(status.runs, measure(status.runs, status.results))
     counts = status.count()
     lines = []
     if eta.unknown:
-        which = ["/".join(cell) for cell in eta.unknown]
-        cells = ", ".join(which[:2]) + (f" and {len(which) - 2} more" if len(which) > 2 else "")
+        which = ["/".join(setting) for setting in eta.unknown]
+        some = ", ".join(which[:2]) + (f" and {len(which) - 2} more" if len(which) > 2 else "")
         lines.append(
             f"ETA: unknown, since no epoch has been measured yet for {eta.unknown.total()} runs\n"
-            f"({cells})."
+            f"({some})."
         )
     if eta.seconds is not None:
         left = duration(eta.seconds)
@@ -143,8 +172,8 @@ def eta_text(status, now):
     return "\n".join(lines)
 
 
-def duration(seconds):
-    """Say seconds for people: 45 s, 12 min, 3 h 05 min, 2 days 4 h."""
+def duration(seconds: float) -> str:
+    """Return seconds for people: 45 s, 12 min, 3 h 05 min, 2 days 4 h."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -156,8 +185,8 @@ def duration(seconds):
     return f"{hours // 24} days {hours % 24} h"
 
 
-def clock(moment, now):
-    """Say a moment in local time, with its date unless that is today's."""
+def clock(moment: datetime, now: datetime) -> str:
+    """Return a moment in local time, with its date unless that is today's."""
     moment, now = moment.astimezone(), now.astimezone()
     return f"{moment:%H:%M}" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M}"
 
@@ -168,16 +197,16 @@ class _Column:
 
     group: str
     name: str
-    cells: list
+    cells: list[str]
 
 
-def _title(perturbation):
+def _title(perturbation: str) -> tuple[str, str]:
     """Part a name into a group and a size, ("natural", "0.85"); ("", name) where it has none."""
     found = re.fullmatch(r"(.+)-(\d[\d.]*)", perturbation)
-    return found.groups() if found else ("", perturbation)
+    return (found[1], found[2]) if found else ("", perturbation)
 
 
-def _block(names, columns):
+def _block(names: list[tuple[str, str, str]], columns: list[_Column]) -> list[str]:
     """Lay out columns beside the rows' names, under a line of group titles if there are any."""
     body = _aligned(names)
     head = ""
@@ -195,7 +224,7 @@ def _block(names, columns):
     return [head, *body] if head else body
 
 
-def _aligned(rows):
+def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:
     """Join the texts of rows into lines whose columns stand under each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -203,50 +232,45 @@ def _aligned(rows):
     ]
 
 
-def _legend(status):
+def _legend(status: StudyStatus) -> str:
     """Explain the table's numbers and those of the marks that are in it."""
     counts = status.count()
     marks = [f"{mark} {LEGEND[state]}" for state, mark in MARKS.items() if counts[state]]
-    each = len({run.repeat for run in status.runs})
+    each = len({each.run.repeat for each in status.runs})
     return _wrapped(", ".join([f"Finished runs, of {each} in each cell", *marks]) + ".", "")
 
 
-def _those(status, state):
-    return [run for run in status.runs if run.state == state]
-
-
-def _running_line(run, now):
-    holder = run.holder
-    text = f"{run.name}: epoch {run.epoch} of {run.epochs}"
+def _running_line(status: RunStatus, now: datetime) -> str:
+    holder, text = status.holder or Holder(), _epoch_line(status, "epoch")
     if holder.started:
         ago = duration(max(0, (now - holder.started).total_seconds()))
         text += f", since {clock(holder.started, now)} ({ago})"
     if not holder.host:
         return text + ", by an unknown process"
     # The first part of a card's UUID tells it from the others.
-    device = re.sub(r"\b((?:GPU|MIG)-[0-9a-f]{8})[-0-9a-f]+", r"\1", holder.device)
+    device = re.sub(
+        r"\b((?:GPU|MIG)-[0-9a-f]{8})[-0-9a-f]+", r"\1", holder.device or "no device yet"
+    )
     return text + f", on {device}, {holder.host} (process {holder.pid})"
 
 
-def _interrupted_lines(status):
-    return [
-        f"{run.name}: after epoch {run.epoch} of {run.epochs}"
-        if run.epoch
-        else f"{run.name}: from its last whole epoch"
-        for run in _those(status, "waiting")
-        if run.interrupted
-    ]
+def _epoch_line(status: RunStatus, what: str = "after epoch") -> str:
+    progress = status.progress
+    done, epochs = (progress.epoch, progress.epochs) if progress else (0, status.epochs)
+    return f"{status.run.name}: {what} {done} of {epochs}"
 
 
-def _listed(title, lines):
-    """Put lines under a title, the first few of many."""
+def _listed(title: str, lines: Iterable[str], shown: int | None = SHOWN) -> str:
+    """Put lines under a title, the first few of many, or all."""
+    lines = list(lines)
     if not lines:
         return ""
-    more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return "\n".join([title, *(_wrapped(line, "  ", "      ") for line in [*lines[:SHOWN], *more])])
+    left = len(lines) - len(lines[:shown])
+    more = [f"... and {left} more"] if left else []
+    return "\n".join([title, *(_wrapped(line, "  ", "      ") for line in [*lines[:shown], *more])])
 
 
-def _wrapped(text, indent, later=None):
+def _wrapped(text: str, indent: str, later: str | None = None) -> str:
     """Break text at its spaces alone, so that paths and names stay whole, to be copied."""
     later = indent if later is None else later
     whole = {"break_long_words": False, "break_on_hyphens": False}

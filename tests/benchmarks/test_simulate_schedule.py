@@ -8,7 +8,8 @@ from itertools import product
 import pytest
 
 from labelnoise.errors import InputError
-from labelnoise.scheduling import (
+from labelnoise.study import Run
+from simulate_schedule import (
     Work,
     any_order,
     fill,
@@ -19,7 +20,7 @@ from labelnoise.scheduling import (
 )
 from workflow_runs import ROOT
 
-SCRIPT = ROOT / "scripts" / "simulate_schedule.py"
+SCRIPT = ROOT / "benchmarks" / "simulate_schedule.py"
 PAPER = ("--configfile", "studies/labels18.yaml", "--seconds", "docs/scale/labels18-seconds.csv")
 
 
@@ -41,7 +42,7 @@ def simulate(*arguments):
 
 
 def run(model, dataset="a", recipe="r"):
-    return {"dataset": dataset, "model": model, "recipe": recipe}
+    return Run(dataset, model, recipe, "control", 0)
 
 
 def test_a_schedule_is_as_counted_by_hand():

@@ -1,0 +1,75 @@
+"""Runs that do not fit the runs that they are compared with."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from labelnoise.study import Run
+
+UNKNOWN = "unknown"
+
+
+def misfits(records: Mapping[Run, Mapping[str, Any]]) -> list[tuple[Run, str]]:
+    """Find runs that were made otherwise than most runs of their dataset, model and recipe.
+
+    Compared are the digest of the code, the version of torch, and every key of the definitions of
+    model and recipe. Devices may differ. Of values that are equally frequent, the first one counts
+    as the usual one.
+
+    Args:
+        records: what the run.json of each run holds; what it lacks is "unknown".
+
+    Returns:
+        Each run that differs from the usual of its setting, in the order of `records`, and what
+        differs: "code 1a2b3c instead of 4d5e6f, torch 2.13.0 instead of 2.14.1".
+    """
+    settings: dict[tuple[str, str, str], dict[Run, dict[str, str]]] = {}
+    for run, record in records.items():
+        settings.setdefault(run.setting, {})[run] = _facts(record)
+    found = {}
+    for facts in settings.values():
+        names = dict.fromkeys(name for known in facts.values() for name in known)
+        usual = {
+            name: Counter(known.get(name, UNKNOWN) for known in facts.values()).most_common(1)[0][0]
+            for name in names
+        }
+        found |= {run: differences(known, usual) for run, known in facts.items()}
+    return [(run, found[run]) for run in records if found[run]]
+
+
+def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    """Return in what two mappings differ, such as "epochs 3 instead of 2"; empty if in nothing."""
+    pairs = {
+        name: (found.get(name, UNKNOWN), wanted.get(name, UNKNOWN)) for name in {**wanted, **found}
+    }
+    return ", ".join(
+        f"{name} {value} instead of {other}"
+        for name, (value, other) in pairs.items()
+        if value != other
+    )
+
+
+def definition_facts(definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the values of the keys of definitions, {"model": ..., "recipe": ...}, as text."""
+    return {
+        f"{part}.{key}": _text(value)
+        for part, definition in definitions.items()
+        for key, value in definition.items()
+    }
+
+
+def _facts(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what all runs of one setting should have in common."""
+    return {
+        "code": record.get("code", UNKNOWN),
+        "torch": record.get("packages", {}).get("torch", UNKNOWN),
+        **definition_facts(record.get("definitions", {})),
+    }
+
+
+def _text(value: Any) -> str:
+    """Return one text for equal values: 32 and 32.0, mappings in any order."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

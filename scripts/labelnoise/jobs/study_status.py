@@ -1,0 +1,249 @@
+"""How far a study is, read off its files alone: nothing is started, locked or changed.
+
+A run is, in the order in which it is asked:
+
+running   a process holds the lock of its training state
+finished  it is trained and tested
+outdated  it is trained, by another definition of its model or recipe than the config's, so that
+          Snakemake trains it again
+trained   it is trained; its test is running or still to come
+failed    the log of its training or test ends in an error
+stopped   its training has begun, nobody trains it, and no Snakemake holds the study
+waiting   none of these; where training has begun, it was interrupted and will go on
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from labelnoise.consistency import definition_facts, differences, misfits
+from labelnoise.jobs.locks import Holder, holder_of
+from labelnoise.jobs.script import last_error
+from labelnoise.study import JOBS, Model, Recipe, Results, Run, RunFolder, Study
+
+# Rules that tables and figures come from, which no run waits for.
+SUMMARIES = ("summarise_runs", "compare_with_paper", "plot_*")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is, as it writes after every epoch.
+
+    Attributes:
+        epoch: whole epochs done.
+        epochs: epochs that it was started for.
+        seconds: seconds of all epochs done.
+    """
+
+    epoch: int
+    epochs: int
+    seconds: float
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Read the file that `training.state.StateKeeper` writes; None where there is none."""
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            return cls(int(said["epoch"]), int(said["epochs"]), float(said["seconds"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far one run of the matrix is.
+
+    Attributes:
+        run: which one it is.
+        state: see the head of this module.
+        epochs: epochs that the config wants.
+        progress: how far its training is, where one has begun and its run is not complete.
+        seconds: seconds that its training took, if it is trained as the config wants.
+        holder: the process that trains it, if it is running.
+    """
+
+    run: Run
+    state: str
+    epochs: int
+    progress: Progress | None = None
+    seconds: float | None = None
+    holder: Holder | None = None
+
+    @property
+    def epochs_left(self) -> int:
+        """Epochs still to be trained, of a run that is not trained."""
+        done = self.progress.epoch if self.progress and self.state != "outdated" else 0
+        return max(0, self.epochs - done)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that ended in an error.
+
+    Attributes:
+        rule: the job's rule.
+        name: its wildcards, such as phantom/unet/plain/control/rep0.
+        log: the file to read on in.
+        sentence: what the error says.
+        blocked: runs that cannot start without the job.
+    """
+
+    rule: str
+    name: str
+    log: Path
+    sentence: str
+    blocked: int = 0
+
+
+@dataclass
+class StudyStatus:
+    """How far a study is.
+
+    Attributes:
+        results: its results tree.
+        runs: the RunStatus of each run of the matrix, in the config's order.
+        failures: jobs that failed, of runs and of the jobs before and after them.
+        mixed: runs that do not fit their neighbours or the config, and what differs.
+        maker: the Snakemake that holds the study, if one does.
+    """
+
+    results: Results
+    runs: list[RunStatus]
+    failures: list[Failure] = field(default_factory=list)
+    mixed: list[tuple[Run, str]] = field(default_factory=list)
+    maker: Holder | None = None
+
+    def count(self) -> Counter[str]:
+        """Return the number of runs in each state."""
+        return Counter(status.state for status in self.runs)
+
+    def those(self, state: str) -> list[RunStatus]:
+        """Return the runs in a state."""
+        return [status for status in self.runs if status.state == state]
+
+
+def look_at(study: Study) -> StudyStatus:
+    """Find out how far each run of a study is; runs outside its matrix do not count.
+
+    The results folder need not exist.
+    """
+    survey = _Survey(study)
+    runs = [survey.look_at(run) for run in study.runs]
+    failures = [
+        *_failures_before(runs, study.results),
+        *survey.failures,
+        *_failures_after(study),
+    ]
+    mixed = [*survey.outdated, *misfits(survey.records)]
+    return StudyStatus(study.results, runs, failures, mixed, survey.maker)
+
+
+class _Survey:
+    """Looks at runs one by one, and collects what is found beside their states."""
+
+    def __init__(self, study: Study):
+        self.study, self.results = study, study.results
+        self.maker = holder_of(study.results.lock)
+        self.failures: list[Failure] = []
+        self.outdated: list[tuple[Run, str]] = []
+        # As run.json would hold them: JSON knows no keys but text, and no tuples.
+        self.models = {name: _as_json(model) for name, model in study.models.items()}
+        self.recipes = {name: _as_json(recipe) for name, recipe in study.recipes.items()}
+        # Of runs that are trained as the config wants.
+        self.records: dict[Run, dict[str, Any]] = {}
+
+    def look_at(self, run: Run) -> RunStatus:
+        folder = self.results.run_folder(run)
+        epochs = self.study.recipes[run.recipe].epochs
+        progress = Progress.read(folder.progress)
+        if holder := holder_of(folder.lock):
+            return RunStatus(run, "running", epochs, progress, holder=holder)
+        try:
+            record = json.loads(folder.record.read_text(encoding="utf-8"))
+            found, seconds = record["definitions"], float(record["seconds"])
+            fits = self._fits(run, found)
+        except (FileNotFoundError, NotADirectoryError):
+            begun = progress is not None and self.maker is None
+            state = self._failed(run, "train_model") or ("stopped" if begun else "waiting")
+            return RunStatus(run, state, epochs, progress)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            sentence = "run.json cannot be read; delete it, so that the run is trained again."
+            self.failures.append(Failure("train_model", run.name, folder.record, sentence))
+            return RunStatus(run, "failed", epochs)
+        if not fits:
+            different = differences(definition_facts(found), definition_facts(self._wanted(run)))
+            self.outdated.append((run, f"{different} in the config"))
+            return RunStatus(run, "outdated", epochs)
+        self.records[run] = record
+        tested = "finished" if _is_tested(folder) else None
+        state = tested or self._failed(run, "test_model") or "trained"
+        return RunStatus(run, state, epochs, seconds=seconds)
+
+    def _failed(self, run: Run, rule: str) -> str | None:
+        """Return "failed", and note the failure, if the log of the rule's job ends in an error."""
+        log = self.results.fill(self.results.log(rule), run)
+        sentence = last_error(log)
+        if sentence is None:
+            return None
+        self.failures.append(Failure(rule, run.name, log, sentence))
+        return "failed"
+
+    def _wanted(self, run: Run) -> dict[str, dict[str, Any]]:
+        """Return the run's definitions in the config."""
+        return {"model": self.models[run.model], "recipe": self.recipes[run.recipe]}
+
+    def _fits(self, run: Run, found: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether the definitions in a run.json are the config's, by value."""
+        wanted = self._wanted(run)
+        try:
+            recipes = Recipe(**found["recipe"]), Recipe(**wanted["recipe"])
+        except TypeError:  # of a version that knew other keys
+            return False
+        return recipes[0] == recipes[1] and Model.of(found["model"]) == Model.of(wanted["model"])
+
+
+def _as_json(definition: Model | Recipe) -> dict[str, Any]:
+    return json.loads(json.dumps(definition.as_dict()))
+
+
+def _is_tested(folder: RunFolder) -> bool:
+    """Whether the test is whole, and of this training, not of one before it."""
+    try:
+        trained = folder.record.stat().st_mtime
+        return all(path.stat().st_mtime >= trained for path in (folder.counts, folder.scores))
+    except FileNotFoundError:
+        return False
+
+
+def _failures_before(runs: list[RunStatus], results: Results) -> Iterator[Failure]:
+    """Failures of the jobs whose files the runs start from, in the order of the jobs."""
+    waiting = [status.run for status in runs if status.state in ("waiting", "outdated")]
+    outputs = {
+        "prepare_dataset": results.dataset,
+        "calibrate_perturbation": results.calibration,
+        "perturb_labels": results.labels,
+    }
+    for rule, output in outputs.items():
+        blocked: dict[str, list[Run]] = {}
+        for run in waiting:
+            blocked.setdefault(JOBS[rule].format(**asdict(run)), []).append(run)
+        for name, those in blocked.items():
+            log = results.fill(results.log(rule), those[0])
+            if results.fill(output, those[0]).exists():
+                continue
+            if sentence := last_error(log):
+                yield Failure(rule, name, log, sentence, len(those))
+
+
+def _failures_after(study: Study) -> Iterator[Failure]:
+    """Failures of tables and figures, which nothing starts from."""
+    known = {name for names in study.matrix.values() for name in names}
+    logs = study.results.log(SUMMARIES[0]).parent
+    for rules in SUMMARIES:
+        for log in sorted([*logs.glob(f"{rules}.log"), *logs.glob(f"{rules}/**/*.log")]):
+            rule, *wildcards = log.relative_to(logs).with_suffix("").parts
+            if known.issuperset(wildcards) and (sentence := last_error(log)):
+                yield Failure(rule, "/".join(wildcards), log, sentence)
