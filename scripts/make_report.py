@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+from labelnoise.config import study_files
 from labelnoise.errors import InputError
 from labelnoise.study import read_study
 
@@ -23,7 +24,7 @@ def main(argv=None):
     overlays = parser.parse_args(argv).configfile
     study = ["--configfile", *overlays] if overlays else []
     try:
-        page = read_study("config.yaml", *overlays).results.root / "report.html"
+        page = read_study(*study_files(overlays)).results.root / "report.html"
     except InputError as error:
         sys.exit(f"error: {error}")
     command = [sys.executable, "-m", "snakemake", *study, "--report", page]

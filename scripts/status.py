@@ -4,39 +4,24 @@ import argparse
 import os
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
-from labelnoise.errors import InputError
+from labelnoise.config import study_files
 from labelnoise.jobs.script import explain
 from labelnoise.jobs.status_page import render, render_failures
 from labelnoise.jobs.study_status import look_at
 from labelnoise.study import read_study
 
-ROOT = Path(__file__).parents[1]
-
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add(
-        *("--configfile", "--configfiles"),
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="files that overlay config.yaml, as for snakemake, such as studies/demo.yaml",
-    )
-    add(
-        "--failed",
-        action="store_true",
-        help="show what failed or stopped, all of it and nothing else",
-    )
+    overlays = "files that overlay config.yaml, as for snakemake, such as studies/demo.yaml"
+    add("--configfile", "--configfiles", nargs="+", default=[], metavar="FILE", help=overlays)
+    failed = "show what failed or stopped, all of it and nothing else"
+    add("--failed", action="store_true", help=failed)
     arguments = parser.parse_args(argv)
-    own = Path("config.yaml") if Path("config.yaml").is_file() else ROOT / "config.yaml"
     try:
-        for path in arguments.configfile:
-            if not Path(path).is_file():
-                raise InputError(f"there is no config file {path}; name one in studies/.")
-        status = look_at(read_study(own, *arguments.configfile))
+        status = look_at(read_study(*study_files(arguments.configfile)))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

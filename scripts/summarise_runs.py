@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pandas as pd
+
+from labelnoise.consistency import misfits
 from labelnoise.evaluation.tables import degradation_table, runs_table
-from labelnoise.files import write_csv, write_text
+from labelnoise.files import read_json, write_csv, write_text
 from labelnoise.jobs.script import logged
 from labelnoise.report.render import degradation_tables, latex, markdown
 from labelnoise.study import Results, Run
@@ -11,10 +14,15 @@ from labelnoise.study import Results, Run
 
 def main(smk):
     with logged(smk.log[0]):
-        runs = runs_table(map(Run.parse, smk.params.runs), Results(Path(smk.params.results)))
+        listed = list(map(Run.parse, smk.params.runs))
+        results = Results(Path(smk.params.results))
+        runs = runs_table(listed, results)
+        mixed = misfits({run: read_json(results.run_folder(run).record) for run in listed})
         degradation = degradation_table(runs)
-        tables = degradation_tables(degradation)
+        tables = degradation_tables(degradation, len(mixed))
         write_csv(smk.output.runs, runs)
+        names = [(run.name, difference) for run, difference in mixed]
+        write_csv(smk.output.mixed, pd.DataFrame(names, columns=["run", "differs"]))
         write_csv(smk.output.degradation, degradation)
         write_text(smk.output.markdown, markdown(tables))
         write_text(smk.output.latex, latex(tables))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from labelnoise.evaluation.tables import degradation_table
+from labelnoise.files import write_text
 from labelnoise.report.paper import compare_with_paper, slopes
 from labelnoise.report.render import (
     degradation_tables,
@@ -11,7 +12,6 @@ from labelnoise.report.render import (
     markdown,
     slopes_tables,
     table1_tables,
-    write_text,
 )
 from runs_tables import proportional_runs, runs_of
 from synthetic_runs import matrix
@@ -147,3 +147,14 @@ def test_a_study_without_errors_says_so_in_place_of_slopes(runs):
     tables = slopes_tables(slopes(runs[runs["kind"] == "control"]))
     assert markdown(tables).startswith("No label error") and "no slopes" in markdown(tables)
     assert latex(tables).startswith("% No label error")
+
+
+def test_every_caption_says_how_many_runs_were_made_otherwise(study, runs):
+    tables = [
+        *degradation_tables(study, 3),
+        *table1_tables(compare_with_paper(degradation_table(runs)), 3),
+        *slopes_tables(slopes(runs), 3),
+    ]
+    assert len(tables) == 5
+    assert all("3 of the runs behind these numbers" in table.caption for table in tables)
+    assert "made by other code" not in markdown(degradation_tables(study))

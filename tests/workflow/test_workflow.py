@@ -78,7 +78,7 @@ def test_a_study_ends_in_tables_and_figures(study):
         for suffix in ("pdf", "png")
     }
     tables = {path.name for path in study.glob("results/tables/*")}
-    assert tables == {"runs.csv"} | {
+    assert tables == {"runs.csv", "mixed.csv"} | {
         f"{name}.{suffix}"
         for name in ("degradation", "table1", "slopes")
         for suffix in ("csv", "md", "tex")

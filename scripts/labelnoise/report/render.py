@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from labelnoise.files import whole_file
 from labelnoise.report import style
 from labelnoise.report.paper import TABLE_1
 
@@ -48,11 +46,15 @@ class Table:
     apart: bool = False
 
 
-def degradation_tables(table: pd.DataFrame) -> list[Table]:
+def degradation_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
     """Return what `tables.degradation_table` returns, set for printing.
 
     First mean test Dice, with a row per perturbation and a column per network (as in Table 1 of the
     paper); then every cell with intervals, paired drop, precision, recall and volume ratio.
+
+    Args:
+        table: the table.
+        mixed: how many of its runs were made otherwise than the runs they are averaged with.
     """
 
     def row(cell):
@@ -64,13 +66,13 @@ def degradation_tables(table: pd.DataFrame) -> list[Table]:
             **_tail(cell),
         }
 
-    wide_caption = f"{_mean_dice(table)}. {LABEL_DICE}"
+    wide_caption = f"{_mean_dice(table)}. {LABEL_DICE}{_warning(mixed)}"
     caption = (
         "Test Dice, pooled over all test pixels, and its drop against the control in pairs of "
         f"equal repeat: mean [95 % t-interval over {repeats(table)}, not corrected for the number "
         "of comparisons]. The interval covers label draw and initial weights, not the choice of "
         "test cases. Other columns are means over repeats. Dice by case: mean over test cases. "
-        f"{LABEL_DICE} Volume ratio: predicted over reference volume."
+        f"{LABEL_DICE} Volume ratio: predicted over reference volume.{_warning(mixed)}"
     )
     return [
         Table(_wide_blocks(table), wide_caption, "tab:dice"),
@@ -78,10 +80,11 @@ def degradation_tables(table: pd.DataFrame) -> list[Table]:
     ]
 
 
-def table1_tables(comparison: pd.DataFrame) -> list[Table]:
+def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
     """Return what `paper.compare_with_paper` returns, set for printing.
 
-    First Table 1 as the paper sets it, with ours beside it; then every cell.
+    First Table 1 as the paper sets it, with ours beside it; then every cell. For the arguments see
+    `degradation_tables`.
     """
 
     def row(cell):
@@ -99,13 +102,14 @@ def table1_tables(comparison: pd.DataFrame) -> list[Table]:
 
     wide_caption = (
         f"{_mean_dice(comparison)}, beside the paper's number and, in brackets, ours minus the "
-        f"paper's. {LABEL_DICE} {SOURCE}"
+        f"paper's. {LABEL_DICE} {SOURCE}{_warning(mixed)}"
     )
     caption = (
         f"Mean test Dice [95 % t-interval over {repeats(comparison)}] beside the paper's number. "
         "Differences: ours minus the paper's. Drop: Dice of the control minus Dice, ours in pairs "
         "of equal repeat. Precision, recall, volume ratio (predicted over reference volume) and "
         f"AUC (area under the ROC curve of all test pixels) are means over repeats. {SOURCE}"
+        f"{_warning(mixed)}"
     )
     return [
         Table(_wide_blocks(comparison, beside_paper=True), wide_caption, "tab:table1"),
@@ -113,8 +117,8 @@ def table1_tables(comparison: pd.DataFrame) -> list[Table]:
     ]
 
 
-def slopes_tables(table: pd.DataFrame) -> list[Table]:
-    """Return what `paper.slopes` returns, set for printing."""
+def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
+    """Return what `paper.slopes` returns, set for printing; see `degradation_tables`."""
 
     def row(cell):
         return {
@@ -136,6 +140,7 @@ def slopes_tables(table: pd.DataFrame) -> list[Table]:
         f"repeat [95 % t-interval over {repeats(table)}, which are independent of each other while "
         "the runs of one repeat share their control]. A slope of 1: the network loses as much Dice "
         f"as its labels. The paper's slope is that of its means at nominal label Dice. {SOURCE}"
+        f"{_warning(mixed)}"
     )
     return [Table(_row_blocks(table, row), caption, "tab:slopes")]
 
@@ -165,12 +170,6 @@ def latex(tables: list[Table]) -> str:
         else:
             parts.append(_latex_table(table.blocks, table.caption, table.label))
     return "\n".join(parts)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write text as a whole file."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def mean_sd(row: dict, name: str) -> str:
@@ -205,6 +204,17 @@ def repeats(table: pd.DataFrame) -> str:
     if low == high:
         return f"n = {low} repeats" if low > 1 else "repeats, none for n = 1 repeat"
     return f"n = {low} to {high} repeats"
+
+
+def _warning(mixed: int) -> str:
+    """Return the sentence of a caption that says what was averaged although it differs."""
+    if not mixed:
+        return ""
+    return (
+        f" {mixed} of the runs behind these numbers were made by other code, another torch or "
+        "other definitions than the rest of their dataset, network and recipe: tables/mixed.csv "
+        "names them."
+    )
 
 
 def _mean_dice(table):
