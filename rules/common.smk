@@ -66,6 +66,11 @@ def targets():
 logger.addFilter(near_targets(targets))
 
 
+def first_examples(wildcards):
+    """First repeat of each perturbation that pictures show, of one dataset, model and recipe."""
+    return [Run(wildcards.dataset, wildcards.model, wildcards.recipe, name, 0) for name in examples]
+
+
 def grows(amount):
     """Resource that is asked for, and once more at every further attempt."""
     return lambda wildcards, attempt: amount * attempt

@@ -32,7 +32,6 @@ rule summarise_runs:
     conda:
         "../envs/study.yaml"
     params:
-        results=str(results.root),
         runs=[run.name for run in runs],
     script:
         "../scripts/summarise_runs.py"
@@ -182,11 +181,6 @@ rule plot_perturbations:
         seed=study.seed,
     script:
         "../scripts/plot_perturbations.py"
-
-
-def first_examples(wildcards):
-    """First repeat of each perturbation that pictures show, of one dataset, model and recipe."""
-    return [Run(wildcards.dataset, wildcards.model, wildcards.recipe, name, 0) for name in examples]
 
 
 rule plot_predictions:

@@ -1,7 +1,5 @@
 """Gather every run's counts into the tables of the study."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from labelnoise.consistency import misfits
@@ -9,13 +7,13 @@ from labelnoise.evaluation.tables import degradation_table, runs_table
 from labelnoise.files import read_json, write_csv, write_text
 from labelnoise.jobs.script import logged
 from labelnoise.report.render import degradation_tables, latex, markdown
-from labelnoise.study import Results, Run
+from labelnoise.study import Run, results_of
 
 
 def main(smk):
     with logged(smk.log[0]):
         listed = list(map(Run.parse, smk.params.runs))
-        results = Results(Path(smk.params.results))
+        results = results_of(smk.config)
         runs = runs_table(listed, results)
         mixed = misfits({run: read_json(results.run_folder(run).record) for run in listed})
         degradation = degradation_table(runs)
