@@ -1,0 +1,232 @@
+"""Intervals over repeats and cases: one statistic for every number that a study reports.
+
+Every reported number is a contrast, a mean over repeats and cases of the values of one linear
+combination of cells: a level, a drop, a slope, a difference of drops. Repeats (label draw and
+initial weights) and cases (patients) are crossed random effects, so an interval is for new repeats
+and new cases alike.
+
+Shape legend: K contrasts, R repeats, C cases.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.special import digamma, polygamma, stdtr, stdtrit
+
+CONFIDENCE = 0.95
+# A prior for the variance between repeats is fitted to at least so many contrasts.
+FEWEST_FOR_PRIOR = 3
+
+
+def intervals(contrasts_KRC: np.ndarray, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Return the mean of each contrast with its interval over repeats and cases.
+
+    With A = var(repeat means) / R, B = var(case means) / C and E = residual mean square / (R C),
+    the variance of the mean of a two-way random layout is A + B - E, here kept at max(A, B) at
+    least, with Satterthwaite's degrees of freedom (A + B)^2 / (A^2 / d_A + B^2 / (C - 1)). With two or
+    three repeats d_A = R - 1 decides nothing, so the variances between repeats of all contrasts are
+    moderated (Smyth 2004, section 6: an inverse chi-square prior fitted by the moments of the log
+    variances), which adds the prior's degrees of freedom to d_A.
+
+    With one repeat the interval is over cases alone, with one case over repeats alone: see
+    `left_out`. Contrasts that are related, such as those of one study, belong into one call.
+
+    Args:
+        contrasts_KRC: values of each contrast; NaN where a case has none in a repeat. A case or
+            repeat without any value does not count.
+        confidence: of the intervals, above 0 and below 1.
+
+    Returns:
+        One row per contrast: estimate, low, high, standard_error, df (degrees of freedom, infinite
+        for a normal interval) and p (two-sided, against 0). Bounds and p are NaN where neither
+        repeats nor cases tell a spread, all are NaN without a value.
+
+    Raises:
+        ValueError: the array has not three axes, or the confidence is out of range.
+    """
+    contrasts_KRC = np.asarray(contrasts_KRC, float)
+    if contrasts_KRC.ndim != 3:
+        raise ValueError(f"contrasts have {contrasts_KRC.ndim} axes, expected (K, R, C)")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}, expected above 0 and below 1")
+    parts = [_Layout.of(values_RC) for values_RC in contrasts_KRC]
+    between_K = np.array([part.between_repeats for part in parts])
+    degrees_K = np.array([part.repeats - 1 for part in parts])
+    moderated_K, degrees_K = moderate(between_K, degrees_K)
+    rows = [
+        _row(part, moderated, degrees, confidence)
+        for part, moderated, degrees in zip(parts, moderated_K, degrees_K, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["estimate", "low", "high", "standard_error", "df", "p"])
+
+
+def left_out(contrasts_KRC: np.ndarray) -> list[str]:
+    """Return what the interval of each contrast does not cover.
+
+    Returns:
+        One text per contrast: "", "repeats", "cases", or "repeats and cases".
+    """
+    texts = []
+    for values_RC in np.asarray(contrasts_KRC, float):
+        part = _Layout.of(values_RC)
+        missing = [name for name, n in (("repeats", part.repeats), ("cases", part.cases)) if n < 2]
+        texts.append(" and ".join(missing))
+    return texts
+
+
+def moderate(variances_K: np.ndarray, degrees_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shrink variances to a common prior (Smyth 2004, section 6.2; limma's squeezeVar).
+
+    Args:
+        variances_K: sample variances, NaN where there is none.
+        degrees_K: their degrees of freedom, 0 where there is none.
+
+    Returns:
+        The posterior variances, and their degrees of freedom, at most those of all together. Fewer
+        than FEWEST_FOR_PRIOR variances are returned as they are.
+    """
+    known_K = (degrees_K > 0) & np.isfinite(variances_K)
+    if known_K.sum() < FEWEST_FOR_PRIOR or not (variances_K[known_K] > 0).any():
+        return variances_K, degrees_K.astype(float)
+    variances, degrees = variances_K[known_K], degrees_K[known_K].astype(float)
+    prior, prior_degrees = _fit_prior(variances, degrees)
+    posterior_K, total_K = variances_K.copy(), degrees_K.astype(float)
+    if np.isinf(prior_degrees):
+        posterior_K[known_K] = prior
+    else:
+        weight = degrees + prior_degrees
+        posterior_K[known_K] = (prior_degrees * prior + degrees * variances) / weight
+    total_K[known_K] = np.minimum(degrees + prior_degrees, degrees.sum())
+    return posterior_K, total_K
+
+
+def pooled_dice_values(numerator_RC: np.ndarray, denominator_RC: np.ndarray) -> np.ndarray:
+    """Return values per repeat and case whose mean over cases is a score pooled over pixels.
+
+    A pooled score is a ratio of sums over cases, N / M. To first order, leaving case c out moves it
+    by (n_c - N / M m_c) / M; with C times that added, the score itself becomes a mean over cases
+    (linearised ratio, Cochran 1977, section 6.3), so that it takes the same road as any other.
+
+    Args:
+        numerator_RC: n of each case, such as 2 tp of Dice.
+        denominator_RC: m of each case, such as 2 tp + fp + fn.
+
+    Returns:
+        (R, C); NaN in a repeat whose denominators are all 0.
+    """
+    total_R1 = denominator_RC.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        score_R1 = numerator_RC.sum(axis=1, keepdims=True) / total_R1
+        influence_RC = (numerator_RC - score_R1 * denominator_RC) / total_R1
+    return score_R1 + denominator_RC.shape[1] * influence_RC
+
+
+class _Layout:
+    """Means and variances of one contrast's values over repeats and cases."""
+
+    def __init__(self, values_RC: np.ndarray):
+        self.repeats, self.cases = values_RC.shape
+        defined_RC = np.isfinite(values_RC)
+        self.between_repeats = self.between_cases = self.estimate = np.nan
+        self.residual = 0.0
+        if not defined_RC.any():
+            return
+        self.estimate = values_RC[defined_RC].mean()
+        # Absent values take what the effects of their repeat and case predict, so that a case which
+        # is absent from some repeats shifts no repeat's mean.
+        filled_RC = _fill(values_RC, defined_RC)
+        repeat_R, case_C = filled_RC.mean(axis=1), filled_RC.mean(axis=0)
+        if self.repeats > 1:
+            self.between_repeats = repeat_R.var(ddof=1)
+        if self.cases > 1:
+            self.between_cases = case_C.var(ddof=1)
+        residual_RC = filled_RC - repeat_R[:, None] - case_C + filled_RC.mean()
+        absent = defined_RC.size - defined_RC.sum()
+        degrees = (self.repeats - 1) * (self.cases - 1) - absent
+        if degrees > 0:
+            self.residual = (residual_RC**2).sum() / degrees
+
+    @classmethod
+    def of(cls, values_RC: np.ndarray) -> "_Layout":
+        """Return the layout of the repeats and cases that have any value."""
+        defined_RC = np.isfinite(values_RC)
+        return cls(values_RC[defined_RC.any(axis=1)][:, defined_RC.any(axis=0)])
+
+
+def _fill(values_RC: np.ndarray, defined_RC: np.ndarray) -> np.ndarray:
+    """Fill absent values from an additive fit of repeats and cases, by alternating means."""
+    if defined_RC.all():
+        return values_RC
+    filled_RC = np.where(defined_RC, values_RC, np.nanmean(values_RC))
+    for _ in range(200):
+        mean = filled_RC.mean()
+        fit_RC = filled_RC.mean(axis=1, keepdims=True) + filled_RC.mean(axis=0) - mean
+        step = np.abs(np.where(defined_RC, 0, fit_RC - filled_RC)).max()
+        filled_RC = np.where(defined_RC, values_RC, fit_RC)
+        if step <= 1e-12 * max(1.0, abs(mean)):
+            break
+    return filled_RC
+
+
+def _row(part: _Layout, between_repeats: float, degrees: float, confidence: float) -> list[float]:
+    """Return the row of one contrast, given the moderated variance of its repeat means."""
+    if not part.repeats or not part.cases:
+        return [np.nan] * 6
+    a = between_repeats / part.repeats if part.repeats > 1 else 0.0
+    b = part.between_cases / part.cases if part.cases > 1 else 0.0
+    e = part.residual / (part.repeats * part.cases)
+    if part.repeats < 2 and part.cases < 2:
+        return [part.estimate, *[np.nan] * 5]
+    variance = max(a + b - e, a, b)
+    spread = (a**2 / degrees if a else 0.0) + (b**2 / (part.cases - 1) if b else 0.0)
+    df = (a + b) ** 2 / spread if spread else np.inf
+    error = np.sqrt(variance)
+    half = _quantile(df, (1 + confidence) / 2) * error
+    return [
+        part.estimate,
+        part.estimate - half,
+        part.estimate + half,
+        error,
+        df,
+        _p(part.estimate, error, df),
+    ]
+
+
+def _quantile(df: float, probability: float) -> float:
+    # The normal distribution is that of many degrees of freedom.
+    return float(stdtrit(min(df, 1e9), probability))
+
+
+def _p(estimate: float, error: float, df: float) -> float:
+    if error == 0:
+        return 1.0 if estimate == 0 else 0.0
+    return float(2 * stdtr(min(df, 1e9), -abs(estimate) / error))
+
+
+def _fit_prior(variances: np.ndarray, degrees: np.ndarray) -> tuple[float, float]:
+    """Fit scale and degrees of freedom of the prior; the latter are infinite for equal variances.
+
+    By the moments of z = log s^2 (Smyth 2004, section 6.2): under the prior, z - digamma(d / 2) +
+    log(d / 2) has mean log s0^2 - digamma(d0 / 2) + log(d0 / 2) up to sign, and variance
+    trigamma(d / 2) + trigamma(d0 / 2).
+    """
+    # A variance of 0 has no logarithm; as in limma it counts as a very small one.
+    variances = np.maximum(variances, 1e-5 * np.median(variances[variances > 0]))
+    z = np.log(variances) - digamma(degrees / 2) + np.log(degrees / 2)
+    excess = z.var(ddof=1) - polygamma(1, degrees / 2).mean()
+    if excess <= 0:
+        return float(np.exp(z.mean())), np.inf
+    prior_degrees = 2 * _inverse_trigamma(excess)
+    log_scale = z.mean() + digamma(prior_degrees / 2) - np.log(prior_degrees / 2)
+    return float(np.exp(log_scale)), prior_degrees
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Solve trigamma(y) = value by Newton's method (Smyth 2004, appendix)."""
+    y = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = polygamma(1, y)
+        step = trigamma * (1 - trigamma / value) / polygamma(2, y)
+        y += step
+        if -step / y < 1e-8:
+            break
+    return float(y)

@@ -1,0 +1,157 @@
+"""Intervals over repeats and cases: by hand, by simulation, and where values are absent."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from labelnoise.evaluation.statistics import (
+    intervals,
+    left_out,
+    moderate,
+    pooled_dice_values,
+)
+
+# Two repeats of two cases: repeat means 2 and 4, case means 2 and 4, no residual.
+ADDITIVE_RC = np.array([[1.0, 3.0], [3.0, 5.0]])
+
+
+def test_a_layout_that_can_be_counted_by_hand():
+    (row,) = intervals(ADDITIVE_RC[None]).to_dict("records")
+    # A = var(2, 4) / 2 = 1, B = 1, E = 0.
+    assert row["estimate"] == 3
+    assert row["standard_error"] == pytest.approx(np.sqrt(2))
+    assert row["df"] == pytest.approx(2)
+    half = stats.t.ppf(0.975, 2) * np.sqrt(2)
+    assert (row["low"], row["high"]) == pytest.approx((3 - half, 3 + half))
+    assert row["p"] == pytest.approx(2 * stats.t.sf(3 / np.sqrt(2), 2))
+
+
+def test_the_residual_is_counted_once():
+    """Without any effect, A + B - E falls below A and B, whose larger one is kept."""
+    values_RC = np.array([[1.0, 0.0], [0.0, 1.0]])
+    (row,) = intervals(values_RC[None]).to_dict("records")
+    assert row["standard_error"] == 0 and row["estimate"] == 0.5 and row["p"] == 0
+    values_RC = np.array([[2.0, 0.0], [0.0, 0.0]])
+    (row,) = intervals(values_RC[None]).to_dict("records")
+    # Repeat means 1, 0 and case means 1, 0: A = B = 1/4; residuals of 1/2: E = 1/4.
+    assert row["standard_error"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("values_RC", "out", "df"),
+    [
+        (np.array([[1.0, 2.0, 6.0]]), "repeats", 2),
+        (np.array([[1.0], [2.0], [6.0]]), "cases", 2),
+    ],
+)
+def test_one_repeat_or_one_case_leaves_a_plain_t_interval(values_RC, out, df):
+    (row,) = intervals(values_RC[None], 0.9).to_dict("records")
+    assert left_out(values_RC[None]) == [out]
+    low, high = stats.t.interval(0.9, df, 3, stats.sem(values_RC.ravel()))
+    assert (row["low"], row["high"], row["df"]) == pytest.approx((low, high, df))
+
+
+def test_nothing_to_tell_a_spread_from_gives_no_bounds():
+    (row,) = intervals(np.array([[[0.7]]])).to_dict("records")
+    assert row["estimate"] == 0.7 and np.isnan([row["low"], row["high"], row["p"]]).all()
+    (row,) = intervals(np.full((1, 2, 3), np.nan)).to_dict("records")
+    assert np.isnan(list(row.values())).all()
+    assert left_out(np.array([[[0.7]]])) == ["repeats and cases"]
+    assert left_out(ADDITIVE_RC[None]) == [""]
+
+
+def test_a_case_without_values_does_not_count():
+    wide_RC = np.column_stack([ADDITIVE_RC, [np.nan, np.nan]])
+    assert intervals(wide_RC[None]).equals(intervals(ADDITIVE_RC[None]))
+
+
+def test_a_case_absent_from_a_repeat_shifts_no_repeat():
+    """Cases differ far more than repeats; the hard case is absent from the first repeat."""
+    values_RC = np.array([[1.0, 2.0, np.nan], [1.1, 2.1, 9.1], [1.2, 2.2, 9.2]])
+    whole_RC = values_RC.copy()
+    whole_RC[0, 2] = 9.0
+    partial, whole = (intervals(each[None], 0.95).iloc[0] for each in (values_RC, whole_RC))
+    assert partial["standard_error"] == pytest.approx(whole["standard_error"], rel=1e-6)
+
+
+def test_equal_variances_are_pooled_and_one_contrast_is_left_alone():
+    posterior, degrees = moderate(np.array([4.0]), np.array([1]))
+    assert (posterior.tolist(), degrees.tolist()) == ([4.0], [1.0])
+    variances = np.array([1.0, 1.1, 0.9, 1.0])
+    posterior, degrees = moderate(variances, np.full(4, 2))
+    # They differ less than chance has it: one variance, with the degrees of freedom of all.
+    assert np.ptp(posterior) == 0 and degrees.tolist() == [8.0] * 4
+
+
+def test_moderation_finds_the_prior_that_variances_were_drawn_from():
+    rng = np.random.default_rng(4)
+    prior, prior_degrees, degrees = 2.0, 6.0, 3
+    true = prior * prior_degrees / rng.chisquare(prior_degrees, 20_000)
+    sample = true * rng.chisquare(degrees, 20_000) / degrees
+    posterior, total = moderate(sample, np.full(20_000, degrees))
+    assert total[0] - degrees == pytest.approx(prior_degrees, rel=0.1)
+    weights = (prior_degrees, degrees)
+    expected = (weights[0] * prior + weights[1] * sample) / sum(weights)
+    np.testing.assert_allclose(posterior, expected, rtol=0.1)
+    # Shrinking pays: nearer to the truth than the sample variances are.
+    assert np.abs(np.log(posterior / true)).mean() < 0.7 * np.abs(np.log(sample / true)).mean()
+
+
+def test_variances_of_zero_and_absent_ones_are_taken():
+    posterior, degrees = moderate(np.array([0.0, 1.0, 2.0, np.nan]), np.array([1, 1, 1, 0]))
+    assert np.isfinite(posterior[:3]).all() and (posterior[:3] > 0).all()
+    assert np.isnan(posterior[3]) and degrees[3] == 0
+    posterior, _ = moderate(np.zeros(5), np.ones(5))
+    assert posterior.tolist() == [0.0] * 5
+
+
+def test_pooled_values_average_to_the_pooled_score():
+    tp_RC, other_RC = np.array([[10.0, 0.0, 3.0], [8.0, 1.0, 4.0]]), np.full((2, 3), 4.0)
+    values_RC = pooled_dice_values(2 * tp_RC, 2 * tp_RC + other_RC)
+    expected = 2 * tp_RC.sum(axis=1) / (2 * tp_RC + other_RC).sum(axis=1)
+    np.testing.assert_allclose(values_RC.mean(axis=1), expected)
+    # A jackknife over cases, exact to first order.
+    many_RC = np.tile(tp_RC, (1, 40))
+    total = 2 * many_RC + 4
+    values_RC = pooled_dice_values(2 * many_RC, total)
+    n = many_RC.shape[1]
+    left = [
+        2 * np.delete(many_RC[0], case).sum() / np.delete(total[0], case).sum() for case in range(n)
+    ]
+    jackknife = (n - 1) * np.std(left) / np.sqrt(n - 1)
+    assert values_RC[0].std(ddof=1) / np.sqrt(n) == pytest.approx(jackknife, rel=0.01)
+    assert np.isnan(pooled_dice_values(np.zeros((1, 2)), np.zeros((1, 2)))).all()
+
+
+def simulate(rng, contrasts, repeats, cases, unequal):
+    """Draw contrasts with known means and components near those of the liver replication."""
+    scale_K11 = np.exp(rng.normal(0, 0.5, (contrasts, 1, 1)) * unequal)
+    mean_K = rng.normal(0, 0.02, contrasts)
+    values_KRC = mean_K[:, None, None] + rng.normal(0, 0.02, (contrasts, repeats, cases))
+    values_KRC += rng.normal(0, 0.01, (contrasts, repeats, 1)) * scale_K11
+    values_KRC += rng.normal(0, 0.03, (contrasts, 1, cases))
+    return mean_K, values_KRC
+
+
+@pytest.mark.parametrize("unequal", [False, True])
+def test_intervals_cover_new_repeats_and_cases(unequal):
+    rng = np.random.default_rng(1)
+    covered = {}
+    for repeats in (3, 5):
+        for cases in (8, 20, 60):
+            hits = []
+            for _ in range(60):
+                mean_K, values_KRC = simulate(rng, 12, repeats, cases, unequal)
+                table = intervals(values_KRC)
+                hits.append(((table["low"] <= mean_K) & (mean_K <= table["high"])).mean())
+            covered[repeats, cases] = np.mean(hits)
+    assert min(covered.values()) >= 0.90, covered
+    assert np.mean(list(covered.values())) >= 0.93, covered
+
+
+@pytest.mark.parametrize(
+    ("contrasts", "confidence"), [(np.zeros((2, 3)), 0.95), (np.zeros((1, 2, 2)), 95)]
+)
+def test_arguments_out_of_range_are_refused(contrasts, confidence):
+    with pytest.raises(ValueError, match=r"axes|confidence"):
+        intervals(contrasts, confidence)
