@@ -11,6 +11,8 @@ rule summarise_runs:
             category="Tables",
             labels={"table": "Every run"},
         ),
+        # What the intervals rest on: counts per run, structure and test case.
+        cases=results.table("cases.csv"),
         degradation=report(
             results.table("degradation.csv"),
             caption="report/degradation_table.rst",
@@ -40,6 +42,8 @@ rule summarise_runs:
 rule compare_with_paper:
     input:
         runs=rules.summarise_runs.output.runs,
+        cases=rules.summarise_runs.output.cases,
+        degradation=rules.summarise_runs.output.degradation,
         mixed=rules.summarise_runs.output.mixed,
     output:
         table1=report(
@@ -70,6 +74,7 @@ rule compare_with_paper:
 rule plot_degradation:
     input:
         runs=rules.summarise_runs.output.runs,
+        degradation=rules.summarise_runs.output.degradation,
     output:
         pdf=results.figure("degradation.pdf"),
         png=report(
@@ -109,7 +114,7 @@ rule plot_runs:
 
 rule plot_slopes:
     input:
-        runs=rules.summarise_runs.output.runs,
+        slopes=rules.compare_with_paper.output.slopes,
     output:
         pdf=results.figure("slopes.pdf"),
         png=report(

@@ -2,18 +2,22 @@
 
 import pandas as pd
 
-from labelnoise.evaluation.tables import degradation_table, read_runs
+from labelnoise.evaluation.contrasts import pooled_values
+from labelnoise.evaluation.tables import read_table
 from labelnoise.files import write_csv, write_text
 from labelnoise.jobs.script import logged
-from labelnoise.report.paper import compare_with_paper, slopes
+from labelnoise.report.paper import compare_with_paper, slopes_beside_paper
 from labelnoise.report.render import latex, markdown, slopes_tables, table1_tables
 
 
 def main(smk):
     with logged(smk.log[0]):
-        runs = read_runs(smk.input.runs)
+        runs, degradation, cases = map(
+            read_table, (smk.input.runs, smk.input.degradation, smk.input.cases)
+        )
         mixed = len(pd.read_csv(smk.input.mixed))
-        comparison, slope = compare_with_paper(degradation_table(runs)), slopes(runs)
+        comparison = compare_with_paper(degradation)
+        slope = slopes_beside_paper(runs, pooled_values(cases))
         write_csv(smk.output.table1, comparison)
         write_text(smk.output.table1_markdown, markdown(table1_tables(comparison, mixed)))
         write_text(smk.output.table1_latex, latex(table1_tables(comparison, mixed)))

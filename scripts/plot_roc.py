@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from labelnoise.evaluation.histograms import read_scores
-from labelnoise.evaluation.tables import read_runs
+from labelnoise.evaluation.tables import read_table
 from labelnoise.jobs.script import logged
 from labelnoise.report.figures.canvas import save_all
 from labelnoise.report.figures.roc import draw_roc
@@ -12,7 +12,7 @@ from labelnoise.study import RunFolder
 
 def main(smk):
     with logged(smk.log[0]):
-        runs = read_runs(smk.input.runs)
+        runs = read_table(smk.input.runs)
         shown = runs["perturbation"].isin(smk.params.perturbations)
         runs = runs[shown & (runs["dataset"] == smk.wildcards.dataset)]
         histograms = [

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from labelnoise.consistency import misfits
-from labelnoise.evaluation.tables import degradation_table, runs_table
+from labelnoise.evaluation.contrasts import pooled_values
+from labelnoise.evaluation.tables import degradation_table, study_tables
 from labelnoise.files import read_json, write_csv, write_text
 from labelnoise.jobs.script import logged
 from labelnoise.report.render import degradation_tables, latex, markdown
@@ -14,11 +15,12 @@ def main(smk):
     with logged(smk.log[0]):
         listed = list(map(Run.parse, smk.params.runs))
         results = results_of(smk.config)
-        runs = runs_table(listed, results)
+        runs, cases = study_tables(listed, results)
         mixed = misfits({run: read_json(results.run_folder(run).record) for run in listed})
-        degradation = degradation_table(runs)
+        degradation = degradation_table(runs, pooled_values(cases))
         tables = degradation_tables(degradation, len(mixed))
         write_csv(smk.output.runs, runs)
+        write_csv(smk.output.cases, cases)
         names = [(run.name, difference) for run, difference in mixed]
         write_csv(smk.output.mixed, pd.DataFrame(names, columns=["run", "differs"]))
         write_csv(smk.output.degradation, degradation)

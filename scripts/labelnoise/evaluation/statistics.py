@@ -23,10 +23,9 @@ def intervals(contrasts_KRC: np.ndarray, confidence: float = CONFIDENCE) -> pd.D
     With A = var(repeat means) / R, B = var(case means) / C and E = residual mean square / (R C),
     the variance of the mean of a two-way random layout is A + B - E, here kept at max(A, B) at
     least, with Satterthwaite's degrees of freedom (A + B)^2 / (A^2 / d_A + B^2 / (C - 1)). With two
-    or
-    three repeats d_A = R - 1 decides nothing, so the variances between repeats of all contrasts are
-    moderated (Smyth 2004, section 6: an inverse chi-square prior fitted by the moments of the log
-    variances), which adds the prior's degrees of freedom to d_A.
+    or three repeats d_A = R - 1 decides nothing, so the variances between repeats of all contrasts
+    are moderated (Smyth 2004, section 6: an inverse chi-square prior fitted by the moments of the
+    log variances), which adds the prior's degrees of freedom to d_A.
 
     With one repeat the interval is over cases alone, with one case over repeats alone: see
     `left_out`. Contrasts that are related, such as those of one study, belong into one call.

@@ -12,20 +12,46 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
 from labelnoise.counts import COUNTS, dice, precision, recall, volume_ratio
 from labelnoise.errors import InputError
+from labelnoise.evaluation.contrasts import CELL, drops, levels, summarise
 from labelnoise.evaluation.histograms import MEND, read_scores
 from labelnoise.files import read_json
 from labelnoise.sessions import read_sessions
 from labelnoise.study import Results, Run
 
 NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
-CELL = ["dataset", "structure", "model", "recipe", "perturbation"]
 SCORES = [dice, precision, recall, volume_ratio]
 LABEL_SCORES = ["precision", "recall", "volume_ratio", "surface_distance"]
-CONFIDENCE = 0.95
+
+
+def study_tables(runs: Iterable[Run], results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read every run's scores and counts, at the checkpoint chosen by validation Dice.
+
+    Args:
+        runs: the runs.
+        results: the study's results tree.
+
+    Returns:
+        What `runs_table` returns, and the counts that it rests on: one row per run, structure and
+        test case, with tp, fp, fn and tn in pixels.
+
+    Raises:
+        InputError: a file is missing, truncated, or lacks an entry.
+    """
+    rows: list[dict[str, Any]] = []
+    counts: list[pd.DataFrame] = []
+    for run in runs:
+        for row, cases in _run_rows(run, results):
+            rows.append(row)
+            names = {name: row[name] for name in [*CELL, "repeat"]}
+            counts.append(cases.reset_index().assign(**names))
+    if not rows:
+        raise InputError("The study selects no runs, so there is nothing to summarise.")
+    table = pd.DataFrame(rows)
+    table = table[[*CELL, *(name for name in table if name not in CELL)]]
+    return table, pd.concat(counts, ignore_index=True)[[*CELL, "repeat", "case", *COUNTS]]
 
 
 def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
@@ -46,10 +72,7 @@ def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
     Raises:
         InputError: a file is missing, truncated, or lacks an entry.
     """
-    rows = [row for run in runs for row in _run_rows(run, results)]
-    if not rows:
-        raise InputError("The study selects no runs, so there is nothing to summarise.")
-    return pd.DataFrame(rows)[[*CELL, *(name for name in rows[0] if name not in CELL)]]
+    return study_tables(runs, results)[0]
 
 
 def sessions_table(results: Results) -> pd.DataFrame:
@@ -78,20 +101,46 @@ def sessions_table(results: Results) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def degradation_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Summarise the repeats of every cell: dataset x structure x model x recipe x perturbation.
+def degradation_table(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    """Summarise every cell: dataset x structure x model x recipe x perturbation.
 
     Args:
         runs: what `runs_table` returns.
+        values: Dice per run and case, see `contrasts.pooled_values`.
 
     Returns:
         One row per cell, in the order of `runs`. `..._mean` and `..._sd` (n - 1 in the denominator)
-        are over repeats; `..._low` and `..._high` bound the 95 % t-interval of the mean, NaN for a
-        single repeat. `drop_...` is control Dice minus Dice, in pairs of equal repeat
-        (`drop_n` pairs): 0 for the control itself, NaN without a control.
+        are over repeats. `dice_low` and `dice_high` bound the 95 % interval of the mean over
+        repeats and test cases, see `statistics.intervals`; `left_out` says what it does not cover.
+        `drop_...` is control Dice minus Dice, in pairs of equal repeat and case (`drop_n` repeats),
+        with the p of no drop: 0 for the control itself, NaN without a control.
     """
-    cells = runs.groupby(CELL, sort=False)
-    rows = [_cell_row(dict(zip(CELL, key, strict=True)), cell, runs) for key, cell in cells]
+    level = summarise(levels(values))
+    blocks = drops(runs, values)
+    drop = summarise(blocks)
+    rows = []
+    for key, cell in runs.groupby(CELL, sort=False):
+        row = dict(zip(CELL, key, strict=True))
+        row |= {"kind": cell["kind"].iloc[0], "target_dice": cell["target_dice"].iloc[0]}
+        row |= {"n": len(cell), "cases": int(cell["cases"].iloc[0])}
+        row |= _columns("label_dice", cell["label_dice"], "mean", "sd")
+        row |= _columns("dice", cell["dice"], "mean", "sd")
+        row |= {f"dice_{bound}": level.loc[key, bound] for bound in ("low", "high")}
+        row |= {"left_out": level.loc[key, "left_out"]}
+        row |= _columns("dice_case", cell["dice_case"], "mean")
+        # A network that paints nothing has no precision, so its mean may rest on fewer runs.
+        row |= _columns("precision", cell["precision"], "mean", "sd", "n")
+        row |= _columns("recall", cell["recall"], "mean", "sd")
+        row |= _columns("volume_ratio", cell["volume_ratio"], "mean", "sd")
+        row |= _columns("auc", cell["auc"], "mean", "sd")
+        found = key in blocks
+        repeats = blocks[key].mean(axis=1) if found else []
+        row |= _columns("drop", repeats, "mean", "sd", "n")
+        row |= {
+            f"drop_{name}": drop.loc[key, name] if found else np.nan
+            for name in ("low", "high", "p")
+        }
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -125,36 +174,29 @@ def spread(values: ArrayLike) -> dict[str, float]:
     """Summarise the values that are defined (not NaN).
 
     Returns:
-        mean, sd, low and high of the 95 % t-interval, and n; NaN where there are too few values.
+        mean, sd (n - 1 in the denominator) and n; NaN where there are too few values.
     """
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
     n = len(values)
     mean = values.mean() if n else np.nan
-    sd = values.std(ddof=1) if n > 1 else np.nan
-    half = t_quantile(n) * sd / np.sqrt(n) if n > 1 else np.nan
-    return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "n": n}
+    return {"mean": mean, "sd": values.std(ddof=1) if n > 1 else np.nan, "n": n}
 
 
-def t_quantile(n: int) -> float:
-    """Return half the width of a 95 % t-interval over n > 1 values, in standard errors."""
-    return stdtrit(n - 1, (1 + CONFIDENCE) / 2)
-
-
-def read_runs(path: Path) -> pd.DataFrame:
-    """Read back a runs table that was written as CSV.
+def read_table(path: Path) -> pd.DataFrame:
+    """Read back a table of runs, cells or cases that was written as CSV.
 
     Raises:
         InputError: the file is missing.
     """
     text = io.StringIO(_read_text(path))
     # Only an empty cell is a missing number; names such as "NA" and "007" stay text.
-    names = dict.fromkeys([*CELL, "kind", "device", "host", "folder"], str)
+    names = dict.fromkeys([*CELL, "case", "kind", "device", "host", "folder", "left_out"], str)
     return pd.read_csv(text, dtype=names, keep_default_na=False, na_values=[""])
 
 
-def _run_rows(run: Run, results: Results) -> Iterator[dict[str, Any]]:
-    """Yield the rows of one run, one per structure, in the order of the class index."""
+def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Yield row and counts per case of each structure of one run, in the order of the class."""
     folder = results.run_folder(run)
     counts = read_counts(folder.counts)
     details = read_json(
@@ -177,8 +219,9 @@ def _run_rows(run: Run, results: Results) -> Iterator[dict[str, Any]]:
     }
     for (_, structure), rows in chosen.groupby(["class_index", "structure"]):
         labels = _label_columns(run, structure, results)
-        scores = {**_test_columns(rows), "auc": histograms[structure].auc()}
-        yield {"structure": structure, **asdict(run), **labels, **scores, **tail}
+        cases = rows.groupby("case")[list(COUNTS)].sum()
+        scores = {**_test_columns(cases), "auc": histograms[structure].auc()}
+        yield {"structure": structure, **asdict(run), **labels, **scores, **tail}, cases
 
 
 def _read_histograms(path, rank, counts):
@@ -220,40 +263,15 @@ def _label_columns(run, structure, results):
     }
 
 
-def _test_columns(rows):
+def _test_columns(cases):
     """Return the scores of one structure, pooled over test pixels and averaged over cases."""
-    pooled = rows[list(COUNTS)].sum().to_numpy()
-    case_dice = dice(rows.groupby("case")[list(COUNTS)].sum().to_numpy())
+    pooled, case_dice = cases.sum().to_numpy(), dice(cases.to_numpy())
     return {
         **{score.__name__: float(score(pooled)) for score in SCORES},
         "dice_case": spread(case_dice)["mean"],
         "cases": len(case_dice),
         "cases_undefined": int(np.isnan(case_dice).sum()),
     }
-
-
-def _cell_row(key, cell, runs):
-    """Return the summary of the repeats of one cell."""
-    row = key | {"kind": cell["kind"].iloc[0], "target_dice": cell["target_dice"].iloc[0]}
-    row |= {"n": len(cell)}
-    row |= _columns("label_dice", cell["label_dice"], "mean", "sd")
-    row |= _columns("dice", cell["dice"], "mean", "sd", "low", "high")
-    row |= _columns("dice_case", cell["dice_case"], "mean")
-    # A network that paints nothing has no precision, so its mean may rest on fewer runs.
-    row |= _columns("precision", cell["precision"], "mean", "sd", "n")
-    row |= _columns("recall", cell["recall"], "mean", "sd")
-    row |= _columns("volume_ratio", cell["volume_ratio"], "mean", "sd")
-    row |= _columns("auc", cell["auc"], "mean", "sd")
-    return row | _columns("drop", _drops(cell, runs), "mean", "sd", "low", "high", "n")
-
-
-def _drops(cell, runs):
-    """Return control Dice minus Dice for each repeat that both have."""
-    group = CELL[:-1]
-    same = (runs[group] == cell[group].iloc[0]).all(axis=1) & (runs["kind"] == "control")
-    control = runs.loc[same, ["repeat", "dice"]]
-    pairs = cell[["repeat", "dice"]].merge(control, on="repeat", suffixes=("", "_control"))
-    return pairs["dice_control"] - pairs["dice"]
 
 
 def _columns(name, values, *statistics):

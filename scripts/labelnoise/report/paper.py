@@ -8,9 +8,8 @@ import re
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
-from labelnoise.evaluation.tables import CELL, t_quantile
+from labelnoise.evaluation.contrasts import CELL, SETTING, slopes, summarise
 from labelnoise.report import style
 
 # Table 1: mean test Dice on liver CT, label Dice 0.95, 0.90 and 0.85. Neither spread nor number of
@@ -36,11 +35,11 @@ TABLE_1 = {
     },
 }
 SIZES = tuple(style.SIZE_NAMES)
-SETTING = ["dataset", "structure", "model", "recipe"]
 COMPARED = [
     *CELL,
-    *("kind", "n", "label_dice_mean"),
-    *("dice_mean", "dice_sd", "dice_low", "dice_high", "paper_liver_dice", "difference"),
+    *("kind", "n", "cases", "label_dice_mean"),
+    *("dice_mean", "dice_sd", "dice_low", "dice_high", "left_out"),
+    *("paper_liver_dice", "difference"),
     *("drop_mean", "drop_low", "drop_high", "paper_liver_drop", "drop_difference"),
     *("precision_mean", "recall_mean", "volume_ratio_mean", "auc_mean"),
 ]
@@ -95,67 +94,45 @@ def compare_with_paper(degradation: pd.DataFrame) -> pd.DataFrame:
     return table[COMPARED]
 
 
-def slopes(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return test Dice lost for each label Dice lost, by dataset, network, recipe and kind.
-
-    The least-squares line through the origin of control Dice minus Dice on 1 - label Dice (the
-    control's is 1), over all runs that have a control of the same repeat.
+def slopes_beside_paper(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    """Return test Dice lost for each label Dice lost, beside the paper's.
 
     Args:
         runs: what `tables.runs_table` returns.
+        values: Dice per run and case, see `contrasts.pooled_values`.
 
     Returns:
-        Rows in the order of `runs`: `slope`, `slope_low` and `slope_high` (see `fit_slope`),
-        `n` repeats, `runs` of errors, `paper_liver_slope` (the same line through the means of Table
-        1, liver CT, at nominal label Dice) and `difference` (ours - the paper's).
+        One row per dataset, structure, network, recipe and kind of error (see `contrasts.slopes`):
+        `slope` with `slope_low`, `slope_high` and `left_out` (see `statistics.intervals`), `n`
+        repeats, `runs` of errors, `paper_liver_slope` (the same line through the means of Table 1,
+        liver CT, at nominal label Dice) and `difference` (ours - the paper's).
     """
-    keys = [*SETTING, "repeat"]
-    control = runs.loc[runs["kind"] == "control", [*keys, "dice"]]
-    pairs = runs[runs["kind"] != "control"].merge(control, on=keys, suffixes=("", "_control"))
-    pairs = pairs.assign(
-        label_loss=1 - pairs["label_dice"], loss=pairs["dice_control"] - pairs["dice"]
-    )
-    rows = []
-    for key, group in pairs.groupby([*SETTING, "kind"], sort=False):
-        row = dict(zip([*SETTING, "kind"], key, strict=True))
-        row |= {"n": group["repeat"].nunique(), "runs": len(group)}
-        row |= fit_slope(group["label_loss"], group["loss"], group["repeat"])
+    blocks = slopes(runs, values)
+    keys, rows = [*SETTING, "kind"], []
+    counts = runs.groupby(keys).size()
+    for key, found in summarise(blocks).iterrows():
+        row = dict(zip(keys, key, strict=True))
+        repeats, cases = blocks[key].shape
+        row |= {"n": repeats, "cases": cases, "runs": counts[key], "slope": found["estimate"]}
+        row |= {"slope_low": found["low"], "slope_high": found["high"]}
+        row |= {"left_out": found["left_out"]}
         rows.append(row | {"paper_liver_slope": paper_slope(row["model"], row["kind"])})
-    names = [*SETTING, "kind", "n", "runs", "slope", "slope_low", "slope_high", "paper_liver_slope"]
-    table = pd.DataFrame(rows, columns=names)
+    numbers = [
+        "n",
+        "cases",
+        "runs",
+        "slope",
+        "slope_low",
+        "slope_high",
+        "left_out",
+        "paper_liver_slope",
+    ]
+    table = pd.DataFrame(rows, columns=[*keys, *numbers])
     return table.assign(difference=table["slope"] - table["paper_liver_slope"])
 
 
-def fit_slope(x: ArrayLike, y: ArrayLike, repeat: ArrayLike) -> dict[str, float]:
-    """Return the least-squares slope through the origin, with a 95 % t-interval over repeats.
-
-    Runs of one repeat share their control, so repeats are the independent units: the standard error
-    is the cluster-robust one. Where all repeats have the same x, it is that of the mean over the
-    repeats' own slopes, whose mean is then the slope.
-
-    Args:
-        x, y: arrays (n,).
-        repeat: (n,) the repeat that each point belongs to.
-
-    Returns:
-        slope, slope_low and slope_high. The bounds are NaN for a single repeat, all three
-        where x is 0 throughout.
-    """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    weight = (x**2).sum()
-    if not weight > 0:
-        return dict.fromkeys(["slope", "slope_low", "slope_high"], np.nan)
-    slope = (x * y).sum() / weight
-    residuals = pd.Series(x * (y - slope * x)).groupby(np.asarray(repeat)).sum()
-    n = len(residuals)
-    half = np.nan
-    if n > 1:
-        error = np.sqrt(n / (n - 1) * (residuals**2).sum()) / weight
-        half = t_quantile(n) * error
-    return {"slope": slope, "slope_low": slope - half, "slope_high": slope + half}
-
-
 def paper_slope(model: str, kind: str) -> float:
-    """Return the slope of Table 1, computed as ours in `slopes`; NaN for what it does not hold."""
+    """Return the slope of Table 1, computed as ours; NaN for what it does not hold."""
     losses = [paper_dice(model, "control", 1) - paper_dice(model, kind, size) for size in SIZES]
-    return fit_slope(1 - np.array(SIZES), losses, [0] * len(SIZES))["slope"]
+    label_losses = 1 - np.array(SIZES)
+    return (label_losses * losses).sum() / (label_losses**2).sum()

@@ -69,9 +69,9 @@ def degradation_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
     wide_caption = f"{_mean_dice(table)}. {LABEL_DICE}{_warning(mixed)}"
     caption = (
         "Test Dice, pooled over all test pixels, and its drop against the control in pairs of "
-        f"equal repeat: mean [95 % t-interval over {repeats(table)}, not corrected for the number "
-        "of comparisons]. The interval covers label draw and initial weights, not the choice of "
-        "test cases. Other columns are means over repeats. Dice by case: mean over test cases. "
+        f"equal repeat and case: mean [95 % interval over {repeats_and_cases(table)}, not "
+        "corrected for the number of comparisons]. Other columns are means over repeats. Dice by "
+        "case: mean over test cases. "
         f"{LABEL_DICE} Volume ratio: predicted over reference volume.{_warning(mixed)}"
     )
     return [
@@ -105,7 +105,8 @@ def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
         f"paper's. {LABEL_DICE} {SOURCE}{_warning(mixed)}"
     )
     caption = (
-        f"Mean test Dice [95 % t-interval over {repeats(comparison)}] beside the paper's number. "
+        f"Mean test Dice [95 % interval over {repeats_and_cases(comparison)}] beside the paper's "
+        "number. "
         "Differences: ours minus the paper's. Drop: Dice of the control minus Dice, ours in pairs "
         "of equal repeat. Precision, recall, volume ratio (predicted over reference volume) and "
         f"AUC (area under the ROC curve of all test pixels) are means over repeats. {SOURCE}"
@@ -136,9 +137,9 @@ def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
         return [Table([], reason, "tab:slopes")]
     caption = (
         "Test Dice lost for each label Dice lost: slope of the least-squares line through the "
-        "origin of control Dice minus Dice on 1 − label Dice, over all runs, in pairs of equal "
-        f"repeat [95 % t-interval over {repeats(table)}, which are independent of each other while "
-        "the runs of one repeat share their control]. A slope of 1: the network loses as much Dice "
+        "origin of control Dice minus Dice on 1 − label Dice, over all errors of a kind, in pairs "
+        f"of equal repeat and case [95 % interval over {repeats_and_cases(table)}]. A slope of 1: "
+        "the network loses as much Dice "
         f"as its labels. The paper's slope is that of its means at nominal label Dice. {SOURCE}"
         f"{_warning(mixed)}"
     )
@@ -196,6 +197,25 @@ def signed(value: float, digits: int = 4) -> str:
 def number(value: float, digits: int = 3) -> str:
     """Return a number as text, a dash for NaN."""
     return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def repeats_and_cases(table: pd.DataFrame) -> str:
+    """Return what the intervals of a table are over, and what they leave out."""
+    count = _range(table["n"], "repeat")
+    cases = _range(table["cases"], "test case")
+    left = sorted(set(table["left_out"].fillna("")) - {""})
+    if not left:
+        return f"{count} and {cases}, new ones of both in mind"
+    return (
+        f"{count} and {cases}; where there is one alone the interval leaves out {', '.join(left)}"
+    )
+
+
+def _range(numbers: pd.Series, what: str) -> str:
+    low, high = numbers.min(), numbers.max()
+    if low == high:
+        return f"{low} {what}" if low == 1 else f"{low} {what}s"
+    return f"{low} to {high} {what}s"
 
 
 def repeats(table: pd.DataFrame) -> str:

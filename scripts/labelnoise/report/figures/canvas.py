@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -124,3 +125,10 @@ def grouped_legend(
     texts, handles = zip(*entries, strict=True)
     look = {"columnspacing": 1.6, "handlelength": 2.6, "borderpad": 0.7}
     figure.legend(handles, texts, loc=loc, ncols=len(groups), **look)
+
+
+def covered(table: pd.DataFrame) -> str:
+    """Return over what the intervals of a table are, in as many words as a legend has room for."""
+    left = set(table["left_out"].fillna(""))
+    over = [what for what in ("repeats", "cases") if any(what not in out for out in left)]
+    return " and ".join(over)

@@ -6,28 +6,27 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from labelnoise.evaluation.tables import degradation_table
 from labelnoise.report import style
-from labelnoise.report.figures.canvas import grouped_legend, panel_grid, styled
+from labelnoise.report.figures.canvas import covered, grouped_legend, panel_grid, styled
 
 FAN = 14.0  # points over which the series that share a label Dice are fanned out
 IDENTITY = {"color": style.REFERENCE_LINE, "linestyle": (0, (1, 1.5)), "linewidth": 0.9}
 
 
 @styled
-def draw_degradation(runs: pd.DataFrame) -> Figure:
+def draw_degradation(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Draw how test Dice falls with label Dice.
 
     A row of panels for each dataset and structure, a column for each kind, a line for each network
     (colour, marker) and recipe (line style, marker fill). Every line starts at its control. Large
-    markers are means over repeats with their 95 % t-interval (none for a single repeat), dots
-    single runs. Lines are moved sideways by up to a few points, so that they do not hide each
-    other; their data are not moved. On the dotted line test Dice equals label Dice.
+    markers are means with their 95 % interval over repeats and test cases, dots single runs. Lines
+    are moved sideways by up to a few points, so that they do not hide each other; their data are
+    not moved. On the dotted line test Dice equals label Dice.
 
     Args:
+        table: what `tables.degradation_table` returns.
         runs: what `tables.runs_table` returns.
     """
-    table = degradation_table(runs)
     rows = style.panels(table)
     columns = [kind for kind in style.kinds(table["kind"]) if kind != "control"] or ["control"]
     titles, height = list(map(style.display, columns)), 1.9 * len(rows) + 0.8
@@ -119,5 +118,5 @@ def _legend_groups(table):
     marks.append(("single run", dot))
     if table["dice_low"].notna().any():
         bar = Line2D([], [], color="0.25", marker="|", markersize=8, linestyle="")
-        marks.append(("95 % t-interval of the mean", bar))
+        marks.append((f"95 % interval, {covered(table)}", bar))
     return [networks, recipes, marks]

@@ -6,7 +6,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from labelnoise.report import style
-from labelnoise.report.figures.canvas import COLUMN_WIDTH, grouped_legend, panel_grid, styled
+from labelnoise.report.figures.canvas import (
+    COLUMN_WIDTH,
+    covered,
+    grouped_legend,
+    panel_grid,
+    styled,
+)
 
 OURS = {"markersize": 4.6, "markeredgecolor": "0.15", "markeredgewidth": 0.5, "linestyle": ""}
 PAPER = {"marker": "D", "markersize": 4.0, "markerfacecolor": "white", "linestyle": ""}
@@ -91,7 +97,9 @@ def _legend_groups(table):
     ]
     marks = []
     if np.isfinite(table["slope_low"]).any():
-        marks.append(("95 % t-interval", Line2D([], [], color="0.15", linewidth=0.8)))
+        marks.append(
+            (f"95 % interval, {covered(table)}", Line2D([], [], color="0.15", linewidth=0.8))
+        )
     if table["paper_liver_slope"].notna().any():
         paper = Line2D([], [], color="0.15", markeredgewidth=0.7, **PAPER)
         marks.append(("the paper's Table 1, liver CT", paper))
