@@ -205,10 +205,8 @@ def repeats_and_cases(table: pd.DataFrame) -> str:
     cases = _range(table["cases"], "test case")
     left = sorted(set(table["left_out"].fillna("")) - {""})
     if not left:
-        return f"{count} and {cases}, new ones of both in mind"
-    return (
-        f"{count} and {cases}; where there is one alone the interval leaves out {', '.join(left)}"
-    )
+        return f"{count} and {cases}"
+    return f"{count} and {cases}; it says nothing about other {' or '.join(left)}"
 
 
 def _range(numbers: pd.Series, what: str) -> str:
