@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from labelnoise.evaluation.contrasts import CELL
 from synthetic_runs import matrix
 
 SIZES = (0.95, 0.90, 0.85)
@@ -18,13 +19,25 @@ def runs_of(dice_of, runs):
         {name: run[name] for name in names}
         | {"structure": "liver", "target_dice": run["size"], "label_dice": run["size"] or 1.0}
         | {"dice": dice_of(run), "dice_case": 0.5, "precision": 0.6, "recall": 0.7}
-        | {"volume_ratio": 1.1, "auc": 0.99}
+        | {"volume_ratio": 1.1, "auc": 0.99, "cases": 3}
         for run in runs
     ]
     return pd.DataFrame(rows)
 
 
-def proportional_runs(models=("unet", "mine"), datasets=("lis",), repeats=3, noise=0.0):
+def values_of(runs, cases=("a", "b", "c")):
+    """Values per run and case of a table of runs, equal in all cases.
+
+    So the interval of a contrast is that over repeats: the t-interval, where fewer than three
+    contrasts of a dataset share a prior.
+    """
+    index = pd.MultiIndex.from_frame(runs[[*CELL, "repeat"]])
+    return pd.DataFrame({case: runs["dice"].to_numpy() for case in cases}, index)
+
+
+def proportional_runs(
+    models=("unet", "mine"), datasets=("lis",), kinds=KINDS, repeats=3, noise=0.0
+):
     """A table in which Dice falls in proportion to the label error, by 10 % more each repeat."""
     rng = np.random.default_rng(0)
 
@@ -33,4 +46,4 @@ def proportional_runs(models=("unet", "mine"), datasets=("lis",), repeats=3, noi
         loss = cost * (1 - (run["size"] or 1.0))
         return 0.9 + 0.01 * run["repeat"] - loss + rng.normal(0, noise)
 
-    return runs_of(dice_of, matrix(datasets, models, ("plain",), KINDS, SIZES, repeats))
+    return runs_of(dice_of, matrix(datasets, models, ("plain",), kinds, SIZES, repeats))

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from labelnoise.evaluation.contrasts import pooled_values
 from labelnoise.evaluation.histograms import BINS, ScoreHistogram, write_scores
-from labelnoise.evaluation.tables import runs_table
+from labelnoise.evaluation.tables import study_tables
 from labelnoise.seeds import derive
 from labelnoise.study import Results, Run
 
@@ -119,7 +120,13 @@ def folder_of(results, run):
 
 def table_of(runs, results):
     """Read back the table of made-up runs."""
-    return runs_table(map(Run.of, runs), Results(Path(results)))
+    return study_tables(map(Run.of, runs), Results(Path(results)))[0]
+
+
+def tables_of(runs, results):
+    """Read back the table of made-up runs, and their values per case."""
+    table, cases = study_tables(map(Run.of, runs), Results(Path(results)))
+    return table, pooled_values(cases)
 
 
 def label_dice(run):

@@ -12,12 +12,14 @@ from labelnoise.evaluation.histograms import read_scores
 from labelnoise.evaluation.tables import (
     degradation_table,
     read_counts,
-    read_runs,
+    read_table,
     spread,
+    study_tables,
 )
 from labelnoise.files import write_csv
-from runs_tables import runs_of
-from synthetic_runs import folder_of, matrix, table_of, write_run, write_tree
+from labelnoise.study import Results, Run
+from runs_tables import runs_of, values_of
+from synthetic_runs import folder_of, matrix, table_of, tables_of, write_run, write_tree
 
 # Two cases of very different size. Dice of case a: 2 x 90 / (180 + 20) = 0.9;
 # of case b: 2 x 1 / (2 + 2) = 0.5; pooled: 182 / (182 + 22) = 0.892.
@@ -76,10 +78,10 @@ def test_a_network_that_paints_nothing_has_dice_0_and_no_precision(tmp_path):
     runs = matrix(kinds=(), repeats=2)
     nothing = [("a", 1, "liver", 0, 0, 10, 990)]
     write_tree(tmp_path, runs, counts=lambda run: nothing if run["repeat"] else COUNTABLE)
-    table = table_of(runs, tmp_path)
+    table, values = tables_of(runs, tmp_path)
     assert table["dice"].iloc[1] == 0
     assert np.isnan(table["precision"].iloc[1])
-    (cell,) = degradation_table(table).to_dict("records")
+    (cell,) = degradation_table(table, values).to_dict("records")
     assert (cell["n"], cell["precision_n"]) == (2, 1)
     assert cell["precision_mean"] == pytest.approx(91 / 103)
 
@@ -112,12 +114,12 @@ def test_a_missing_file_is_named(one_run):
 def test_auc_is_that_of_the_chosen_checkpoint(tmp_path):
     runs = matrix(kinds=(), repeats=2)
     write_tree(tmp_path, runs)
-    table = table_of(runs, tmp_path)
+    table, values = tables_of(runs, tmp_path)
     scores = [read_scores(folder_of(tmp_path, run) / "scores.h5") for run in runs]
     expected = [of[2]["liver"].auc() for of in scores]
     assert table["auc"].tolist() == expected
     assert scores[0][1]["liver"].auc() != expected[0]
-    (cell,) = degradation_table(table).to_dict("records")
+    (cell,) = degradation_table(table, values).to_dict("records")
     assert cell["auc_mean"] == pytest.approx(np.mean(expected))
     assert cell["auc_sd"] == pytest.approx(np.std(expected, ddof=1))
 
@@ -179,30 +181,16 @@ def test_a_study_without_runs_is_refused(tmp_path):
         table_of([], tmp_path)
 
 
-def test_spread_agrees_with_scipy():
-    values = np.random.default_rng(3).normal(0.9, 0.02, 6)
-    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    found = spread([*values, np.nan])
-    assert (found["low"], found["high"]) == pytest.approx(tuple(expected))
-    assert found["mean"] == pytest.approx(values.mean())
-    assert found["sd"] == pytest.approx(np.sqrt(((values - values.mean()) ** 2).sum() / 5))
-    assert found["n"] == 6
-
-
 def test_spread_by_hand():
-    # sd 1, n = 3; t(0.975, 2) = 4.302653 from a printed table; half = 4.302653 / sqrt(3).
-    assert spread([1, 2, 3])["high"] == pytest.approx(2 + 2.484138, abs=1e-5)
-    assert spread([2, 2, 2]) == {"mean": 2, "sd": 0, "low": 2, "high": 2, "n": 3}
+    assert spread([1, 2, np.nan, 3]) == {"mean": 2, "sd": 1, "n": 3}
+    assert spread([2, 2, 2]) == {"mean": 2, "sd": 0, "n": 3}
 
 
 @pytest.mark.parametrize(
     "values, mean, n", [([0.5], 0.5, 1), ([np.nan], np.nan, 0), ([], np.nan, 0)]
 )
-def test_spread_of_too_few_values_has_no_interval(values, mean, n):
-    found = spread(values)
-    assert found["n"] == n
-    np.testing.assert_equal(found["mean"], mean)
-    assert np.isnan([found["sd"], found["low"], found["high"]]).all()
+def test_too_few_values_have_no_spread(values, mean, n):
+    np.testing.assert_equal(spread(values), {"mean": mean, "sd": np.nan, "n": n})
 
 
 def test_drop_is_paired_by_repeat():
@@ -217,7 +205,8 @@ def test_drop_is_paired_by_repeat():
 
     # The control's rows come in another order: pairs go by repeat, not by place.
     frame = runs_of(dice_of, runs).iloc[[3, 1, 4, 0, 2, *range(5, 10)]]
-    control, cell = degradation_table(frame).to_dict("records")
+    control, cell = degradation_table(frame, values_of(frame)).to_dict("records")
+    # Equal cases, and too few contrasts for a prior: the t-interval over repeats.
     oracle = stats.ttest_rel(level, level - noise).confidence_interval(0.95)
     assert (cell["drop_low"], cell["drop_high"]) == pytest.approx(tuple(oracle))
     assert cell["drop_mean"] == pytest.approx(noise.mean())
@@ -225,7 +214,9 @@ def test_drop_is_paired_by_repeat():
     assert (cell["drop_n"], cell["n"]) == (5, 5)
     own = stats.ttest_1samp(level - noise, 0).confidence_interval(0.95)
     assert (cell["dice_low"], cell["dice_high"]) == pytest.approx(tuple(own))
-    assert (control["drop_mean"], control["drop_sd"]) == (0, 0)
+    assert cell["drop_p"] == pytest.approx(stats.ttest_rel(level, level - noise).pvalue)
+    assert [control[f"drop_{name}"] for name in ("mean", "sd", "low", "high")] == [0] * 4
+    assert control["drop_n"] == 5 and np.isnan(control["drop_p"])
 
 
 def test_drop_uses_the_control_of_the_same_network_recipe_and_dataset():
@@ -236,7 +227,8 @@ def test_drop_uses_the_control_of_the_same_network_recipe_and_dataset():
         return base - (0.01 if run["kind"] == "natural" else 0)
 
     runs = matrix(("lis", "psd"), ("unet", "segnet"), ("labels18", "plain"), repeats=2)
-    table = degradation_table(runs_of(dice_of, runs))
+    frame = runs_of(dice_of, runs)
+    table = degradation_table(frame, values_of(frame))
     noisy = table[table["kind"] == "natural"]
     assert len(noisy) == 8
     assert noisy["drop_mean"].to_numpy() == pytest.approx(np.full(8, 0.01))
@@ -245,33 +237,77 @@ def test_drop_uses_the_control_of_the_same_network_recipe_and_dataset():
 def test_only_repeats_that_both_have_are_paired():
     runs = [run for run in matrix(repeats=3) if run["kind"] != "control" or run["repeat"] < 2]
     frame = runs_of(lambda run: 0.9 - 0.1 * (run["kind"] == "natural"), runs)
-    _, cell = degradation_table(frame).to_dict("records")
+    _, cell = degradation_table(frame, values_of(frame)).to_dict("records")
     assert (cell["n"], cell["drop_n"]) == (3, 2)
     assert cell["drop_mean"] == pytest.approx(0.1)
 
 
 def test_without_a_control_there_is_no_drop():
     runs = [run for run in matrix(repeats=3) if run["kind"] != "control"]
-    table = degradation_table(runs_of(lambda run: 0.8, runs))
-    (cell,) = table.to_dict("records")
+    frame = runs_of(lambda run: 0.8, runs)
+    (cell,) = degradation_table(frame, values_of(frame)).to_dict("records")
     assert np.isnan([cell["drop_mean"], cell["drop_sd"], cell["drop_low"]]).all()
     assert cell["drop_n"] == 0
     assert cell["dice_mean"] == pytest.approx(0.8)
 
 
-def test_one_repeat_gives_means_without_spread():
-    table = degradation_table(runs_of(lambda run: 0.8, matrix(repeats=1)))
+def test_one_repeat_of_one_case_gives_means_without_spread():
+    frame = runs_of(lambda run: 0.8, matrix(repeats=1))
+    table = degradation_table(frame, values_of(frame, ["a"]))
     assert table["dice_mean"].tolist() == [0.8, 0.8]
     assert table[["dice_sd", "dice_low", "dice_high", "drop_sd"]].isna().all(axis=None)
+    assert table["left_out"].tolist() == ["repeats and cases"] * 2
+    assert table["drop_left_out"].tolist() == ["", "repeats and cases"]
+
+
+def test_one_repeat_has_an_interval_over_cases_and_says_so(tmp_path):
+    runs = matrix(repeats=1)
+    write_tree(tmp_path, runs)
+    table, values = tables_of(runs, tmp_path)
+    _, cell = degradation_table(table, values).to_dict("records")
+    control, natural = values.to_numpy()
+    expected = stats.ttest_1samp(natural, 0).confidence_interval(0.95)
+    assert (cell["dice_low"], cell["dice_high"]) == pytest.approx(tuple(expected))
+    expected = stats.ttest_rel(control, natural).confidence_interval(0.95)
+    assert (cell["drop_low"], cell["drop_high"]) == pytest.approx(tuple(expected))
+    assert cell["left_out"] == cell["drop_left_out"] == "repeats"
+    assert np.isnan(cell["dice_sd"])
+
+
+def test_the_interval_of_a_drop_may_leave_out_more_than_that_of_the_level():
+    runs = [run for run in matrix(repeats=3) if run["kind"] != "control" or run["repeat"] < 1]
+    frame = runs_of(lambda run: 0.9 - 0.01 * run["repeat"], runs)
+    _, cell = degradation_table(frame, values_of(frame)).to_dict("records")
+    assert (cell["n"], cell["drop_n"]) == (3, 1)
+    assert (cell["left_out"], cell["drop_left_out"]) == ("", "repeats")
+
+
+def test_an_interval_lies_around_the_pooled_dice(tmp_path):
+    runs = matrix(("lis", "psd"), kinds=("natural", "random"), sizes=(0.9, 0.8))
+    write_tree(tmp_path, runs, structures=("liver", "tumour"))
+    table = degradation_table(*tables_of(runs, tmp_path))
+    assert len(table) == 20 and (table["left_out"] == "").all()
+    for name in ("dice", "drop"):
+        middle = (table[f"{name}_low"] + table[f"{name}_high"]) / 2
+        np.testing.assert_allclose(table[f"{name}_mean"], middle, atol=1e-12)
 
 
 def test_tables_survive_csv(tmp_path):
     runs = matrix(datasets=("007",), models=("NA",), kinds=("natural", "random"), repeats=3)
     write_tree(tmp_path, runs)
-    table = table_of(runs, tmp_path)
-    write_csv(tmp_path / "runs.csv", table)
-    read = read_runs(tmp_path / "runs.csv")
-    pd.testing.assert_frame_equal(read, table)
-    pd.testing.assert_frame_equal(degradation_table(read), degradation_table(table))
+    table, cases = study_tables(map(Run.of, runs), Results(tmp_path))
+    for name, content in {"runs": table, "cases": cases}.items():
+        write_csv(tmp_path / f"{name}.csv", content)
+        pd.testing.assert_frame_equal(read_table(tmp_path / f"{name}.csv"), content)
     with pytest.raises(InputError, match=r"other\.csv is missing"):
-        read_runs(tmp_path / "other.csv")
+        read_table(tmp_path / "other.csv")
+
+
+def test_the_table_of_cases_holds_the_counts_of_the_chosen_checkpoint(one_run):
+    results, runs = one_run
+    _, cases = study_tables(map(Run.of, runs), Results(results))
+    assert cases["case"].tolist() == ["a", "b"]
+    assert cases[["tp", "fp", "fn", "tn"]].to_numpy().tolist() == [
+        [90, 10, 10, 1890],
+        [1, 2, 0, 997],
+    ]

@@ -9,18 +9,27 @@ from labelnoise.evaluation.tables import degradation_table
 from labelnoise.report.paper import (
     TABLE_1,
     compare_with_paper,
-    fit_slope,
     nominal_dice,
     paper_dice,
     paper_slope,
-    slopes,
+    slopes_beside_paper,
 )
-from runs_tables import KINDS, proportional_runs
+from runs_tables import KINDS, proportional_runs, values_of
 
 
 @pytest.fixture
 def runs():
     return proportional_runs()
+
+
+def compared(runs):
+    """Ours beside the paper's, from runs of equal cases."""
+    return compare_with_paper(degradation_table(runs, values_of(runs)))
+
+
+def slopes_of(runs):
+    """The table of slopes, from runs of equal cases."""
+    return slopes_beside_paper(runs, values_of(runs))
 
 
 def cell(table, **names):
@@ -77,7 +86,7 @@ def test_errors_given_by_severity_are_named_by_their_label_dice(name, target, no
 
 
 def test_differences_are_ours_minus_the_papers(runs):
-    table = compare_with_paper(degradation_table(runs))
+    table = compared(runs)
     row = cell(table, model="unet", perturbation="natural-0.90")
     # Repeats lose 0.10, 0.11 and 0.12 from controls of 0.90, 0.91 and 0.92: Dice 0.80 each.
     assert row["dice_mean"] == pytest.approx(0.80)
@@ -93,7 +102,7 @@ def test_differences_are_ours_minus_the_papers(runs):
 
 def test_every_cell_is_compared_and_foreign_networks_have_no_number(runs):
     everything = pd.concat([runs, proportional_runs(models=("unet",), datasets=("phantom",))])
-    table = compare_with_paper(degradation_table(everything))
+    table = compared(everything)
     assert len(table) == 10 * 3
     assert table.loc[table["model"] == "mine", "paper_liver_dice"].isna().all()
     assert table.loc[table["model"] == "unet", "drop_difference"].notna().all()
@@ -102,14 +111,16 @@ def test_every_cell_is_compared_and_foreign_networks_have_no_number(runs):
 
 
 def test_slopes_are_the_ones_counted_by_hand(runs):
-    table = slopes(runs)
+    table = slopes_of(proportional_runs(models=("unet",), kinds=("natural",)))
     row = cell(table, model="unet", kind="natural")
-    # The repeats' own slopes are 1.0, 1.1 and 1.2.
+    # The repeats' own slopes are 1.0, 1.1 and 1.2, those of all cases; no other shares the prior.
     half = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
     assert row["slope"] == pytest.approx(1.1)
     assert (row["slope_low"], row["slope_high"]) == pytest.approx((1.1 - half, 1.1 + half))
     assert (row["n"], row["runs"]) == (3, 9)
+    assert (row["cases"], row["left_out"]) == (3, "")
     assert row["difference"] == pytest.approx(1.1 - row["paper_liver_slope"])
+    table = slopes_of(runs)
     assert cell(table, model="mine", kind="choppy")["slope"] == pytest.approx(0.55)
     assert cell(table, model="mine", kind="random")["slope"] == pytest.approx(0)
     assert np.isnan(cell(table, model="mine", kind="choppy")["difference"])
@@ -120,43 +131,40 @@ def test_slopes_agree_with_numpy():
     rng = np.random.default_rng(1)
     error = runs["kind"] != "control"
     runs.loc[error, "label_dice"] += rng.normal(0, 0.01, error.sum())
-    row = cell(slopes(runs), model="unet", kind="natural")
-    unet = runs[runs["model"] == "unet"].set_index("repeat")
-    natural = unet[unet["kind"] == "natural"]
-    x = 1 - natural["label_dice"].to_numpy()
-    control = unet.loc[unet["kind"] == "control", "dice"]
-    y = control.loc[natural.index].to_numpy() - natural["dice"].to_numpy()
-    assert row["slope"] == pytest.approx(np.linalg.lstsq(x[:, None], y, rcond=None)[0][0])
+    row = cell(slopes_of(runs), model="unet", kind="natural")
+    own = []
+    for _, unet in runs[runs["model"] == "unet"].groupby("repeat"):
+        natural = unet[unet["kind"] == "natural"]
+        x = 1 - natural["label_dice"].to_numpy()
+        y = unet.loc[unet["kind"] == "control", "dice"].item() - natural["dice"].to_numpy()
+        own.append(np.linalg.lstsq(x[:, None], y, rcond=None)[0][0])
+    assert row["slope"] == pytest.approx(np.mean(own))
     assert row["slope_low"] < row["slope"] < row["slope_high"]
-
-
-def test_the_interval_is_that_of_the_repeats_own_slopes_where_errors_are_equal():
-    rng = np.random.default_rng(2)
-    x, repeat = np.tile([0.05, 0.10, 0.15], 5), np.repeat(range(5), 3)
-    y = x + rng.normal(0, 0.02, 15)
-    own = [np.linalg.lstsq(x[:3, None], part, rcond=None)[0][0] for part in y.reshape(5, 3)]
-    interval = stats.t.interval(0.95, 4, np.mean(own), stats.sem(own))
-    found = fit_slope(x, y, repeat)
-    assert found["slope"] == pytest.approx(np.mean(own))
-    assert (found["slope_low"], found["slope_high"]) == pytest.approx(interval)
 
 
 def test_slopes_leave_out_runs_without_a_control():
     runs = proportional_runs(models=("unet",))
     lacking = runs[~((runs["kind"] == "control") & (runs["repeat"] == 2))]
-    row = cell(slopes(lacking), kind="natural")
+    row = cell(slopes_of(lacking), kind="natural")
     assert (row["n"], row["runs"]) == (2, 6)
     assert row["slope"] == pytest.approx(1.05)
-    assert slopes(runs[runs["kind"] != "control"]).empty
-    empty = slopes(runs[runs["kind"] == "control"])
-    assert empty.empty
+    for kinds in (runs["kind"] != "control", runs["kind"] == "control"):
+        table = slopes_of(runs[kinds])
+        assert table.empty and list(table) == list(slopes_of(runs))
 
 
-def test_one_repeat_has_a_slope_and_no_interval():
-    row = cell(slopes(proportional_runs(models=("unet",), repeats=1)), kind="choppy")
+def test_one_repeat_of_one_case_has_a_slope_and_no_interval():
+    runs = proportional_runs(models=("unet",), repeats=1)
+    row = cell(slopes_beside_paper(runs, values_of(runs, ["a"])), kind="choppy")
     assert row["slope"] == pytest.approx(0.5)
     assert np.isnan(row["slope_low"]) and np.isnan(row["slope_high"])
-    assert np.isnan(fit_slope([0, 0], [0.1, 0.2], [0, 1])["slope"])
+    assert row["left_out"] == "repeats and cases"
+
+
+def test_labels_without_error_have_no_slope():
+    runs = proportional_runs(models=("unet",), kinds=("natural",)).assign(label_dice=1.0)
+    row = cell(slopes_of(runs), kind="natural")
+    assert row["n"] == 0 and np.isnan(row["slope"])
 
 
 def test_the_papers_slopes_are_computed_in_the_same_way():

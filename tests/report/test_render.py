@@ -5,7 +5,7 @@ import pytest
 
 from labelnoise.evaluation.tables import degradation_table
 from labelnoise.files import write_text
-from labelnoise.report.paper import compare_with_paper, slopes
+from labelnoise.report.paper import compare_with_paper, slopes_beside_paper
 from labelnoise.report.render import (
     degradation_tables,
     latex,
@@ -13,8 +13,18 @@ from labelnoise.report.render import (
     slopes_tables,
     table1_tables,
 )
-from runs_tables import proportional_runs, runs_of
+from runs_tables import proportional_runs, runs_of, values_of
 from synthetic_runs import matrix
+
+
+def degradation_of(runs, cases=("a", "b", "c")):
+    """The table of cells, from runs of equal cases."""
+    return degradation_table(runs.assign(cases=len(cases)), values_of(runs, cases))
+
+
+def slopes_of(runs):
+    """The table of slopes, from runs of equal cases."""
+    return slopes_beside_paper(runs, values_of(runs))
 
 
 @pytest.fixture
@@ -39,7 +49,7 @@ def study():
     runs = matrix(("lis",), ("segnet", "unet"), ("labels18", "plain"), repeats=3)
     lacking = ("segnet", "natural", "plain")
     runs = [run for run in runs if (run["model"], run["kind"], run["recipe"]) != lacking]
-    return degradation_table(runs_of(dice_of, runs))
+    return degradation_of(runs_of(dice_of, runs))
 
 
 def test_wide_markdown_has_a_block_a_recipe_and_a_column_a_network(study):
@@ -53,12 +63,44 @@ def test_wide_markdown_has_a_block_a_recipe_and_a_column_a_network(study):
     assert "standard deviation" in text
 
 
-def test_long_markdown_gives_interval_and_paired_drop(study):
-    text = markdown(degradation_tables(study)[1:])
+def test_long_markdown_gives_interval_and_paired_drop():
+    frame = runs_of(
+        lambda run: 0.9 - 0.05 * (run["kind"] == "natural") + 0.002 * run["repeat"], matrix()
+    )
+    text = markdown(degradation_tables(degradation_of(frame))[1:])
+    # Equal cases and two cells, too few for a prior: the t-interval over three repeats.
     half = 4.302653 * 0.002 / np.sqrt(3)
     assert f"0.852 [{0.852 - half:.3f}, {0.852 + half:.3f}]" in text
     assert "0.050 [0.050, 0.050]" in text
-    assert "95 % t-interval over n = 3 repeats" in text
+    assert "95 % interval over 3 repeats and 3 test cases, not corrected" in text
+
+
+@pytest.mark.parametrize(
+    ("repeats", "cases", "said"),
+    [
+        (2, "ab", "over 2 repeats and 2 test cases, not"),
+        (1, "ab", "over 1 repeat and 2 test cases; with one repeat it says nothing about other"),
+        (2, "a", "over 2 repeats and 1 test case; with one test case it says nothing about other"),
+        (1, "a", "over 1 repeat and 1 test case; with one repeat and one test case there is none"),
+    ],
+)
+def test_a_caption_says_what_the_intervals_leave_out(repeats, cases, said):
+    frame = runs_of(lambda run: 0.8 + 0.01 * run["repeat"], matrix(repeats=repeats))
+    table = degradation_of(frame, cases)
+    assert f"95 % interval {said}" in degradation_tables(table)[1].caption
+    beside = table1_tables(compare_with_paper(table))[1].caption.replace("] beside", ", not")
+    assert f"95 % interval {said}" in beside
+
+
+def test_a_caption_says_what_the_interval_of_some_drops_leaves_out():
+    listed = [run for run in matrix(repeats=3) if run["kind"] != "control" or run["repeat"] < 1]
+    frame = runs_of(lambda run: 0.8 + 0.01 * run["repeat"], listed)
+    caption = degradation_tables(degradation_of(frame))[1].caption
+    assert "over 1 to 3 repeats and 3 test cases; with one repeat it says" in caption
+
+
+def test_long_markdown_has_a_row_a_cell(study):
+    text = markdown(degradation_tables(study)[1:])
     assert text.count("\n| U-Net") == 4
 
 
@@ -75,7 +117,7 @@ def test_wide_latex_is_one_booktabs_table(study):
 def test_long_latex_has_a_table_a_block_of_equal_columns(study):
     text = latex(degradation_tables(study)[1:])
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
-    assert r"95 \% t-interval" in text
+    assert r"95 \% interval over 3 repeats and 3 test cases" in text
     assert r"\label{tab:degradation-1}" in text and r"\label{tab:degradation-2}" in text
     assert {line.count(" & ") for line in text.splitlines() if line.endswith(r"\\")} == {9}
     assert text.isascii()
@@ -90,14 +132,14 @@ def test_latex_escapes_names(study):
 
 def test_drops_below_0_have_a_minus_sign():
     frame = runs_of(lambda run: 0.8 + 0.1 * (run["kind"] == "natural"), matrix(repeats=2))
-    tables = degradation_tables(degradation_table(frame))
+    tables = degradation_tables(degradation_of(frame))
     assert "−0.100 [−0.100, −0.100]" in markdown(tables)
     assert "$-$0.100 [$-$0.100, $-$0.100]" in latex(tables)
 
 
 def test_what_is_not_known_is_a_dash():
     runs = [run for run in matrix(repeats=1) if run["kind"] != "control"]
-    tables = degradation_tables(degradation_table(runs_of(lambda run: 0.8, runs)))
+    tables = degradation_tables(degradation_of(runs_of(lambda run: 0.8, runs)))
     text = markdown(tables)
     assert "| –" in text
     assert "nan" not in text + latex(tables)
@@ -105,13 +147,13 @@ def test_what_is_not_known_is_a_dash():
 
 
 def test_text_is_written_whole(tmp_path):
-    write_text("±\n", tmp_path / "tables" / "a.md")
+    write_text(tmp_path / "tables" / "a.md", "±\n")
     assert (tmp_path / "tables" / "a.md").read_text(encoding="utf-8") == "±\n"
     assert len(list((tmp_path / "tables").iterdir())) == 1
 
 
 def test_table_1_as_markdown(runs):
-    text = markdown(table1_tables(compare_with_paper(degradation_table(runs))))
+    text = markdown(table1_tables(compare_with_paper(degradation_of(runs))))
     rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()]
     assert ["perturbation", "label Dice", "U-Net", "U-Net, paper", "mine"] in rows
     natural = ["natural 0.90", "0.900", "0.8000 ± 0.0000", "0.8193 (−0.0193)", "0.8000 ± 0.0000"]
@@ -125,17 +167,19 @@ def test_table_1_as_markdown(runs):
     assert "n = 3 repeats" in text
 
 
-def test_slopes_as_markdown(runs):
-    text = markdown(slopes_tables(slopes(runs)))
+def test_slopes_as_markdown():
+    # Two networks, one slope each: too few for a prior, so t-intervals over the repeats' slopes.
+    runs = proportional_runs(kinds=("natural",))
+    text = markdown(slopes_tables(slopes_of(runs)))
     rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()]
     assert ["U-Net", "natural", "3", "9", "1.100 [0.852, 1.348]", "0.996", "+0.104"] in rows
-    assert ["mine", "choppy", "3", "9", "0.550 [0.426, 0.674]", "–", "–"] in rows
-    assert "n = 3 repeats" in text
+    assert ["mine", "natural", "3", "9", "1.100 [0.852, 1.348]", "–", "–"] in rows
+    assert "95 % interval over 3 repeats and 3 test cases" in text
 
 
 def test_latex_tables_are_whole(runs):
-    comparison = compare_with_paper(degradation_table(runs))
-    for tables in [table1_tables(comparison), slopes_tables(slopes(runs))]:
+    comparison = compare_with_paper(degradation_of(runs))
+    for tables in [table1_tables(comparison), slopes_tables(slopes_of(runs))]:
         text = latex(tables)
         for name in ["table", "tabular", "adjustbox"]:
             assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == len(tables)
@@ -143,8 +187,8 @@ def test_latex_tables_are_whole(runs):
         assert text.isascii()
 
 
-def test_a_study_without_errors_says_so_in_place_of_slopes(runs):
-    tables = slopes_tables(slopes(runs[runs["kind"] == "control"]))
+def test_a_study_without_errors_says_so_in_place_of_slopes_of(runs):
+    tables = slopes_tables(slopes_of(runs[runs["kind"] == "control"]))
     assert markdown(tables).startswith("No label error") and "no slopes" in markdown(tables)
     assert latex(tables).startswith("% No label error")
 
@@ -152,8 +196,8 @@ def test_a_study_without_errors_says_so_in_place_of_slopes(runs):
 def test_every_caption_says_how_many_runs_were_made_otherwise(study, runs):
     tables = [
         *degradation_tables(study, 3),
-        *table1_tables(compare_with_paper(degradation_table(runs)), 3),
-        *slopes_tables(slopes(runs), 3),
+        *table1_tables(compare_with_paper(degradation_of(runs)), 3),
+        *slopes_tables(slopes_of(runs), 3),
     ]
     assert len(tables) == 5
     assert all("3 of the runs behind these numbers" in table.caption for table in tables)

@@ -28,9 +28,11 @@ def pooled_values(cases: pd.DataFrame) -> pd.DataFrame:
         One row per run and structure, indexed by CELL and repeat; a column per case, NaN for the
         cases of other datasets.
     """
-    frames = []
+    frames, names = [], [*CELL, "repeat"]
     for _, family in cases.groupby(FAMILY, sort=False):
-        wide = family.pivot(index=[*CELL, "repeat"], columns="case", values=["tp", "fp", "fn"])
+        wide = family.pivot(index=names, columns="case", values=["tp", "fp", "fn"])
+        # Pivoting sorts; the order is that of the study.
+        wide = wide.reindex(pd.MultiIndex.from_frame(family[names].drop_duplicates()))
         numerator = 2 * wide["tp"]
         values = pooled_dice_values(
             numerator.to_numpy(float), (numerator + wide["fp"] + wide["fn"]).to_numpy(float)
@@ -50,6 +52,8 @@ def levels(values: pd.DataFrame) -> Blocks:
 def drops(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
     """Return control minus cell, in pairs of equal repeat and case, of each cell with a control.
 
+    The control itself has no drop: values of 0 by definition tell nothing about a variance.
+
     Args:
         runs: what `tables.runs_table` returns; says which cells are controls.
         values: see `pooled_values`.
@@ -58,7 +62,7 @@ def drops(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
     return {
         cell: (blocks[controls[cell[:-1]]] - block).dropna(how="all")
         for cell, block in blocks.items()
-        if cell[:-1] in controls
+        if controls.get(cell[:-1], cell) != cell
     }
 
 
@@ -76,9 +80,8 @@ def slopes(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
     losses = 1 - runs.set_index([*CELL, "repeat"])["label_dice"]
     kinds = runs.drop_duplicates(CELL).set_index(CELL)["kind"]
     for cell, block in drops(runs, values).items():
-        if kinds[cell] != "control":
-            loss = losses.xs(cell, level=CELL).reindex(block.index)
-            found.setdefault((*cell[:-1], kinds[cell]), []).append((loss, block))
+        loss = losses.xs(cell, level=CELL).reindex(block.index)
+        found.setdefault((*cell[:-1], kinds[cell]), []).append((loss, block))
     return {key: _slope(pairs) for key, pairs in found.items()}
 
 

@@ -15,10 +15,15 @@ from scipy.special import digamma, polygamma, stdtr, stdtrit
 CONFIDENCE = 0.95
 # A prior for the variance between repeats is fitted to at least so many contrasts.
 FEWEST_FOR_PRIOR = 3
+# Values whose variance is below this share of the median one do not vary but for rounding.
+CONSTANT = 1e-10
 
 
 def intervals(contrasts_KRC: np.ndarray, confidence: float = CONFIDENCE) -> pd.DataFrame:
     """Return the mean of each contrast with its interval over repeats and cases.
+
+    The estimate is the mean of all values, absent ones taken from an additive fit of repeats and
+    cases, so that what is absent shifts no mean.
 
     With A = var(repeat means) / R, B = var(case means) / C and E = residual mean square / (R C),
     the variance of the mean of a two-way random layout is A + B - E, here kept at max(A, B) at
@@ -81,22 +86,49 @@ def moderate(variances_K: np.ndarray, degrees_K: np.ndarray) -> tuple[np.ndarray
         degrees_K: their degrees of freedom, 0 where there is none.
 
     Returns:
-        The posterior variances, and their degrees of freedom, at most those of all together. Fewer
-        than FEWEST_FOR_PRIOR variances are returned as they are.
+        The posterior variances, and their degrees of freedom, at most those of all that the prior
+        is fitted to: the variances above 0. With fewer than FEWEST_FOR_PRIOR of these, all are
+        returned as they are.
     """
     known_K = (degrees_K > 0) & np.isfinite(variances_K)
-    if known_K.sum() < FEWEST_FOR_PRIOR or not (variances_K[known_K] > 0).any():
+    # Equal values, such as those of networks that paint nothing, say nothing about the others.
+    varies_K = known_K & (np.nan_to_num(variances_K) > 0)
+    if varies_K.any():
+        varies_K &= variances_K >= CONSTANT * np.median(variances_K[varies_K])
+    if varies_K.sum() < FEWEST_FOR_PRIOR:
         return variances_K, degrees_K.astype(float)
+    prior, prior_degrees = _fit_prior(variances_K[varies_K], degrees_K[varies_K].astype(float))
     variances, degrees = variances_K[known_K], degrees_K[known_K].astype(float)
-    prior, prior_degrees = _fit_prior(variances, degrees)
     posterior_K, total_K = variances_K.copy(), degrees_K.astype(float)
     if np.isinf(prior_degrees):
         posterior_K[known_K] = prior
     else:
         weight = degrees + prior_degrees
         posterior_K[known_K] = (prior_degrees * prior + degrees * variances) / weight
-    total_K[known_K] = np.minimum(degrees + prior_degrees, degrees.sum())
+    total_K[known_K] = np.minimum(degrees + prior_degrees, degrees_K[varies_K].sum())
     return posterior_K, total_K
+
+
+def components(contrasts_KRC: np.ndarray) -> pd.DataFrame:
+    """Return the variance components of each contrast, estimated by the moments of its layout.
+
+    Args:
+        contrasts_KRC: see `intervals`.
+
+    Returns:
+        One row per contrast: the standard deviations `repeat`, `case` and `residual` (repeat x
+        case), 0 where a variance comes out negative, NaN where there is one repeat or one case.
+    """
+    rows = []
+    for values_RC in np.asarray(contrasts_KRC, float):
+        part = _Layout.of(values_RC)
+        if part.repeats < 2 or part.cases < 2:
+            rows.append([np.nan] * 3)
+            continue
+        repeat = part.between_repeats - part.residual / part.cases
+        case = part.between_cases - part.residual / part.repeats
+        rows.append(np.sqrt(np.maximum([repeat, case, part.residual], 0)).tolist())
+    return pd.DataFrame(rows, columns=["repeat", "case", "residual"])
 
 
 def pooled_dice_values(numerator_RC: np.ndarray, denominator_RC: np.ndarray) -> np.ndarray:
@@ -107,17 +139,18 @@ def pooled_dice_values(numerator_RC: np.ndarray, denominator_RC: np.ndarray) -> 
     (linearised ratio, Cochran 1977, section 6.3), so that it takes the same road as any other.
 
     Args:
-        numerator_RC: n of each case, such as 2 tp of Dice.
-        denominator_RC: m of each case, such as 2 tp + fp + fn.
+        numerator_RC: n of each case, such as 2 tp of Dice; NaN where a repeat lacks a case.
+        denominator_RC: m of each case, such as 2 tp + fp + fn; NaN in the same places.
 
     Returns:
-        (R, C); NaN in a repeat whose denominators are all 0.
+        (R, C); NaN where a repeat lacks a case, and in a repeat whose denominators are all 0.
     """
-    total_R1 = denominator_RC.sum(axis=1, keepdims=True)
+    count_R1 = np.isfinite(denominator_RC).sum(axis=1, keepdims=True)
+    total_R1 = np.nansum(denominator_RC, axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        score_R1 = numerator_RC.sum(axis=1, keepdims=True) / total_R1
+        score_R1 = np.nansum(numerator_RC, axis=1, keepdims=True) / total_R1
         influence_RC = (numerator_RC - score_R1 * denominator_RC) / total_R1
-    return score_R1 + denominator_RC.shape[1] * influence_RC
+    return score_R1 + count_R1 * influence_RC
 
 
 class _Layout:
@@ -130,10 +163,10 @@ class _Layout:
         self.residual = 0.0
         if not defined_RC.any():
             return
-        self.estimate = values_RC[defined_RC].mean()
         # Absent values take what the effects of their repeat and case predict, so that a case which
-        # is absent from some repeats shifts no repeat's mean.
+        # is absent from some repeats shifts no mean.
         filled_RC = _fill(values_RC, defined_RC)
+        self.estimate = filled_RC.mean()
         repeat_R, case_C = filled_RC.mean(axis=1), filled_RC.mean(axis=0)
         if self.repeats > 1:
             self.between_repeats = repeat_R.var(ddof=1)
@@ -209,11 +242,13 @@ def _fit_prior(variances: np.ndarray, degrees: np.ndarray) -> tuple[float, float
     log(d / 2) has mean log s0^2 - digamma(d0 / 2) + log(d0 / 2) up to sign, and variance
     trigamma(d / 2) + trigamma(d0 / 2).
     """
-    # A variance of 0 has no logarithm; as in limma it counts as a very small one.
-    variances = np.maximum(variances, 1e-5 * np.median(variances[variances > 0]))
+    # The logarithm of a tiny variance would decide alone; limma sets the same floor.
+    variances = np.maximum(variances, 1e-5 * np.median(variances))
     z = np.log(variances) - digamma(degrees / 2) + np.log(degrees / 2)
     excess = z.var(ddof=1) - polygamma(1, degrees / 2).mean()
     if excess <= 0:
+        # limma has pooled the variances here since 2017. They are too small, and cover less, where
+        # contrasts share their control.
         return float(np.exp(z.mean())), np.inf
     prior_degrees = 2 * _inverse_trigamma(excess)
     log_scale = z.mean() + digamma(prior_degrees / 2) - np.log(prior_degrees / 2)

@@ -75,30 +75,32 @@ def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
     return study_tables(runs, results)[0]
 
 
-def sessions_table(results: Results) -> pd.DataFrame:
+def sessions_tables(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the scores of every session that was tested.
 
     Args:
         results: the results tree of the study that the sessions were started from.
 
     Returns:
-        DataFrame, as `runs_table` returns it for the study's runs, so the two can be set together.
-        `recipe` reads "NAME: recipe", since a session may have changed the recipe's batch size or
+        What `study_tables` returns for the study's runs, so the two can be set together. `recipe`
+        reads "NAME: recipe", since a session may have changed the recipe's batch size or
         epochs and must not be averaged with the study's runs.
 
     Raises:
-        InputError: there is no tested session, or a file is wrong, see `runs_table`.
+        InputError: there is no tested session, or a file is wrong, see `study_tables`.
     """
-    tables = []
+    found = []
     for session in read_sessions(results):
         own = results.session(session.name)
         if own.run_folder(session.run).counts.exists():
-            table = runs_table([session.run], own)
-            table["recipe"] = f"{session.name}: " + table["recipe"]
-            tables.append(table)
-    if not tables:
+            tables = study_tables([session.run], own)
+            found.append(
+                [table.assign(recipe=f"{session.name}: {session.run.recipe}") for table in tables]
+            )
+    if not found:
         raise InputError(f"no session in {results.sessions} was tested; test one: -t -e NAME.")
-    return pd.concat(tables, ignore_index=True)
+    runs, cases = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
+    return runs, cases
 
 
 def degradation_table(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +115,8 @@ def degradation_table(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
         are over repeats. `dice_low` and `dice_high` bound the 95 % interval of the mean over
         repeats and test cases, see `statistics.intervals`; `left_out` says what it does not cover.
         `drop_...` is control Dice minus Dice, in pairs of equal repeat and case (`drop_n` repeats),
-        with the p of no drop: 0 for the control itself, NaN without a control.
+        with the p of no drop and its own `drop_left_out`. The control's own drop is 0, without a p;
+        without a control it is NaN.
     """
     level = summarise(levels(values))
     blocks = drops(runs, values)
@@ -133,13 +136,15 @@ def degradation_table(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
         row |= _columns("recall", cell["recall"], "mean", "sd")
         row |= _columns("volume_ratio", cell["volume_ratio"], "mean", "sd")
         row |= _columns("auc", cell["auc"], "mean", "sd")
-        found = key in blocks
-        repeats = blocks[key].mean(axis=1) if found else []
-        row |= _columns("drop", repeats, "mean", "sd", "n")
-        row |= {
-            f"drop_{name}": drop.loc[key, name] if found else np.nan
-            for name in ("low", "high", "p")
-        }
+        if key in blocks:
+            row |= _columns("drop", blocks[key].mean(axis=1), "mean", "sd", "n")
+            names = ("low", "high", "p", "left_out")
+            row |= {f"drop_{name}": drop.loc[key, name] for name in names}
+        else:
+            zeros = np.zeros(len(cell) if row["kind"] == "control" else 0)
+            row |= _columns("drop", zeros, "mean", "sd", "n")
+            row |= dict.fromkeys(("drop_low", "drop_high"), row["drop_mean"])
+            row |= {"drop_p": np.nan, "drop_left_out": ""}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -191,7 +196,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     text = io.StringIO(_read_text(path))
     # Only an empty cell is a missing number; names such as "NA" and "007" stay text.
-    names = dict.fromkeys([*CELL, "case", "kind", "device", "host", "folder", "left_out"], str)
+    texts = [*CELL, "case", "kind", "device", "host", "folder", "left_out", "drop_left_out"]
+    names = dict.fromkeys(texts, str)
     return pd.read_csv(text, dtype=names, keep_default_na=False, na_values=[""])
 
 

@@ -40,7 +40,8 @@ COMPARED = [
     *("kind", "n", "cases", "label_dice_mean"),
     *("dice_mean", "dice_sd", "dice_low", "dice_high", "left_out"),
     *("paper_liver_dice", "difference"),
-    *("drop_mean", "drop_low", "drop_high", "paper_liver_drop", "drop_difference"),
+    *("drop_mean", "drop_low", "drop_high", "drop_left_out"),
+    *("paper_liver_drop", "drop_difference"),
     *("precision_mean", "recall_mean", "volume_ratio_mean", "auc_mean"),
 ]
 
@@ -109,25 +110,17 @@ def slopes_beside_paper(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFram
     """
     blocks = slopes(runs, values)
     keys, rows = [*SETTING, "kind"], []
-    counts = runs.groupby(keys).size()
+    errors = runs.groupby(keys)["perturbation"].nunique()
     for key, found in summarise(blocks).iterrows():
         row = dict(zip(keys, key, strict=True))
         repeats, cases = blocks[key].shape
-        row |= {"n": repeats, "cases": cases, "runs": counts[key], "slope": found["estimate"]}
+        row |= {"n": repeats, "cases": cases, "runs": repeats * errors[key]}
+        row |= {"slope": found["estimate"]}
         row |= {"slope_low": found["low"], "slope_high": found["high"]}
         row |= {"left_out": found["left_out"]}
         rows.append(row | {"paper_liver_slope": paper_slope(row["model"], row["kind"])})
-    numbers = [
-        "n",
-        "cases",
-        "runs",
-        "slope",
-        "slope_low",
-        "slope_high",
-        "left_out",
-        "paper_liver_slope",
-    ]
-    table = pd.DataFrame(rows, columns=[*keys, *numbers])
+    names = ["n", "cases", "runs", "slope", "slope_low", "slope_high", "left_out"]
+    table = pd.DataFrame(rows, columns=[*keys, *names, "paper_liver_slope"])
     return table.assign(difference=table["slope"] - table["paper_liver_slope"])
 
 

@@ -201,12 +201,15 @@ def number(value: float, digits: int = 3) -> str:
 
 def repeats_and_cases(table: pd.DataFrame) -> str:
     """Return what the intervals of a table are over, and what they leave out."""
-    count = _range(table["n"], "repeat")
-    cases = _range(table["cases"], "test case")
-    left = sorted(set(table["left_out"].fillna("")) - {""})
-    if not left:
-        return f"{count} and {cases}"
-    return f"{count} and {cases}; it says nothing about other {' or '.join(left)}"
+    over = f"{_range(table['n'], 'repeat')} and {_range(table['cases'], 'test case')}"
+    columns = [name for name in table if name.endswith("left_out")]
+    left = set(table[columns].fillna("").to_numpy().ravel())
+    told = {
+        "repeats": "with one repeat it says nothing about other repeats",
+        "cases": "with one test case it says nothing about other cases",
+        "repeats and cases": "with one repeat and one test case there is none",
+    }
+    return "; ".join([over, *(text for what, text in told.items() if what in left)])
 
 
 def _range(numbers: pd.Series, what: str) -> str:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from labelnoise.data.storage import Dataset, write_dataset
+from labelnoise.evaluation.tables import degradation_table
 from labelnoise.report.figures.degradation import draw_degradation
-from synthetic_runs import matrix, table_of, write_tree
+from labelnoise.report.paper import slopes_beside_paper
+from synthetic_runs import matrix, tables_of, write_tree
 
 SMALL = {"recipes": ("labels18", "plain"), "kinds": ("natural", "choppy", "random")}
 STUDIES = {
@@ -32,23 +34,47 @@ STUDIES = {
 
 
 @pytest.fixture(scope="session")
-def load(tmp_path_factory):
-    """Function that makes the runs table of a study, once."""
+def study_of(tmp_path_factory):
+    """Function that makes the runs table of a study, and its values per case, once."""
 
     @cache
     def make(name):
         folder, listed = tmp_path_factory.mktemp("results"), matrix(**STUDIES[name])
         structures = ("left kidney", "tumour") if name == "unknown names" else ("liver",)
         write_tree(folder, listed, structures=structures)
-        return table_of(listed, folder)
+        return tables_of(listed, folder)
 
     return make
 
 
+@pytest.fixture(scope="session")
+def load(study_of):
+    """Function that gives the runs table of a study."""
+    return lambda name: study_of(name)[0]
+
+
+@pytest.fixture(scope="session")
+def cells(study_of):
+    """Function that gives the degradation table of a study."""
+    return lambda name: degradation_table(*study_of(name))
+
+
+@pytest.fixture(scope="session")
+def slopes(study_of):
+    """Function that gives the table of slopes of a study."""
+    return lambda name: slopes_beside_paper(*study_of(name))
+
+
 @pytest.fixture(params=STUDIES)
-def runs(request, load):
+def study(request):
+    """The name of each study."""
+    return request.param
+
+
+@pytest.fixture
+def runs(study, load):
     """The runs table of each study."""
-    return load(request.param)
+    return load(study)
 
 
 @pytest.fixture
@@ -58,9 +84,9 @@ def full(load):
 
 
 @pytest.fixture(scope="session")
-def full_figure(load):
+def full_figure(load, cells):
     """The degradation figure of that study, to look at."""
-    return draw_degradation(load("full"))
+    return draw_degradation(cells("full"), load("full"))
 
 
 @pytest.fixture

@@ -11,34 +11,32 @@ from labelnoise.report.figures.degradation import draw_degradation
 from labelnoise.report.figures.roc import draw_roc
 from labelnoise.report.figures.runs import draw_runs
 from labelnoise.report.figures.slopes import draw_slopes
-from labelnoise.report.paper import slopes
 
 
-def slope_dots(runs):
-    """The slopes figure, from runs."""
-    return draw_slopes(slopes(runs))
+@pytest.fixture(params=["degradation", "runs", "slopes", "roc"])
+def draw(request, load, cells, slopes):
+    """Function that draws a figure of a study; the ROC of its first dataset."""
+    return {
+        "degradation": lambda name: draw_degradation(cells(name), load(name)),
+        "runs": lambda name: draw_runs(load(name)),
+        "slopes": lambda name: draw_slopes(slopes(name)),
+        "roc": lambda name: draw_roc(curves_of_first(load(name))),
+    }[request.param]
 
 
-def roc_of_first(runs):
-    """The ROC figure of the first dataset: control and the largest error of each kind."""
-    return draw_roc(curves_of_first(runs))
-
-
-@pytest.mark.parametrize("draw", [draw_degradation, draw_runs, slope_dots, roc_of_first])
-def test_nothing_is_clipped_and_nothing_overlaps(runs, draw):
-    if draw is slope_dots and (runs["kind"] == "control").all():
+def test_nothing_is_clipped_and_nothing_overlaps(study, draw):
+    figure = draw(study)
+    if not figure.axes:
         pytest.skip("a study without errors has no slopes")
-    figure = draw(runs)
     assert figure.get_figwidth() in (canvas.COLUMN_WIDTH, canvas.PAGE_WIDTH)
     check_layout(figure)
 
 
-@pytest.mark.parametrize("draw", [draw_degradation, draw_runs, slope_dots, roc_of_first])
 @pytest.mark.parametrize("suffix", [".png", ".pdf"])
-def test_equal_runs_give_equal_files(load, draw, suffix, tmp_path):
+def test_equal_runs_give_equal_files(draw, suffix, tmp_path):
     paths = [tmp_path / f"{name}{suffix}" for name in ["one", "two"]]
     for path in paths:
-        canvas.save(draw(load("small")), path)
+        canvas.save(draw("small"), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert sorted(tmp_path.iterdir()) == sorted(paths)
 
@@ -63,5 +61,5 @@ def test_other_suffixes_are_refused_and_leave_nothing(full_figure, tmp_path):
 
 def test_drawing_leaves_the_global_style_alone(load):
     before = dict(rcParams)
-    draw_degradation(load("small"))
+    draw_runs(load("small"))
     assert dict(rcParams) == before

@@ -2,11 +2,10 @@
 
 from figure_checks import lines, texts
 from labelnoise.report.figures.slopes import draw_slopes
-from labelnoise.report.paper import slopes
 
 
-def test_slopes_plots_the_table_and_the_papers(full):
-    table, figure = slopes(full), draw_slopes(slopes(full))
+def test_slopes_plots_the_table_and_the_papers(slopes):
+    table, figure = slopes("full"), draw_slopes(slopes("full"))
     recipes = ["labels18", "plain"]
     for panel, (dataset, recipe) in zip(
         figure.axes, [(d, r) for d in ["lis", "psd"] for r in recipes], strict=True
@@ -21,17 +20,17 @@ def test_slopes_plots_the_table_and_the_papers(full):
             assert paper.get_xdata() == [row.paper_liver_slope]
             assert low < min(0, row.slope) and max(1, row.slope) < high
             assert paper.get_ydata() == ours.get_ydata()
-    expected = ["natural", "choppy", "random", "95 % t-interval", "the paper's Table 1, liver CT"]
-    assert texts(figure) == expected
+    expected = ["natural", "choppy", "random", "95 % interval (repeats, cases)"]
+    assert texts(figure) == [*expected, "the paper's Table 1, liver CT"]
 
 
-def test_a_study_without_errors_says_so(load):
-    figure = draw_slopes(slopes(load("control only")))
+def test_a_study_without_errors_says_so(slopes):
+    figure = draw_slopes(slopes("control only"))
     assert not figure.axes
     assert "no slopes" in figure.texts[0].get_text()
 
 
-def test_slopes_stay_readable_beside_a_huge_interval(full):
-    table = slopes(full).assign(slope_low=-40.0, slope_high=40.0)
+def test_slopes_stay_readable_beside_a_huge_interval(slopes):
+    table = slopes("full").assign(slope_low=-40.0, slope_high=40.0)
     low, high = draw_slopes(table).axes[0].get_xlim()
     assert low > -1.5 and high < 3

@@ -82,6 +82,8 @@ def save(figure: Figure, path: Path) -> None:
 
 def save_all(figure: Figure, paths: Iterable[Path]) -> None:
     """Write a figure to each of several paths; see `save`."""
+    # The layout settles as it is drawn first; all files show the settled one.
+    figure.draw_without_rendering()
     for path in paths:
         save(figure, path)
 
@@ -131,4 +133,4 @@ def covered(table: pd.DataFrame) -> str:
     """Return over what the intervals of a table are, in as many words as a legend has room for."""
     left = set(table["left_out"].fillna(""))
     over = [what for what in ("repeats", "cases") if any(what not in out for out in left)]
-    return " and ".join(over)
+    return ", ".join(over)

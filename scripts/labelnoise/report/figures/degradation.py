@@ -118,5 +118,5 @@ def _legend_groups(table):
     marks.append(("single run", dot))
     if table["dice_low"].notna().any():
         bar = Line2D([], [], color="0.25", marker="|", markersize=8, linestyle="")
-        marks.append((f"95 % interval, {covered(table)}", bar))
+        marks.append((f"95 % interval ({covered(table)})", bar))
     return [networks, recipes, marks]

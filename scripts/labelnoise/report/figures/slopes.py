@@ -98,7 +98,7 @@ def _legend_groups(table):
     marks = []
     if np.isfinite(table["slope_low"]).any():
         marks.append(
-            (f"95 % interval, {covered(table)}", Line2D([], [], color="0.15", linewidth=0.8))
+            (f"95 % interval ({covered(table)})", Line2D([], [], color="0.15", linewidth=0.8))
         )
     if table["paper_liver_slope"].notna().any():
         paper = Line2D([], [], color="0.15", markeredgewidth=0.7, **PAPER)
