@@ -122,6 +122,7 @@ def new_session(
             "pathvars": {"results": results_of(config).session(name).root.as_posix()},
             **{section: {getattr(run, axis): chosen[section]} for axis, section in AXES.items()},
             "matrix": {axis: [getattr(run, axis)] for axis in AXES} | {"repeats": run.repeat + 1},
+            "claims": {},
             "keep_state": True,
         }
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from labelnoise.config import load_config
-from labelnoise.config.rules import AXES
+from labelnoise.config.rules import AXES, claim_cells
 
 RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
@@ -132,6 +132,34 @@ class Perturbation:
     def as_dict(self) -> dict[str, Any]:
         """Return the definition in its canonical form; what was not given is None."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about one cell, or about two, that scores support, refute or leave undecided.
+
+    Attributes:
+        name: of its definition, which may make a claim about each of several cells.
+        kind: `costs`, `harmless`, `worse` or `slope`.
+        dataset, model, recipe: where it is about.
+        error: the perturbation; of a slope the kind of error.
+        structure: the structure, or None for each of the dataset.
+        than: model, recipe and perturbation of the other cell of the kind `worse`, else None.
+        margin: Dice that `harmless` stays below.
+        above, below: number that the slope is compared with, one of the two.
+    """
+
+    name: str
+    kind: str
+    dataset: str
+    model: str
+    recipe: str
+    error: str
+    structure: str | None = None
+    than: tuple[str, str, str] | None = None
+    margin: float | None = None
+    above: float | None = None
+    below: float | None = None
 
 
 @dataclass(frozen=True)
@@ -325,6 +353,7 @@ class Study:
         models, recipes, perturbations: {name: definition}, selected or not.
         matrix: {axis: selected names}, the axes in the order of AXES.
         repeats: independent replicates of every cell.
+        questions: {name: definition} of the claims that the matrix asks.
     """
 
     seed: int
@@ -335,6 +364,7 @@ class Study:
     perturbations: Mapping[str, Perturbation]
     matrix: Mapping[str, tuple[str, ...]]
     repeats: int
+    questions: Mapping[str, Mapping[str, Any]]
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self:
@@ -350,6 +380,7 @@ class Study:
             },
             matrix={axis: tuple(config["matrix"][axis]) for axis in AXES},
             repeats=config["matrix"]["repeats"],
+            questions={name: config["claims"][name] for name in config["matrix"]["claims"]},
         )
 
     @property
@@ -358,6 +389,20 @@ class Study:
         datasets, models, recipes, perturbations = (self.matrix[axis] for axis in AXES)
         cells = product(datasets, models, recipes, perturbations, range(self.repeats))
         return [Run(*names) for names in cells]
+
+    @property
+    def claims(self) -> list[Claim]:
+        """The claims that the matrix asks, of each cell that they are about."""
+        found = []
+        for name, definition in self.questions.items():
+            kept = ("kind", "structure", "margin", "above", "below")
+            parts = {key: definition[key] for key in kept if key in definition}
+            for cell, other in claim_cells(definition, self.matrix):
+                error = cell.pop("perturbation", definition.get("error"))
+                if definition["kind"] == "worse":
+                    parts["than"] = tuple(other[axis] for axis in AXES if axis != "dataset")
+                found.append(Claim(name, error=error, **cell, **parts))
+        return found
 
     @property
     def errors(self) -> list[str]:

@@ -1,8 +1,10 @@
 """Rules between the keys of a configuration, which a schema cannot state."""
 
 from collections import Counter
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from itertools import chain, product
 from math import prod
+from typing import Any
 
 from labelnoise.config.messages import shown
 from labelnoise.errors import InputError
@@ -18,7 +20,9 @@ MOST_RUNS = 1_000_000
 
 
 def apply_rules(config: dict) -> None:
-    """Check the keys of a configuration against each other, and fill in the modes of recipes.
+    """Check the keys of a configuration against each other, and fill in what follows from others.
+
+    That is the mode of each recipe, and the claims that the matrix asks.
 
     Args:
         config: a configuration in canonical form, see `labelnoise.config.schema`.
@@ -33,6 +37,33 @@ def apply_rules(config: dict) -> None:
         _complete_recipe(name, recipe)
     for name, perturbation in config["perturbations"].items():
         _check_perturbation(name, perturbation)
+    _complete_claims(config)
+
+
+def claim_cells(
+    claim: Mapping[str, Any], matrix: Mapping[str, Sequence[str]]
+) -> list[tuple[dict[str, str], dict[str, str]]]:
+    """Return the cells of a matrix that a claim is about.
+
+    Args:
+        claim: an entry of the config's `claims`, in canonical form.
+        matrix: the config's matrix.
+
+    Returns:
+        Pairs of {axis: name}: a cell, and the one that a claim of the kind `worse` sets beside it,
+        for other kinds the same cell. A slope's cells have no perturbation. Pairs that the matrix
+        lacks do not occur.
+    """
+    given = {axis: claim.get(axis) for axis in AXES if axis in claim}
+    choices = [matrix[axis] if name is None else [name] for axis, name in given.items()]
+    cells = [dict(zip(given, names, strict=True)) for names in product(*choices)]
+    pairs = [(cell, {**cell, **claim.get("than", {})}) for cell in cells]
+    return [
+        (cell, other)
+        for cell, other in pairs
+        if all(side[axis] in matrix[axis] for side in (cell, other) for axis in side)
+        and (claim["kind"] != "worse" or cell != other)
+    ]
 
 
 def _check_matrix(config):
@@ -128,3 +159,80 @@ def _check_perturbation(name, perturbation):
             f"config key 'perturbations.{name}.severity' is {perturbation['severity']}; for random "
             "it is a probability, expected a number <= 1."
         )
+
+
+def _complete_claims(config):
+    """Check the claims, and fill in those that the matrix asks.
+
+    A claim that names its dataset, or that the matrix selects, has to find all it names. The others
+    are standing questions, which an overlay inherits: they are asked where the matrix can answer.
+    """
+    matrix, claims = config["matrix"], config["claims"]
+    selected = matrix["claims"]
+    for name in selected or ():
+        if name not in claims:
+            raise InputError(
+                f"config key 'matrix.claims' names {shown(name)}, which 'claims' does not define; "
+                f"defined are: {', '.join(claims) or 'none'}."
+            )
+    asked = []
+    for name, claim in claims.items():
+        _check_claim(name, claim, config)
+        lack = _lack(name, claim, config)
+        if not lack:
+            asked.append(name)
+        elif name in (selected or ()) or (selected is None and claim["dataset"] is not None):
+            raise InputError(lack)
+    matrix["claims"] = asked if selected is None else selected
+
+
+def _check_claim(name, claim, config):
+    """Refuse what no matrix could answer."""
+    key = f"config key 'claims.{name}"
+    for axis, place, named in _named(claim):
+        defined = config[AXES[axis]]
+        if named not in defined:
+            raise InputError(
+                f"{key}.{place}' names {shown(named)}, which '{AXES[axis]}' does not define; "
+                f"defined are: {', '.join(defined)}."
+            )
+        if axis == "perturbation" and defined[named]["kind"] == "control":
+            raise InputError(f"{key}.{place}' is {shown(named)}, a control; name a label error.")
+    if claim["kind"] == "slope" and ("above" in claim) == ("below" in claim):
+        raise InputError(f"{key}' has to say above or below which number; give one of the two.")
+    if claim["structure"] is not None:
+        if claim["dataset"] is None:
+            raise InputError(f"{key}.structure' needs the dataset that it is in; add 'dataset'.")
+        dataset = config["datasets"][claim["dataset"]]
+        known = [*dataset.get("classes", {})] or [dataset.get("structure", claim["structure"])]
+        if claim["structure"] not in known:
+            raise InputError(
+                f"{key}.structure' is {shown(claim['structure'])}, which the dataset "
+                f"'{claim['dataset']}' lacks; it has {', '.join(known)}."
+            )
+
+
+def _lack(name, claim, config):
+    """Return in one sentence what a matrix lacks that a claim is about; empty if nothing."""
+    key, matrix = f"config key 'claims.{name}", config["matrix"]
+    mend = f"add it there, or select other claims in 'matrix.claims', without {shown(name)}."
+    for axis, place, named in _named(claim):
+        if named not in matrix[axis]:
+            return f"{key}.{place}' names {shown(named)}, which 'matrix.{axis}' lacks; {mend}"
+    kinds = {config["perturbations"][name]["kind"] for name in matrix["perturbation"]}
+    if "control" not in kinds:
+        return f"{key}' compares with a control, which 'matrix.perturbation' lacks; {mend}"
+    if claim.get("error", "control") not in kinds:
+        error = claim["error"]
+        return f"{key}.error' is {error}, of which 'matrix.perturbation' has none; {mend}"
+    if not claim_cells(claim, matrix):
+        return f"{key}.than' names the cell that it is compared with; name another one."
+    return ""
+
+
+def _named(claim):
+    """Yield axis, key and name of each part of the study that a claim names."""
+    for axis in AXES:
+        for place, side in ((axis, claim), (f"than.{axis}", claim.get("than", {}))):
+            if side.get(axis) is not None:
+                yield axis, place, side[axis]

@@ -8,6 +8,9 @@ and new cases alike.
 Shape legend: K contrasts, R repeats, C cases.
 """
 
+from dataclasses import dataclass, replace
+from typing import Self
+
 import numpy as np
 import pandas as pd
 from scipy.special import digamma, polygamma, stdtr, stdtrit
@@ -53,15 +56,24 @@ def intervals(contrasts_KRC: np.ndarray, confidence: float = CONFIDENCE) -> pd.D
         raise ValueError(f"contrasts have {contrasts_KRC.ndim} axes, expected (K, R, C)")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}, expected above 0 and below 1")
-    parts = [_Layout.of(values_RC) for values_RC in contrasts_KRC]
-    between_K = np.array([part.between_repeats for part in parts])
-    degrees_K = np.array([part.repeats - 1 for part in parts])
-    moderated_K, degrees_K = moderate(between_K, degrees_K)
-    rows = [
-        _row(part, moderated, degrees, confidence)
-        for part, moderated, degrees in zip(parts, moderated_K, degrees_K, strict=True)
-    ]
+    rows = [_row(layout, confidence) for layout in layouts(contrasts_KRC)]
     return pd.DataFrame(rows, columns=["estimate", "low", "high", "standard_error", "df", "p"])
+
+
+def layouts(contrasts_KRC: np.ndarray, fitted_KRC: np.ndarray | None = None) -> list["Layout"]:
+    """Return the means and variances of each contrast, those between repeats moderated.
+
+    Args:
+        contrasts_KRC: see `intervals`.
+        fitted_KRC: contrasts that the prior is fitted to; `contrasts_KRC` themselves if not given.
+    """
+    found = [Layout.of(values_RC) for values_RC in contrasts_KRC]
+    fitted = found if fitted_KRC is None else [Layout.of(values_RC) for values_RC in fitted_KRC]
+    moderated = moderate(*_between_repeats(found), _between_repeats(fitted))
+    return [
+        replace(layout, between_repeats=float(variance), degrees=float(degrees))
+        for layout, variance, degrees in zip(found, *moderated, strict=True)
+    ]
 
 
 def left_out(contrasts_KRC: np.ndarray) -> list[str]:
@@ -72,32 +84,39 @@ def left_out(contrasts_KRC: np.ndarray) -> list[str]:
     """
     texts = []
     for values_RC in np.asarray(contrasts_KRC, float):
-        part = _Layout.of(values_RC)
+        part = Layout.of(values_RC)
         missing = [name for name, n in (("repeats", part.repeats), ("cases", part.cases)) if n < 2]
         texts.append(" and ".join(missing))
     return texts
 
 
-def moderate(variances_K: np.ndarray, degrees_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def moderate(
+    variances_K: np.ndarray,
+    degrees_K: np.ndarray,
+    fitted: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Shrink variances to a common prior (Smyth 2004, section 6.2; limma's squeezeVar).
 
     Args:
         variances_K: sample variances, NaN where there is none.
         degrees_K: their degrees of freedom, 0 where there is none.
+        fitted: variances and degrees of freedom that the prior is fitted to, if they are others.
 
     Returns:
         The posterior variances, and their degrees of freedom, at most those of all that the prior
-        is fitted to: the variances above 0. With fewer than FEWEST_FOR_PRIOR of these, all are
-        returned as they are.
+        is fitted to. These are the variances above 0 that do not differ by rounding alone; with
+        fewer than FEWEST_FOR_PRIOR of them all are returned as they are.
     """
+    fitted_K, fitted_degrees_K = (variances_K, degrees_K) if fitted is None else fitted
     known_K = (degrees_K > 0) & np.isfinite(variances_K)
     # Equal values, such as those of networks that paint nothing, say nothing about the others.
-    varies_K = known_K & (np.nan_to_num(variances_K) > 0)
+    varies_K = (fitted_degrees_K > 0) & (np.nan_to_num(fitted_K) > 0)
     if varies_K.any():
-        varies_K &= variances_K >= CONSTANT * np.median(variances_K[varies_K])
+        varies_K &= fitted_K >= CONSTANT * np.median(fitted_K[varies_K])
     if varies_K.sum() < FEWEST_FOR_PRIOR:
         return variances_K, degrees_K.astype(float)
-    prior, prior_degrees = _fit_prior(variances_K[varies_K], degrees_K[varies_K].astype(float))
+    most = fitted_degrees_K[varies_K].sum()
+    prior, prior_degrees = _fit_prior(fitted_K[varies_K], fitted_degrees_K[varies_K].astype(float))
     variances, degrees = variances_K[known_K], degrees_K[known_K].astype(float)
     posterior_K, total_K = variances_K.copy(), degrees_K.astype(float)
     if np.isinf(prior_degrees):
@@ -105,7 +124,7 @@ def moderate(variances_K: np.ndarray, degrees_K: np.ndarray) -> tuple[np.ndarray
     else:
         weight = degrees + prior_degrees
         posterior_K[known_K] = (prior_degrees * prior + degrees * variances) / weight
-    total_K[known_K] = np.minimum(degrees + prior_degrees, degrees_K[varies_K].sum())
+    total_K[known_K] = np.minimum(degrees + prior_degrees, most)
     return posterior_K, total_K
 
 
@@ -121,7 +140,7 @@ def components(contrasts_KRC: np.ndarray) -> pd.DataFrame:
     """
     rows = []
     for values_RC in np.asarray(contrasts_KRC, float):
-        part = _Layout.of(values_RC)
+        part = Layout.of(values_RC)
         if part.repeats < 2 or part.cases < 2:
             rows.append([np.nan] * 3)
             continue
@@ -153,36 +172,73 @@ def pooled_dice_values(numerator_RC: np.ndarray, denominator_RC: np.ndarray) -> 
     return score_R1 + count_R1 * influence_RC
 
 
-class _Layout:
-    """Means and variances of one contrast's values over repeats and cases."""
+@dataclass(frozen=True)
+class Layout:
+    """Mean and variances of one contrast's values over repeats and cases.
 
-    def __init__(self, values_RC: np.ndarray):
-        self.repeats, self.cases = values_RC.shape
-        defined_RC = np.isfinite(values_RC)
-        self.between_repeats = self.between_cases = self.estimate = np.nan
-        self.residual = 0.0
-        if not defined_RC.any():
-            return
-        # Absent values take what the effects of their repeat and case predict, so that a case which
-        # is absent from some repeats shifts no mean.
-        filled_RC = _fill(values_RC, defined_RC)
-        self.estimate = filled_RC.mean()
-        repeat_R, case_C = filled_RC.mean(axis=1), filled_RC.mean(axis=0)
-        if self.repeats > 1:
-            self.between_repeats = repeat_R.var(ddof=1)
-        if self.cases > 1:
-            self.between_cases = case_C.var(ddof=1)
-        residual_RC = filled_RC - repeat_R[:, None] - case_C + filled_RC.mean()
-        absent = defined_RC.size - defined_RC.sum()
-        degrees = (self.repeats - 1) * (self.cases - 1) - absent
-        if degrees > 0:
-            self.residual = (residual_RC**2).sum() / degrees
+    Attributes:
+        estimate: the mean.
+        repeats, cases: how many there are.
+        between_repeats: variance of the means of repeats, NaN for one repeat.
+        degrees: its degrees of freedom.
+        between_cases: variance of the means of cases, NaN for one case.
+        residual: mean square of what repeats and cases do not explain.
+    """
+
+    estimate: float
+    repeats: int
+    cases: int
+    between_repeats: float
+    degrees: float
+    between_cases: float
+    residual: float
 
     @classmethod
-    def of(cls, values_RC: np.ndarray) -> "_Layout":
+    def of(cls, values_RC: np.ndarray) -> Self:
         """Return the layout of the repeats and cases that have any value."""
         defined_RC = np.isfinite(values_RC)
-        return cls(values_RC[defined_RC.any(axis=1)][:, defined_RC.any(axis=0)])
+        values_RC = values_RC[defined_RC.any(axis=1)][:, defined_RC.any(axis=0)]
+        repeats, cases = values_RC.shape
+        if not values_RC.size:
+            return cls(np.nan, repeats, cases, np.nan, repeats - 1, np.nan, 0.0)
+        # Absent values take what the effects of their repeat and case predict, so that a case which
+        # is absent from some repeats shifts no mean.
+        defined_RC = np.isfinite(values_RC)
+        filled_RC = _fill(values_RC, defined_RC)
+        repeat_R, case_C = filled_RC.mean(axis=1), filled_RC.mean(axis=0)
+        residual_RC = filled_RC - repeat_R[:, None] - case_C + filled_RC.mean()
+        degrees = (repeats - 1) * (cases - 1) - (defined_RC.size - defined_RC.sum())
+        return cls(
+            estimate=filled_RC.mean(),
+            repeats=repeats,
+            cases=cases,
+            between_repeats=repeat_R.var(ddof=1) if repeats > 1 else np.nan,
+            degrees=repeats - 1,
+            between_cases=case_C.var(ddof=1) if cases > 1 else np.nan,
+            residual=(residual_RC**2).sum() / degrees if degrees > 0 else 0.0,
+        )
+
+    def error(self) -> tuple[float, float]:
+        """Return standard error and degrees of freedom of the mean, see `intervals`."""
+        if not self.repeats or not self.cases or (self.repeats < 2 and self.cases < 2):
+            return np.nan, np.nan
+        a = self.between_repeats / self.repeats if self.repeats > 1 else 0.0
+        b = self.between_cases / self.cases if self.cases > 1 else 0.0
+        e = self.residual / (self.repeats * self.cases)
+        spread = (a**2 / self.degrees if a else 0.0) + (b**2 / (self.cases - 1) if b else 0.0)
+        df = (a + b) ** 2 / spread if spread else np.inf
+        return float(np.sqrt(max(a + b - e, a, b))), df
+
+    def scaled(self, factor: float) -> Self:
+        """Return the layout of the values times a factor."""
+        square = factor**2
+        return replace(
+            self,
+            estimate=factor * self.estimate,
+            between_repeats=square * self.between_repeats,
+            between_cases=square * self.between_cases,
+            residual=square * self.residual,
+        )
 
 
 def _fill(values_RC: np.ndarray, defined_RC: np.ndarray) -> np.ndarray:
@@ -200,28 +256,20 @@ def _fill(values_RC: np.ndarray, defined_RC: np.ndarray) -> np.ndarray:
     return filled_RC
 
 
-def _row(part: _Layout, between_repeats: float, degrees: float, confidence: float) -> list[float]:
-    """Return the row of one contrast, given the moderated variance of its repeat means."""
-    if not part.repeats or not part.cases:
-        return [np.nan] * 6
-    a = between_repeats / part.repeats if part.repeats > 1 else 0.0
-    b = part.between_cases / part.cases if part.cases > 1 else 0.0
-    e = part.residual / (part.repeats * part.cases)
-    if part.repeats < 2 and part.cases < 2:
-        return [part.estimate, *[np.nan] * 5]
-    variance = max(a + b - e, a, b)
-    spread = (a**2 / degrees if a else 0.0) + (b**2 / (part.cases - 1) if b else 0.0)
-    df = (a + b) ** 2 / spread if spread else np.inf
-    error = np.sqrt(variance)
+def _between_repeats(found: list[Layout]) -> tuple[np.ndarray, np.ndarray]:
+    """Return variances between repeats and their degrees of freedom."""
+    return (
+        np.array([layout.between_repeats for layout in found]),
+        np.array([layout.degrees for layout in found]),
+    )
+
+
+def _row(layout: Layout, confidence: float) -> list[float]:
+    """Return the row of one contrast."""
+    error, df = layout.error()
     half = _quantile(df, (1 + confidence) / 2) * error
-    return [
-        part.estimate,
-        part.estimate - half,
-        part.estimate + half,
-        error,
-        df,
-        _p(part.estimate, error, df),
-    ]
+    estimate = layout.estimate
+    return [estimate, estimate - half, estimate + half, error, df, p_value(estimate, error, df)]
 
 
 def _quantile(df: float, probability: float) -> float:
@@ -229,7 +277,8 @@ def _quantile(df: float, probability: float) -> float:
     return float(stdtrit(min(df, 1e9), probability))
 
 
-def _p(estimate: float, error: float, df: float) -> float:
+def p_value(estimate: float, error: float, df: float) -> float:
+    """Return the two-sided p of an estimate against 0, given its standard error."""
     if error == 0:
         return 1.0 if estimate == 0 else 0.0
     return float(2 * stdtr(min(df, 1e9), -abs(estimate) / error))
