@@ -98,7 +98,7 @@ def summarise(blocks: Mapping[tuple[Hashable, ...], pd.DataFrame]) -> pd.DataFra
     frames = []
     for family in dict.fromkeys(key[: len(FAMILY)] for key in blocks):
         keys = [key for key in blocks if key[: len(FAMILY)] == family]
-        array_KRC = _stack([blocks[key] for key in keys])
+        array_KRC = stack([blocks[key] for key in keys])
         table = intervals(array_KRC).assign(left_out=left_out(array_KRC))
         frames.append(table.set_index(pd.MultiIndex.from_tuples(keys)))
     return pd.concat(frames).loc[list(blocks)] if frames else pd.DataFrame()
@@ -116,7 +116,7 @@ def _slope(pairs: list[tuple[pd.Series, pd.DataFrame]]) -> pd.DataFrame:
     return total.div(weight.where(weight > 0), axis=0).dropna(how="all")
 
 
-def _stack(blocks: list[pd.DataFrame]) -> np.ndarray:
+def stack(blocks: list[pd.DataFrame]) -> np.ndarray:
     """Return blocks as one array (K, R, C), NaN where a block lacks a repeat or a case."""
     repeats = sorted(set().union(*(block.index for block in blocks)))
     cases = sorted(set().union(*(block.columns for block in blocks)))

@@ -178,7 +178,7 @@ class Layout:
 
     Attributes:
         estimate: the mean.
-        repeats, cases: how many there are.
+        repeats, cases: how many there are; infinite repeats are their limit.
         between_repeats: variance of the means of repeats, NaN for one repeat.
         degrees: its degrees of freedom.
         between_cases: variance of the means of cases, NaN for one case.
@@ -186,7 +186,7 @@ class Layout:
     """
 
     estimate: float
-    repeats: int
+    repeats: float
     cases: int
     between_repeats: float
     degrees: float
