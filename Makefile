@@ -15,7 +15,10 @@ DEMO := $(SNAKEMAKE) --workflow-profile profiles/cpu --configfile studies/demo.y
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header
 
-.PHONY: demo status jobs test test-slurm check format report docs lock clean known-study
+CASES ?=
+EFFECT ?=
+
+.PHONY: demo status plan jobs test test-slurm check format report docs lock clean known-study
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -28,6 +31,10 @@ demo: $(READY)
 ## How far a study is: make status STUDY=studies/demo.yaml; FAILED=1 shows what failed and no more.
 status: known-study $(READY)
 	@$(BIN)/python scripts/status.py $(OVERLAY) $(if $(FAILED),--failed)
+
+## What a study can find of its claims, before any training: make plan STUDY=studies/demo.yaml CASES=20 EFFECT=0.02.
+plan: known-study $(READY)
+	@$(BIN)/python scripts/plan.py $(OVERLAY) $(if $(CASES),--cases $(CASES)) $(if $(EFFECT),--effect $(EFFECT))
 
 ## This folder's jobs on Slurm: number, state, time so far, limit, node or reason, and which run it is.
 jobs:

@@ -71,6 +71,32 @@ rule compare_with_paper:
         "../scripts/compare_with_paper.py"
 
 
+rule judge_claims:
+    input:
+        runs=rules.summarise_runs.output.runs,
+        cases=rules.summarise_runs.output.cases,
+        mixed=rules.summarise_runs.output.mixed,
+    output:
+        claims=report(
+            results.table("claims.csv"),
+            caption="report/claims.rst",
+            category="Tables",
+            labels={"table": "Claims"},
+        ),
+        markdown=results.table("claims.md"),
+        latex=results.table("claims.tex"),
+    log:
+        results.log("judge_claims"),
+    localrule: True
+    conda:
+        "../envs/study.yaml"
+    params:
+        claims=study.questions,
+        repeats=study.repeats,
+    script:
+        "../scripts/judge_claims.py"
+
+
 rule plot_degradation:
     input:
         runs=rules.summarise_runs.output.runs,
@@ -212,7 +238,11 @@ rule plot_predictions:
         "../scripts/plot_predictions.py"
 
 
-tables = [*rules.summarise_runs.output, *rules.compare_with_paper.output]
+tables = [
+    *rules.summarise_runs.output,
+    *rules.compare_with_paper.output,
+    *(rules.judge_claims.output if study.claims else []),
+]
 figures = [
     *rules.plot_degradation.output,
     *rules.plot_runs.output,

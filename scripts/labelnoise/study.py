@@ -396,12 +396,13 @@ class Study:
         found = []
         for name, definition in self.questions.items():
             kept = ("kind", "structure", "margin", "above", "below")
-            parts = {key: definition[key] for key in kept if key in definition}
             for cell, other in claim_cells(definition, self.matrix):
-                error = cell.pop("perturbation", definition.get("error"))
-                if definition["kind"] == "worse":
-                    parts["than"] = tuple(other[axis] for axis in AXES if axis != "dataset")
-                found.append(Claim(name, error=error, **cell, **parts))
+                parts: dict[str, Any] = {key: definition.get(key) for key in kept}
+                parts["error"] = definition.get("perturbation") or definition["error"]
+                parts |= {axis: cell[axis] for axis in ("dataset", "model", "recipe")}
+                if "than" in definition:
+                    parts["than"] = (other["model"], other["recipe"], other["perturbation"])
+                found.append(Claim(name=name, **parts))
         return found
 
     @property

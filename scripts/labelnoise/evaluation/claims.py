@@ -16,9 +16,11 @@ refuted by a drop above the margin.
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 from labelnoise.evaluation.contrasts import (
@@ -130,8 +132,13 @@ def decide(questions: Sequence[Question]) -> pd.DataFrame:
     adjusted = holm([row.get("p", np.nan) for row in tested])
     level = LEVEL / max(len(questions), 1)
     rows = []
-    for question, row, corrected in zip(questions, tested, adjusted, strict=True):
-        row = {**_definition(question), **row, "verdict": UNDECIDED, "gap": question.gap}
+    for question, numbers, corrected in zip(questions, tested, adjusted, strict=True):
+        row: dict[str, Any] = {
+            **definition(question.claim, question.structure),
+            **numbers,
+            "verdict": UNDECIDED,
+            "gap": question.gap,
+        }
         if question.layout is not None:
             row["p_adjusted"] = corrected
             if corrected < LEVEL:
@@ -179,7 +186,17 @@ def null(claim: Claim) -> float:
     return next((bound for bound in (claim.above, claim.below) if bound is not None), 0.0)
 
 
-def slope_scale(losses: Sequence[float]) -> float:
+def definition(claim: Claim, structure: str) -> dict[str, Hashable]:
+    """Return the columns that say what a claim is: DEFINITION, OTHER and BOUNDS."""
+    other = dict.fromkeys(OTHER, "") | dict(zip(OTHER, claim.than or (), strict=False))
+    parts = {**asdict(claim), "claim": claim.name, "structure": structure, **other}
+    return {
+        name: np.nan if parts[name] is None else parts[name]
+        for name in [*DEFINITION, *OTHER, *BOUNDS]
+    }
+
+
+def slope_scale(losses: ArrayLike) -> float:
     """Return how much more a slope varies than a drop, were all cells equally and independently so.
 
     The root of half the sum of squared weights, which are l / sum l^2 for each error of label Dice
@@ -202,12 +219,13 @@ def _question(
     if claim.than is not None:
         sides.append((claim.dataset, structure, *claim.than))
     of_kind = blocks[1] if claim.kind == "slope" else blocks[0]
-    found = [of_kind.get(side) for side in sides]
-    missing = next((side for side, block in zip(sides, found, strict=True) if block is None), None)
-    if missing is not None:
-        return Question(claim, structure, f"no scores of {'/'.join(missing[2:])}", pd.DataFrame())
-    block = found[0] if len(found) == 1 else found[0] - found[1]
-    block = block.dropna(how="all")
+    for side in sides:
+        if side not in of_kind:
+            gap = f"no drop of {'/'.join(side[len(FAMILY) :])}"
+            return Question(claim, structure, gap, pd.DataFrame())
+    block = of_kind[sides[0]]
+    for side in sides[1:]:
+        block = (block - of_kind[side]).dropna(how="all")
     scale = 1.0
     if claim.kind == "slope":
         is_error = (runs[CELL[:-1]] == cell[:-1]).all(axis=1) & (runs["kind"] == claim.error)
@@ -281,9 +299,3 @@ def _agrees(claim: Claim, estimate: float) -> bool:
     if claim.margin is not None:
         return estimate <= claim.margin
     return estimate < claim.below if claim.below is not None else estimate > null(claim)
-
-
-def _definition(question: Question) -> dict[str, Hashable]:
-    claim = asdict(question.claim)
-    other = dict(zip(OTHER, question.claim.than or (), strict=False))
-    return {**claim, "claim": claim["name"], "structure": question.structure, **other}

@@ -1,7 +1,8 @@
 """The study's tables as Markdown and LaTeX, in blocks of a dataset, structure and recipe."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,6 +147,97 @@ def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
     return [Table(_row_blocks(table, row), caption, "tab:slopes")]
 
 
+def claims_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
+    """Return what `claims.decide` returns, set for printing; see `degradation_tables`."""
+
+    def row(claim):
+        gap = f": {claim['gap']}" if claim["gap"] else ""
+        return {
+            "claim": claim_sentence(claim),
+            "verdict": claim["verdict"] + gap,
+            "estimate": interval(claim["estimate"], claim["low"], claim["high"]),
+            "p": _p(claim["p_adjusted"]),
+            "smallest effect": number(claim["smallest_effect"]),
+            "repeats needed": claim["repeats_needed"] or "–",
+        }
+
+    answered = table[table["gap"] == ""]
+    over = ""
+    if len(answered):
+        over = " over " + " and ".join(
+            _range(answered[name].astype(int), what)
+            for name, what in (("n", "repeat"), ("cases", "test case"))
+        )
+    caption = (
+        "What the study's claims come to. Estimate: Dice lost against the control, the difference "
+        "of two such losses, or Dice lost for each label Dice lost [95 % interval"
+        f"{over}, not corrected]. p: corrected by Holm's method for all {len(table)} rows; a claim "
+        "is supported or refuted where it is below 0.05. Smallest effect: what this design finds "
+        "with a power of 80 %, at the strictest step of the correction; for a loss below a margin, "
+        "the smallest margin that it can assure. Repeats needed: for the same power, were the "
+        f"estimate true.{_warning(mixed)}"
+    )
+    return [Table(_row_blocks(table, row), caption, "tab:claims")]
+
+
+def plan_tables(table: pd.DataFrame, effect: float) -> list[Table]:
+    """Return what `planning.plan` returns, set for printing.
+
+    Args:
+        table: the table.
+        effect: Dice that `repeats_needed` is for.
+    """
+
+    def row(claim):
+        return {
+            "claim": claim_sentence(claim),
+            "repeats": str(claim["n"]),
+            "test cases": str(claim["cases"]),
+            "smallest effect": number(claim["smallest_effect"]),
+            f"repeats for {effect:g}": claim["repeats_needed"] or claim["gap"],
+            "variance of": claim["source"],
+        }
+
+    caption = (
+        "Smallest effect: what the study's repeats and test cases find with a power of 80 % at the "
+        f"strictest step of Holm's correction for {len(table)} claims; for a loss below a margin, "
+        "the smallest margin that they can assure. Repeats: for the same power if the loss, or the "
+        f"difference, is {effect:g} Dice, or for a claim's own margin. Variances are those of the "
+        "finished studies in docs/components.csv."
+    )
+    return [Table(_row_blocks(table, row), caption, "tab:plan")]
+
+
+def claim_sentence(claim: Mapping[str, Any]) -> str:
+    """Return in words what a row of a table of claims says."""
+    network, error = style.display(claim["model"]), style.display_perturbation(claim["error"])
+    match claim["kind"]:
+        case "costs":
+            return f"{network} loses Dice under {error}"
+        case "harmless":
+            return f"{network} loses less than {claim['margin']:g} Dice under {error}"
+        case "worse":
+            return f"{network} loses more Dice under {error} than {_other(claim)}"
+    more, bound = ("more", claim["above"])
+    if np.isnan(bound):
+        more, bound = ("less", claim["below"])
+    return (
+        f"{network} loses {more} than {bound:g} Dice for each label Dice lost under {error} errors"
+    )
+
+
+def _other(claim):
+    """Return in what the other cell of a claim differs."""
+    parts = []
+    if claim["than_model"] != claim["model"]:
+        parts.append(style.display(claim["than_model"]))
+    if claim["than_perturbation"] != claim["error"]:
+        parts.append(f"under {style.display_perturbation(claim['than_perturbation'])}")
+    if claim["than_recipe"] != claim["recipe"]:
+        parts.append(f"with recipe {style.display(claim['than_recipe'])}")
+    return " ".join(parts)
+
+
 def markdown(tables: list[Table]) -> str:
     """Return tables as Markdown, each with its caption below."""
     parts = []
@@ -197,6 +289,10 @@ def signed(value: float, digits: int = 4) -> str:
 def number(value: float, digits: int = 3) -> str:
     """Return a number as text, a dash for NaN."""
     return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else number(value)
 
 
 def repeats_and_cases(table: pd.DataFrame) -> str:

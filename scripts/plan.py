@@ -1,0 +1,71 @@
+"""Print what a study can find of its claims, before anything is trained: `make plan`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from labelnoise.config import PROJECT, study_files
+from labelnoise.data.storage import Dataset
+from labelnoise.errors import InputError
+from labelnoise.evaluation.planning import plan
+from labelnoise.jobs.script import explain
+from labelnoise.report.render import markdown, plan_tables
+from labelnoise.study import Study, read_study
+
+COMPONENTS = PROJECT / "docs" / "components.csv"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    overlays = "files that overlay config.yaml, as for snakemake, such as studies/demo.yaml"
+    add("--configfile", "--configfiles", nargs="+", default=[], metavar="FILE", help=overlays)
+    add("--cases", type=int, metavar="N", help="test cases (those of the prepared dataset)")
+    add("--effect", type=float, default=0.02, metavar="DICE", help="loss of Dice to find (0.02)")
+    arguments = parser.parse_args(argv)
+    try:
+        study = read_study(*study_files(arguments.configfile))
+        print(answer(study, arguments.cases, arguments.effect))
+    except Exception as error:
+        sys.exit(f"error: {explain(error)}")
+
+
+def answer(study: Study, cases: int | None, effect: float) -> str:
+    """Return the plan of a study as Markdown.
+
+    Raises:
+        InputError: a number is out of range, or the number of test cases is unknown.
+    """
+    if cases is not None and cases < 1:
+        raise InputError(f"--cases is {cases}; expected at least 1 test case.")
+    if not 0 < effect <= 1:
+        raise InputError(f"--effect is {effect:g}; expected Dice above 0 and at most 1.")
+    if not study.claims:
+        raise InputError(
+            "the study's matrix can answer no claim; define some in the config key 'claims'."
+        )
+    datasets = dict.fromkeys(claim.dataset for claim in study.claims)
+    counted = {name: cases or count_test_cases(study, name) for name in datasets}
+    return markdown(plan_tables(plan(study, pd.read_csv(COMPONENTS), counted, effect), effect))
+
+
+def count_test_cases(study: Study, dataset: str) -> int:
+    """Return how many test cases a prepared dataset has.
+
+    Raises:
+        InputError: it is not prepared, or its file is wrong.
+    """
+    path = Path(str(study.results.dataset).format(dataset=dataset))
+    if not path.exists():
+        raise InputError(
+            f"{path} is not there, so the test cases of {dataset} are unknown; name their number, "
+            "make plan CASES=20, or make the file with snakemake."
+        )
+    with Dataset(path) as data:
+        return len(set(data.case[data.rows("test")]))
+
+
+if __name__ == "__main__":
+    main()
