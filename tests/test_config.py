@@ -11,7 +11,7 @@ import yaml
 from labelnoise.config import complete, load_config
 from labelnoise.config.schema import SCHEMA
 from labelnoise.errors import InputError
-from labelnoise.study import read_study
+from labelnoise.study import Study, read_study
 
 ROOT = Path(__file__).parents[1]
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -24,6 +24,11 @@ IMAGES = {
 }
 NIFTI = {"source": "nifti", "folder": "data", "classes": {"liver": [1]}, "window": [0, 1]}
 DICOM = {**NIFTI, "source": "dicom"}
+
+
+COSTS = {"kind": "costs", "dataset": "phantom", "perturbation": "natural-0.85"}
+WORSE = {**COSTS, "kind": "worse", "than": {"perturbation": "natural-0.95"}}
+SLOPE = {"kind": "slope", "dataset": "phantom", "error": "natural", "above": 1}
 
 
 def changed(path, value):
@@ -238,6 +243,22 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
             {"kind": "random", "severity": 1.5},
             ["natural-0.95.severity", "1.5", "probability"],
         ),
+        ("claims/x", {"kind": "cost"}, ["claims.x.kind", "'cost'", "costs"]),
+        ("claims/x", {**COSTS, "margin": 0.1}, ["claims.x", "unknown key 'margin'"]),
+        ("claims/x", {"kind": "costs"}, ["claims.x", "lacks the key 'perturbation'"]),
+        ("claims/x", {**COSTS, "dataset": "lis"}, ["claims.x.dataset", "'lis'", "not define"]),
+        ("claims/x", {**COSTS, "model": "fcn8"}, ["claims.x.model", "'fcn8'", "'matrix.model'"]),
+        ("claims/x", {**COSTS, "perturbation": "mchop"}, ["claims.x.perturbation", "'mchop'"]),
+        ("claims/x", {**COSTS, "perturbation": "control"}, ["claims.x.perturbation", "a control"]),
+        ("claims/x", {**COSTS, "kind": "harmless"}, ["claims.x", "'margin'"]),
+        ("claims/x", {**COSTS, "kind": "harmless", "margin": 0}, ["claims.x.margin", "> 0"]),
+        ("claims/x", {**WORSE, "than": {}}, ["claims.x.than", "is empty"]),
+        ("claims/x", {**WORSE, "than": {"model": "fcn8"}}, ["claims.x.than.model", "'fcn8'"]),
+        ("claims/x", {**WORSE, "model": "unet", "than": {"model": "unet"}}, ["claims.x.than"]),
+        ("claims/x", {**SLOPE, "below": 2}, ["claims.x", "above or below"]),
+        ("claims/x", {"kind": "slope", "error": "natural"}, ["claims.x", "above or below"]),
+        ("claims/x", {**COSTS, "dataset": None, "structure": "a"}, ["claims.x.structure"]),
+        ("matrix/claims", ["x"], ["matrix.claims", "'x'", "natural-costs"]),
     ],
 )
 def test_a_mistake_is_named_by_its_key(path, value, parts):
@@ -294,3 +315,60 @@ def parts(rule):
     elif isinstance(rule, list):
         for inner in rule:
             yield from parts(inner)
+
+
+def with_matrix(defined, **lists):
+    """The shipped config with these claims, and other lists in its matrix."""
+    config = changed("claims", defined)
+    config["matrix"] |= lists
+    return config
+
+
+def test_a_claim_is_about_each_of_what_it_does_not_name():
+    claims = {
+        "costs": {"kind": "costs", "recipe": "plain", "perturbation": "natural-0.85"},
+        "other": {"kind": "worse", "perturbation": "choppy-0.85", "than": {"model": "unet"}},
+    }
+    found = Study.of(complete(with_matrix(claims, recipe=["labels18", "plain"]))).claims
+    costs, other = ([claim for claim in found if claim.name == name] for name in ("costs", "other"))
+    assert len(costs) == 2 * 3 and {claim.recipe for claim in costs} == {"plain"}
+    # Of three networks, U-Net is not compared with itself.
+    assert len(other) == 2 * 2 * 2 and {claim.model for claim in other} == {"segnet", "fcn32"}
+    assert all(claim.than == ("unet", claim.recipe, "choppy-0.85") for claim in other)
+
+
+def test_standing_claims_are_asked_where_the_matrix_can_answer():
+    standing = {**COSTS, "dataset": None}
+    small = ["control", "choppy-0.85"]
+    form = complete(with_matrix({"x": standing}, perturbation=small))
+    assert form["matrix"]["claims"] == [] and Study.of(form).claims == []
+    assert complete(with_matrix({"x": standing}))["matrix"]["claims"] == ["x"]
+    for claim, selected in ((COSTS, None), (standing, ["x"])):
+        with pytest.raises(InputError, match=r"'claims\.x\.perturbation' names 'natural-0\.85'"):
+            complete(with_matrix({"x": claim}, perturbation=small, claims=selected))
+    assert complete(with_matrix({"x": COSTS}, perturbation=small, claims=[]))
+
+
+def test_a_claim_without_control_or_without_an_error_of_its_kind_is_refused():
+    with pytest.raises(InputError, match=r"'claims\.x' compares with a control"):
+        complete(with_matrix({"x": COSTS}, perturbation=["natural-0.85"]))
+    with pytest.raises(InputError, match=r"'claims\.x\.error' is natural"):
+        complete(with_matrix({"x": SLOPE}, perturbation=["control", "choppy-0.85"]))
+
+
+def test_a_structure_has_to_be_one_of_the_dataset():
+    config = changed("datasets/mine", IMAGES)
+    config["matrix"]["dataset"] = ["mine"]
+    claim = {**COSTS, "dataset": "mine"}
+    config["claims"] = {"x": {**claim, "structure": "liver"}}
+    assert Study.of(complete(config)).claims[0].structure == "liver"
+    config["claims"] = {"x": {**claim, "structure": "spleen"}}
+    with pytest.raises(InputError, match=r"'claims\.x\.structure' is 'spleen'.* it has liver"):
+        complete(config)
+
+
+def test_the_papers_claims_are_asked_of_the_papers_study():
+    found = read_study(ROOT / "config.yaml", ROOT / "studies" / "labels18.yaml")
+    assert set(found.questions) == set(RAW["claims"])
+    # Per dataset: five about each of three networks, and two networks beside U-Net.
+    assert len(found.claims) == 2 * (5 * 3 + 2)

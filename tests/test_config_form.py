@@ -39,8 +39,9 @@ CONFIG["perturbations"] |= {
     "fresh": {"kind": "random", "target_dice": 1, "draws": "per_epoch"},
     "cycled": {"kind": "random", "target_dice": 0.9, "draws": 3},
 }
+CONFIG["claims"]["own"] = {"kind": "slope", "dataset": "phantom", "error": "natural", "above": 1}
 FORM = complete(CONFIG)
-NAMED_BY_THE_USER = ("datasets", "models", "recipes", "perturbations", "classes")
+NAMED_BY_THE_USER = ("datasets", "models", "recipes", "perturbations", "claims", "classes")
 
 
 @st.composite

@@ -2,14 +2,19 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import yaml
 
+from labelnoise.study import Results, read_study
+from plan import count_test_cases
+from tiny import write_discs
 from workflow_runs import ROOT, TINY
 
 
 def test_a_study_that_does_not_exist_ends_in_a_sentence():
-    for target in ("status", "report"):
+    for target in ("status", "plan", "report"):
         # `known-study` is what comes first; the rest would set up .venv.
         plan = run("make", "--dry-run", "--always-make", target, "STUDY=studies/absent.yaml")
         assert plan.stdout.index("STUDY=") < plan.stdout.index("pip install")
@@ -30,6 +35,33 @@ def test_a_report_of_a_study_that_has_not_run_ends_in_a_sentence(tmp_path):
         f"error: {results}/tables/runs.csv does not exist, and a report shows a whole study; run "
         f"this one first: snakemake --cores 2 --configfile {study}\n"
     )
+
+
+def test_a_plan_says_before_any_training_what_a_study_can_find(tmp_path):
+    study = tmp_path / "study.yaml"
+    asked = {"x": {"kind": "slope", "dataset": "tiny", "error": "choppy", "below": 3}}
+    results = {"results": str(tmp_path / "results")}
+    study.write_text(yaml.safe_dump({**TINY, "claims": asked, "pathvars": results}))
+    plan = (sys.executable, "scripts/plan.py", "--configfile", study)
+    done = run(*plan, "--cases", "20", "--effect", "0.05")
+    assert done.returncode == 0, done.stderr
+    assert "small loses Dice under choppy 0.85" in done.stdout
+    assert "small loses less than 3 Dice" in done.stdout and "repeats for 0.05" in done.stdout
+    assert not (tmp_path / "results").exists()
+    done = run(*plan)
+    assert done.returncode == 1 and "datasets/tiny.h5 is not there" in done.stderr
+    for wrong in (("--cases", "0"), ("--effect", "2")):
+        done = run(*plan, *wrong)
+        assert done.returncode == 1 and done.stderr.startswith(f"error: {wrong[0]} is {wrong[1]};")
+
+
+def test_a_plan_counts_the_test_cases_of_a_prepared_dataset(tmp_path):
+    study = read_study(ROOT / "config.yaml")
+    results = Results(tmp_path)
+    path = Path(str(results.dataset).format(dataset="phantom"))
+    path.parent.mkdir(parents=True)
+    write_discs(path)
+    assert count_test_cases(replace(study, results=results), "phantom") == 2
 
 
 def run(*command):

@@ -1,18 +1,22 @@
 """Tables as Markdown and LaTeX: which cells stand where, dashes, signs and captions."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from labelnoise.evaluation.claims import definition
 from labelnoise.evaluation.tables import degradation_table
 from labelnoise.files import write_text
 from labelnoise.report.paper import compare_with_paper, slopes_beside_paper
 from labelnoise.report.render import (
+    claims_tables,
     degradation_tables,
     latex,
     markdown,
     slopes_tables,
     table1_tables,
 )
+from labelnoise.study import Claim
 from runs_tables import proportional_runs, runs_of, values_of
 from synthetic_runs import matrix
 
@@ -202,3 +206,45 @@ def test_every_caption_says_how_many_runs_were_made_otherwise(study, runs):
     assert len(tables) == 5
     assert all("3 of the runs behind these numbers" in table.caption for table in tables)
     assert "made by other code" not in markdown(degradation_tables(study))
+
+
+def claims_table():
+    """A row of each kind, of which the last has a gap."""
+    unet = {"dataset": "lis", "model": "unet", "recipe": "labels18"}
+    natural = {**unet, "error": "natural-0.85"}
+    claims = [
+        Claim("a", "costs", **natural),
+        Claim("b", "harmless", **natural, margin=0.01),
+        Claim("c", "worse", **natural, than=("segnet", "labels18", "natural-0.85")),
+        Claim("d", "worse", **natural, than=("unet", "plain", "random-0.85")),
+        Claim("e", "slope", **unet, error="choppy", above=1.0),
+        Claim("f", "slope", **unet, error="choppy", below=0.5),
+    ]
+    rows = [definition(claim, "liver") for claim in claims]
+    numbers = {"estimate": 0.1, "low": 0.05, "high": 0.15, "p_adjusted": 2e-5}
+    numbers |= {"smallest_effect": 0.07, "n": 3, "cases": 8}
+    table = pd.DataFrame(rows).assign(verdict="supported", repeats_needed="", gap="", **numbers)
+    last = table.index == 5
+    table.loc[last, list(numbers)] = np.nan
+    table.loc[last, ["verdict", "gap"]] = ["undecided", "one repeat"]
+    return table
+
+
+def test_claims_are_told_in_words_with_their_verdicts():
+    text = markdown(claims_tables(claims_table()))
+    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines()]
+    answer = ["supported", "0.100 [0.050, 0.150]", "< 0.001", "0.070", "–"]
+    for sentence in (
+        "U-Net loses Dice under natural 0.85",
+        "U-Net loses less than 0.01 Dice under natural 0.85",
+        "U-Net loses more Dice under natural 0.85 than SegNet",
+        "U-Net loses more Dice under natural 0.85 than under random 0.85 with recipe plain "
+        "cross-entropy",
+        "U-Net loses more than 1 Dice for each label Dice lost under choppy errors",
+    ):
+        assert [sentence, *answer] in rows
+    sentence = "U-Net loses less than 0.5 Dice for each label Dice lost under choppy errors"
+    assert [sentence, "undecided: one repeat", *"––––"] in rows
+    assert "over 3 repeats and 8 test cases" in text and "all 6 rows" in text
+    tex = latex(claims_tables(claims_table()))
+    assert tex.isascii() and r"\label{tab:claims}" in tex and "$<$ 0.001" in tex

@@ -78,9 +78,9 @@ def test_a_study_ends_in_tables_and_figures(study):
         for suffix in ("pdf", "png")
     }
     tables = {path.name for path in study.glob("results/tables/*")}
-    assert tables == {"runs.csv", "mixed.csv"} | {
+    assert tables == {"runs.csv", "cases.csv", "mixed.csv"} | {
         f"{name}.{suffix}"
-        for name in ("degradation", "table1", "slopes")
+        for name in ("degradation", "table1", "slopes", "claims")
         for suffix in ("csv", "md", "tex")
     }
     for path in study.glob("results/figures/**/*.png"):
@@ -101,6 +101,18 @@ def test_scores_lie_beside_the_counts(study):
     scores = read_scores(study / row["folder"] / "scores.h5")
     assert list(scores) == [1, 2]
     assert scores[row["checkpoint_rank"]]["liver"].auc() == row["auc"]
+
+
+def test_claims_are_judged_and_asked_again_only_if_they_change(study):
+    claims = pd.read_csv(study / "results/tables/claims.csv")
+    assert claims["claim"].tolist() == ["choppy-costs"]
+    assert "U-Net loses" not in (study / "results/tables/claims.md").read_text()
+    assert "small loses Dice under choppy 0.85" in (study / "results/tables/claims.md").read_text()
+    own = {"own": {"kind": "slope", "dataset": "tiny", "error": "choppy", "below": 3}}
+    counts = job_counts(snakemake(study, changed(claims=own), "--dry-run"))
+    assert counts == {"judge_claims": 1, "all": 1, "total": 2}
+    none = changed(matrix={**TINY["matrix"], "claims": []})
+    assert job_counts(snakemake(study, none, "--dry-run")) == {}
 
 
 def test_figures_is_the_target_of_everything(study):

@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 from labelnoise.evaluation.contrasts import (
-    CELL,
     FAMILY,
+    SETTING,
     Blocks,
     drops,
     pooled_values,
@@ -113,7 +113,30 @@ def ask(
         for structure in named:
             count = int(shown_cases.get((claim.dataset, structure), 0))
             questions.append(_question(claim, structure, runs, blocks, count, repeats))
-    return _with_layouts(questions, blocks[0])
+    return moderated(questions, blocks[0])
+
+
+def moderated(questions: Sequence[Question], of_drops: Blocks) -> list[Question]:
+    """Return the questions, those without a gap with their layouts; see `ask`.
+
+    Args:
+        questions: the questions.
+        of_drops: what `contrasts.drops` returns, which the prior is fitted to.
+    """
+    answered: dict[tuple[Hashable, ...], list[int]] = {}
+    for place, question in enumerate(questions):
+        if not question.gap:
+            answered.setdefault((question.claim.dataset, question.structure), []).append(place)
+    families: dict[tuple[Hashable, ...], list[pd.DataFrame]] = {}
+    for cell, block in of_drops.items():
+        families.setdefault(cell[: len(FAMILY)], []).append(block)
+    found = list(questions)
+    for family, places in answered.items():
+        array_KRC = stack([questions[place].block / questions[place].scale for place in places])
+        for place, layout in zip(places, layouts(array_KRC, stack(families[family])), strict=True):
+            question = questions[place]
+            found[place] = replace(question, layout=layout.scaled(question.scale))
+    return found
 
 
 def decide(questions: Sequence[Question]) -> pd.DataFrame:
@@ -134,9 +157,11 @@ def decide(questions: Sequence[Question]) -> pd.DataFrame:
     rows = []
     for question, numbers, corrected in zip(questions, tested, adjusted, strict=True):
         row: dict[str, Any] = {
+            **dict.fromkeys([*NUMBERS, "n", "cases"], np.nan),
             **definition(question.claim, question.structure),
             **numbers,
             "verdict": UNDECIDED,
+            "repeats_needed": "",
             "gap": question.gap,
         }
         if question.layout is not None:
@@ -145,9 +170,7 @@ def decide(questions: Sequence[Question]) -> pd.DataFrame:
                 row["verdict"] = SUPPORTED if _agrees(question.claim, row["estimate"]) else REFUTED
             row |= _plan(question.claim, question.layout, level, row["verdict"] == UNDECIDED)
         rows.append(row)
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    texts = [*DEFINITION, *OTHER, "verdict", "repeats_needed", "gap"]
-    return table.fillna(dict.fromkeys(texts, "")).astype({name: float for name in NUMBERS})
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -228,7 +251,7 @@ def _question(
         block = (block - of_kind[side]).dropna(how="all")
     scale = 1.0
     if claim.kind == "slope":
-        is_error = (runs[CELL[:-1]] == cell[:-1]).all(axis=1) & (runs["kind"] == claim.error)
+        is_error = (runs[SETTING] == list(cell[:-1])).all(axis=1) & (runs["kind"] == claim.error)
         scale = slope_scale(1 - runs[is_error].groupby("perturbation")["label_dice"].mean())
     elif len(sides) == 2 and sides[0][:-1] != sides[1][:-1]:
         scale = np.sqrt(2)
@@ -248,24 +271,6 @@ def _gap(block: pd.DataFrame, structure: str, shown: int, repeats: int) -> str:
     if not np.ptp(block.to_numpy()):
         return "all values are equal"
     return ""
-
-
-def _with_layouts(questions: Sequence[Question], of_drops: Blocks) -> list[Question]:
-    """Return the questions with the layouts of those that have no gap."""
-    answered: dict[tuple[Hashable, ...], list[int]] = {}
-    for place, question in enumerate(questions):
-        if not question.gap:
-            answered.setdefault((question.claim.dataset, question.structure), []).append(place)
-    families: dict[tuple[Hashable, ...], list[pd.DataFrame]] = {}
-    for cell, block in of_drops.items():
-        families.setdefault(cell[: len(FAMILY)], []).append(block)
-    found = list(questions)
-    for family, places in answered.items():
-        array_KRC = stack([questions[place].block / questions[place].scale for place in places])
-        for place, layout in zip(places, layouts(array_KRC, stack(families[family])), strict=True):
-            question = questions[place]
-            found[place] = replace(question, layout=layout.scaled(question.scale))
-    return found
 
 
 def _test(question: Question) -> dict[str, float]:

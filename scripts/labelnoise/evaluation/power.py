@@ -83,11 +83,12 @@ def repeats_needed(layout: Layout, power_of: Power, fewest: int = 2) -> str:
     Returns:
         The number, UNREACHED beyond MOST_REPEATS, or CASES_DECIDE where no number does.
     """
+    if power_of(*with_repeats(layout, np.inf).error()) < POWER:
+        return CASES_DECIDE
     for repeats in range(fewest, MOST_REPEATS + 1):
         if power_of(*with_repeats(layout, repeats).error()) >= POWER:
             return str(repeats)
-    endless = power_of(*with_repeats(layout, np.inf).error())
-    return UNREACHED if endless >= POWER else CASES_DECIDE
+    return UNREACHED
 
 
 def _miss(distance: float, error: float, df: float, tail: float) -> float:

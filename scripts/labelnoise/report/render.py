@@ -18,6 +18,7 @@ LATEX = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "−": "$-$",
+    "<": "$<$",
     "–": "--",
 }
 # Cells are text already: tabulate must not read them as numbers and drop their zeros.

@@ -1,0 +1,173 @@
+"""Claims: verdicts of studies with known truths, of null studies, and of studies with gaps."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from drawn_runs import CASES, REPEATS, tables
+from labelnoise.evaluation.claims import (
+    LEVEL,
+    NUMBERS,
+    Question,
+    ask,
+    decide,
+    holm,
+    judge,
+    moderated,
+    slope_scale,
+)
+from labelnoise.study import Claim
+
+UNET = {"dataset": "lis", "model": "unet", "recipe": "labels18"}
+COSTS = Claim("costs", "costs", **UNET, error="natural-0.90")
+HARMLESS = Claim("harmless", "harmless", **UNET, error="natural-0.90", margin=0.01)
+WORSE = Claim(
+    "worse",
+    "worse",
+    **UNET | {"model": "segnet"},
+    error="natural-0.90",
+    than=("unet", "labels18", "natural-0.90"),
+)
+SLOPE = Claim("slope", "slope", **UNET, error="natural", above=1.0)
+
+
+def verdicts(claims, study, repeats=REPEATS):
+    return judge(claims, *study, repeats).set_index("claim")
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        (0.08, {"costs": "supported", "harmless": "refuted", "slope": "undecided"}),
+        (-0.08, {"costs": "refuted", "harmless": "undecided", "slope": "refuted"}),
+        ({"unet": 0.0, "segnet": 0.2}, {"costs": "undecided", "worse": "supported"}),
+        ({"unet": 0.2, "segnet": 0.0}, {"worse": "refuted", "slope": "supported"}),
+    ],
+)
+def test_large_effects_are_decided_by_their_side(lost, expected):
+    found = verdicts([COSTS, HARMLESS, WORSE, SLOPE], tables(lost, cases=20))
+    assert {name: found.loc[name, "verdict"] for name in expected} == expected
+    assert (found["gap"] == "").all() and (found["low"] < found["high"]).all()
+    assert ((found["repeats_needed"] == "") == (found["verdict"] != "undecided")).all()
+
+
+def test_a_harmless_error_is_told_from_one_of_which_little_is_known():
+    assert verdicts([HARMLESS], tables(cases=20)).loc["harmless", "verdict"] == "undecided"
+    found = verdicts([HARMLESS], tables(cases=20, noise=0.1)).loc["harmless"]
+    assert found["verdict"] == "supported" and found["smallest_effect"] < 0.01
+
+
+def test_two_one_sided_tests_by_hand():
+    (question,) = ask([HARMLESS], *tables(cases=20, noise=0.3), REPEATS)
+    (row,) = decide([question]).to_dict("records")
+    error, df = question.layout.error()
+    tails = [
+        stats.t.sf((0.01 + row["estimate"]) / error, df),
+        stats.t.cdf((row["estimate"] - 0.01) / error, df),
+    ]
+    assert row["p"] == pytest.approx(max(tails))
+    # At 5 % on either side, they agree with a 90 % interval.
+    low, high = stats.t.interval(0.9, df, row["estimate"], error)
+    assert (row["verdict"] == "supported") == (low > -0.01 and high < 0.01)
+
+
+def test_a_slope_is_judged_as_the_drop_that_it_divides():
+    """With one error of label Dice 0.9, a slope above 0 is the drop times 10, p included."""
+    study = tables(0.02)
+    found = verdicts([COSTS, Claim("slope", "slope", **UNET, error="natural", above=0.0)], study)
+    costs, slope = found.loc["costs"], found.loc["slope"]
+    for name in ("estimate", "low", "high", "smallest_effect"):
+        assert slope[name] == pytest.approx(10 * costs[name])
+    assert slope["p"] == pytest.approx(costs["p"]) and slope["df"] == pytest.approx(costs["df"])
+
+
+def test_the_scale_of_a_slope_is_that_of_its_weights():
+    assert slope_scale([0.1]) == pytest.approx(10)
+    # Weights .05, .1 and .15 over .035, and their sum for the control.
+    expected = np.sqrt((0.05**2 + 0.1**2 + 0.15**2 + 0.3**2) / 2) / 0.035
+    assert slope_scale([0.05, 0.1, 0.15]) == pytest.approx(expected)
+
+
+def test_holm_by_hand():
+    # .01 x 4, .02 x 3, .03 x 2 raised to what comes before it, and 1 for the unknown.
+    assert holm([0.03, 0.01, np.nan, 0.02]) == pytest.approx([0.06, 0.04, 1, 0.06])
+    assert holm([0.4, 0.5]) == pytest.approx([0.8, 0.8]) and holm([]) == []
+
+
+def test_intervals_do_not_depend_on_which_claims_are_declared():
+    study = tables(0.05)
+    alone, among = (verdicts(claims, study) for claims in ([WORSE], [COSTS, SLOPE, WORSE]))
+    names = ["estimate", "low", "high", "df", "p"]
+    assert alone.loc["worse", names].equals(among.loc["worse", names])
+    assert alone.loc["worse", "smallest_effect"] < among.loc["worse", "smallest_effect"]
+
+
+@pytest.mark.parametrize("repeats", [2, 3])
+def test_null_studies_support_a_claim_in_one_of_twenty_at_most(repeats):
+    """Control and error are alike; of three claims, at most 5 % of studies support any."""
+    rng, supported = np.random.default_rng(8), []
+    claims = [COSTS, WORSE, Claim("slope", "slope", **UNET, error="natural", above=0.0)]
+    for _ in range(1000):
+        # Control and error of six networks, whose drops the prior is fitted to.
+        dice = rng.normal(0, 0.01, (2, 6, 1, CASES)) + rng.normal(0, 0.01, (2, 6, repeats, 1))
+        dice += rng.normal(0, 0.01, dice.shape)
+        lost = [pd.DataFrame(block) for block in dice[0] - dice[1]]
+        of_drops = {("lis", "liver", index): block for index, block in enumerate(lost)}
+        unet, segnet = lost[:2]
+        blocks = [(unet, 1.0), (segnet - unet, np.sqrt(2)), (unet / 0.1, 10.0)]
+        posed = [
+            Question(claim, "liver", "", *of) for claim, of in zip(claims, blocks, strict=True)
+        ]
+        found = decide(moderated(posed, of_drops))["verdict"]
+        supported.append((found == "supported").any())
+    assert 0 < np.mean(supported) <= LEVEL
+
+
+def gone(study, **names):
+    """The study without the runs of these names."""
+    keep = [~(table[[*names]] == list(names.values())).all(axis=1) for table in study]
+    return tuple(table[kept] for table, kept in zip(study, keep, strict=True))
+
+
+def absent(study):
+    runs, counts = study
+    return runs, counts.assign(tp=0, fn=0)
+
+
+@pytest.mark.parametrize(
+    ("study", "repeats", "gap"),
+    [
+        (tables(cases=1), 3, "one test case shows liver"),
+        (tables(repeats=1), 1, "one repeat"),
+        (gone(tables(), perturbation="natural-0.90", repeat=1), 3, "scores of 2 of 3 repeats"),
+        (gone(tables(), perturbation="control", repeat=0), 3, "scores of 2 of 3 repeats"),
+        (gone(tables(), perturbation="natural-0.90"), 3, "no drop of unet/labels18/natural"),
+        (gone(tables(), perturbation="control"), 3, "no drop of unet/labels18/natural"),
+        (absent(tables()), 3, "no test case shows liver"),
+        (tables(noise=0), 3, "all values are equal"),
+    ],
+)
+def test_a_gap_leaves_no_number(study, repeats, gap):
+    found = judge([COSTS, SLOPE], *study, repeats)
+    assert (found["verdict"] == "undecided").all()
+    assert found["gap"].str.startswith(gap).all(), found["gap"].tolist()
+    assert found[[*NUMBERS, "n", "cases"]].isna().all(axis=None)
+    assert (found["repeats_needed"] == "").all()
+
+
+def test_a_run_without_score_and_a_case_without_counts_are_gaps():
+    runs, counts = tables()
+    first = (counts["perturbation"] == "control") & (counts["repeat"] == 0)
+    undefined = counts.mask(first, other=counts.assign(tp=0, fp=0, fn=0))
+    found = verdicts([COSTS], (runs, undefined)).loc["costs"]
+    assert found["gap"] == "scores of 2 of 3 repeats"
+    lacking = counts[~(first & (counts["case"] == "case0"))]
+    assert verdicts([COSTS], (runs, lacking)).loc["costs", "gap"] == "some repeats lack test cases"
+
+
+def test_a_structure_that_was_not_tested_is_a_gap_and_counts_for_the_correction():
+    other = Claim("spleen", "costs", **UNET, error="natural-0.90", structure="spleen")
+    found = verdicts([COSTS, other], tables(0.02))
+    assert found.loc["spleen", "gap"] == "no drop of unet/labels18/natural-0.90"
+    assert found.loc["costs", "p_adjusted"] == pytest.approx(2 * found.loc["costs", "p"])
