@@ -82,10 +82,10 @@ def save(figure: Figure, path: Path) -> None:
 
 def save_all(figure: Figure, paths: Iterable[Path]) -> None:
     """Write a figure to each of several paths; see `save`."""
-    # The layout settles as it is drawn first; all files show the settled one.
-    figure.draw_without_rendering()
     for path in paths:
         save(figure, path)
+        # Another drawing would move the panels by a trifle; all files show the layout of the first.
+        figure.set_layout_engine("none")
 
 
 def panel_grid(
