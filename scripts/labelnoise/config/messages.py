@@ -47,8 +47,8 @@ def schema_sentence(error: ValidationError) -> str:
             missing = next(name for name in rule if name not in found)
             return f"{named} lacks the key '{missing}'; add it."
         case "enum" | "const":
-            known = map(_plain, rule if error.validator == "enum" else [rule])
-            return f"{is_wrong}; expected one of: {', '.join(dict.fromkeys(known))}."
+            members = map(_plain, rule if error.validator == "enum" else [rule])
+            return f"{is_wrong}; expected one of: {', '.join(dict.fromkeys(members))}."
         case "type":
             kinds = [rule] if isinstance(rule, str) else rule
             names = [KINDS.get(kind, kind) for kind in kinds]

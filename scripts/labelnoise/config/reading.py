@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,14 +19,14 @@ MERGE_TAG = "tag:yaml.org,2002:merge"
 class Loader(yaml.SafeLoader):
     """YAML's safe loader, which also knows the line of a value that is none, such as 2018-13-45."""
 
-    def fetch_flow_collection_start(self, TokenClass):
+    def fetch_flow_collection_start(self, TokenClass: type) -> None:
         if self.flow_level >= DEEPEST_BRACKETS:
             raise yaml.scanner.ScannerError(
                 None, None, "brackets are nested too deeply", self.get_mark()
             )
         super().fetch_flow_collection_start(TokenClass)
 
-    def construct_object(self, node, deep=False):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except ValueError as error:

@@ -73,8 +73,11 @@ def prepare_dataset(
             logger.info("%s: case %s, %d of %d", name, case.name, done, len(cases))
     if left_out:
         logger.warning(
-            "%s: %d of %d cases are left out, as no slice of theirs shows a structure: %s",
-            *(name, len(left_out), len(cases), ", ".join(left_out)),
+            "%s: %d of %d cases are left out, as none of their slices shows a structure: %s",
+            name,
+            len(left_out),
+            len(cases),
+            ", ".join(left_out),
         )
 
 

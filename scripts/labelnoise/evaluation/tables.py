@@ -127,11 +127,11 @@ def spread(values: ArrayLike) -> dict[str, float]:
     Returns:
         mean, sd, low and high of the 95 % t-interval, and n; NaN where there are too few values.
     """
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    n = len(values)
-    mean = values.mean() if n else np.nan
-    sd = values.std(ddof=1) if n > 1 else np.nan
+    defined = np.asarray(values, dtype=float)
+    defined = defined[~np.isnan(defined)]
+    n = len(defined)
+    mean = defined.mean() if n else np.nan
+    sd = defined.std(ddof=1) if n > 1 else np.nan
     half = t_quantile(n) * sd / np.sqrt(n) if n > 1 else np.nan
     return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "n": n}
 

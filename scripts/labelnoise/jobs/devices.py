@@ -24,8 +24,8 @@ from labelnoise.jobs.locks import lock_holders, try_lock, unlock
 
 log = logging.getLogger(__name__)
 
-# Divisible by every number of slots up to MOST_SLOTS.
-SIZE, MOST_SLOTS = 840, 8
+# Divisible by 1 to 8, the numbers of slots that the config allows.
+SIZE = 840
 # Set in a job by Slurm, PBS, LSF and Flux.
 SCHEDULER_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID")
 GIB = 2**30
@@ -103,7 +103,7 @@ def lease_device(
         gpus: GPUs that the rule was granted; 0 means the CPU, more than 1 is refused.
         cards: the host's GPUs, as `installed_cards` lists them; None asks the driver.
         folder: where the locks lie; None takes one shared by all of the user's workflows.
-        slots: processes that may share a GPU, 1 to MOST_SLOTS.
+        slots: processes that may share a GPU, 1 to 8.
         patience: seconds to wait for a free slot.
         purpose: what the lease is for, which others are told while they wait.
 
@@ -127,20 +127,17 @@ def lease_device(
         yield _cpu("since this host has no GPU that may be used")
         return
     pool = _Pool(tuple(cards), folder or _lock_folder(), slots, purpose)
-    if _is_scheduled() and len(cards) == 1:
-        lease = pool.take() or pool.given()
-    else:
-        lease = pool.wait(patience)
-    card = lease.card
+    # A scheduler's GPU is used even where another process of this user's holds it.
+    lease = pool.take_given() if _is_scheduled() and len(cards) == 1 else pool.wait(patience)
+    card, slot = (lease.card, lease.slot) if lease else (cards[0], 0)
     os.environ["CUDA_VISIBLE_DEVICES"] = card.uuid
-    log.info(
-        "device: %s, %s, %.0f GiB, slot %d of %d, on %s",
-        *(card.name, card.uuid, card.memory / GIB, lease.slot + 1, slots, platform.node()),
-    )
+    where = f"{card.memory / GIB:.0f} GiB, slot {slot + 1} of {slots}, on {platform.node()}"
+    log.info("device: %s, %s, %s", card.name, card.uuid, where)
     try:
-        yield Device("cuda", f"{card.name} {card.uuid}", card, slots, lease.slot)
+        yield Device("cuda", f"{card.name} {card.uuid}", card, slots, slot)
     finally:
-        lease.give_back()
+        if lease:
+            lease.give_back()
 
 
 def installed_cards() -> list[Card]:
@@ -274,10 +271,12 @@ class _Pool:
                     return lease
         return None
 
-    def given(self) -> "Lease":
-        """Return the GPU that a scheduler gave, though another process of this user's holds it."""
-        log.warning("the scheduler gave a GPU that is in use: %s", self._holders())
-        return Lease(self.cards[0], None, 0)
+    def take_given(self) -> "Lease | None":
+        """Take a slot of the GPU that a scheduler gave; None where another process holds it."""
+        lease = self.take()
+        if lease is None:
+            log.warning("the scheduler gave a GPU that is in use: %s", self._holders())
+        return lease
 
     def wait(self, patience: float) -> "Lease":
         """Take a slot as soon as one is free; say once who holds them."""
@@ -310,14 +309,12 @@ class _Pool:
 class Lease:
     """A slot of a card, held or not."""
 
-    def __init__(
-        self, card: Card, folder: Path | None, slot: int, slots: int = 1, purpose: str = ""
-    ):
+    def __init__(self, card: Card, folder: Path, slot: int, slots: int, purpose: str):
         """Describe the slot.
 
         Args:
             card: the GPU.
-            folder: where the locks lie; None for a scheduler's, that somebody else has locked.
+            folder: where the locks are.
             slot, slots: which of how many it is.
             purpose: what it is for.
         """
@@ -358,8 +355,6 @@ class Lease:
 
     def give_back(self) -> None:
         """Free the slot."""
-        if self.folder is None:
-            return
         file, parts = _held[self.path]
         parts.remove(self.part)
         self.note.unlink(missing_ok=True)

@@ -272,6 +272,11 @@ def _listed(title: str, lines: Iterable[str], shown: int | None = SHOWN) -> str:
 
 def _wrapped(text: str, indent: str, later: str | None = None) -> str:
     """Break text at its spaces alone, so that paths and names stay whole, to be copied."""
-    later = indent if later is None else later
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=later, **whole)
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent if later is None else later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -15,7 +15,7 @@ from labelnoise.report import style
 
 # Table 1: mean test Dice on liver CT, label Dice 0.95, 0.90 and 0.85. Neither spread nor number of
 # runs is given there.
-TABLE_1 = {
+TABLE_1: dict[str, dict[str, float | tuple[float, ...]]] = {
     "unet": {
         "control": 0.9134,
         "natural": (0.8880, 0.8193, 0.7521),
@@ -39,10 +39,24 @@ SIZES = tuple(style.SIZE_NAMES)
 SETTING = ["dataset", "structure", "model", "recipe"]
 COMPARED = [
     *CELL,
-    *("kind", "n", "label_dice_mean"),
-    *("dice_mean", "dice_sd", "dice_low", "dice_high", "paper_liver_dice", "difference"),
-    *("drop_mean", "drop_low", "drop_high", "paper_liver_drop", "drop_difference"),
-    *("precision_mean", "recall_mean", "volume_ratio_mean", "auc_mean"),
+    "kind",
+    "n",
+    "label_dice_mean",
+    "dice_mean",
+    "dice_sd",
+    "dice_low",
+    "dice_high",
+    "paper_liver_dice",
+    "difference",
+    "drop_mean",
+    "drop_low",
+    "drop_high",
+    "paper_liver_drop",
+    "drop_difference",
+    "precision_mean",
+    "recall_mean",
+    "volume_ratio_mean",
+    "auc_mean",
 ]
 
 
@@ -54,9 +68,9 @@ def paper_dice(model: str, kind: str, label_dice: float) -> float:
         kind: kind of label error, or `control`.
         label_dice: nominal label Dice, 0.95, 0.90 or 0.85; any number for the control.
     """
-    row = TABLE_1.get(model, {}).get(kind)
-    if row is None or kind == "control":
-        return np.nan if row is None else row
+    row = TABLE_1.get(model, {}).get(kind, np.nan)
+    if isinstance(row, float):
+        return row
     return dict(zip(SIZES, row, strict=True)).get(round(label_dice, 4), np.nan)
 
 
@@ -69,8 +83,9 @@ def nominal_dice(perturbation: str, target_dice: float | None) -> float:
     if target_dice is not None and not np.isnan(target_dice):
         return float(target_dice)
     tail = perturbation.rpartition("-")[2]
-    sizes = {name: size for size, name in style.SIZE_NAMES.items()}
-    return sizes.get(tail, float(tail) if re.fullmatch(r"0?\.\d+", tail) else np.nan)
+    if re.fullmatch(r"0?\.\d+", tail):
+        return float(tail)
+    return {name: size for size, name in style.SIZE_NAMES.items()}.get(tail, np.nan)
 
 
 def compare_with_paper(degradation: pd.DataFrame) -> pd.DataFrame:

@@ -110,7 +110,7 @@ def sizes(names: Iterable[str]) -> dict[str, str]:
     """Return the marker of each size, from the smallest error to the largest."""
     markers = _assign(names, SIZES, SPARE_SIZES)
     targets = {name: target for target, name in SIZE_NAMES.items()} | {"control": 1, "no target": 0}
-    falling = sorted(markers, key=lambda name: -float(targets.get(name, name)))
+    falling = sorted(markers, key=lambda name: -targets[name] if name in targets else -float(name))
     return {name: markers[name] for name in falling}
 
 

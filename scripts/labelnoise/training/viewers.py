@@ -208,15 +208,14 @@ def write_pair(data: Dataset, folder: Path, slices: int) -> list[Path]:
     rows = data.rows("validation")
     images_NHW, labels_NHW = data.read(rows[evenly_spaced(len(rows), slices)])
     low, high = data.window
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "xviz.npy": ((images_NHW + 1) / 2 * (high - low) + low)[..., None].astype(np.float32),
         "yviz.npy": np.stack([labels_NHW > 0, labels_NHW == 0], axis=-1).astype(np.uint8),
     }
-    paths = [Path(folder) / name for name in arrays]
-    for path, array in zip(paths, arrays.values(), strict=True):
-        with whole_file(path) as temporary:
+    for name, array in arrays.items():
+        with whole_file(folder / name) as temporary:
             np.save(temporary, array)
-    return paths
+    return [folder / name for name in arrays]
 
 
 def _find(folder: Path, letter: str, command: str) -> Path:

@@ -36,8 +36,10 @@ def draw_degradation(runs: pd.DataFrame) -> Figure:
     for row_axes, (dataset, structure) in zip(axes, rows, strict=True):
         cells, dots = (style.in_panel(found, dataset, structure) for found in (table, runs))
         for panel, kind in zip(row_axes, columns, strict=True):
-            shown = [found[found["kind"].isin(["control", kind])] for found in (cells, dots)]
-            _draw_lines(panel, *shown, table)
+            means, single = (
+                found[found["kind"].isin(["control", kind])] for found in (cells, dots)
+            )
+            _draw_lines(panel, means, single, table)
         row_axes[0].set_ylabel(f"{style.display_panel(dataset, structure)}\ntest Dice")
         _set_y(row_axes[0], cells, dots)
     _set_x(axes[0, 0], runs)

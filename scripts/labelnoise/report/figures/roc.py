@@ -62,7 +62,8 @@ def mean_curve(histograms: list[ScoreHistogram]) -> tuple[np.ndarray, np.ndarray
     """
     rates = np.array([_at_grid(*histogram.curve()) for histogram in histograms])
     summaries = [spread(column) for column in rates.T]
-    return tuple(np.array([of[name] for of in summaries]) for name in ("mean", "sd"))
+    mean = np.array([summary["mean"] for summary in summaries])
+    return mean, np.array([summary["sd"] for summary in summaries])
 
 
 def _at_grid(false_positive_rate, true_positive_rate):
@@ -81,9 +82,17 @@ def _draw_panel(panel, curves):
             handles.append(Line2D([], [], label=_label(name, auc), **_rimmed(look)))
     panel.set(xscale="log", xlim=(GRID[0], 1), ylim=(0, 1.02))
     # The curves of a poor network pass below the legend, which stays readable on white.
-    ground = {"frameon": True, "framealpha": 0.8, "edgecolor": "none"}
-    look = {"title_fontsize": 6.5, "alignment": "left", "borderaxespad": 0.3, **ground}
-    panel.legend(handles=handles, loc="lower right", title="AUC", **look)
+    panel.legend(
+        handles=handles,
+        loc="lower right",
+        title="AUC",
+        title_fontsize=6.5,
+        alignment="left",
+        borderaxespad=0.3,
+        frameon=True,
+        framealpha=0.8,
+        edgecolor="none",
+    )
 
 
 def _draw_mean(panel, histograms, look, name):
