@@ -35,8 +35,8 @@ def cases(settings: Settings, seed: int) -> list[Case]:
     """Return one case per bundle, in the order of folders and numbers; the seed is not used.
 
     Raises:
-        InputError: a folder is missing, unknown or holds no bundle, an x or y has no partner, or a
-            file is no array of the right shape.
+        InputError: a split's folder is missing, unknown or holds no bundle, an x or y has no
+            partner, or a file is no array of the right shape.
     """
     kinds = ("ntl",) if settings["select"] == "structure" else ("ntl", "tvl")
     found = []
@@ -65,8 +65,6 @@ def describe(settings: Settings) -> dict:
 
 
 def _folders(folder):
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder, expected one; correct `folder`.")
     expected = ", ".join(SPLIT_OF)
     names = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
     for name in sorted(names - set(SPLIT_OF)):

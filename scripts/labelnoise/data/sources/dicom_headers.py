@@ -79,10 +79,8 @@ def scan(folder: Path) -> Scan:
     """Read the headers of all files below a folder, whatever their names.
 
     Raises:
-        InputError: the folder is missing, a DICOM file is damaged or of several frames.
+        InputError: a DICOM file is damaged or has several frames.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder, expected one with DICOM files; correct it.")
     found = Scan()
     for path in walk(folder):
         _add(found, path)
