@@ -225,13 +225,13 @@ class LabelWriter:
         self._missing_DM[draw, start:stop] = False
 
     def finish(self) -> None:
-        """Refuse a file in which a slice was forgotten: HDF5 would read it as all background."""
+        """Refuse a file in which a slice is missing: HDF5 would read it as all background."""
         if self._missing_DM.any():
             raise RuntimeError(f"{self._missing_DM.sum()} slices of labels were not written")
 
 
 class _Reader:
-    """What both readers share: a handle opened on first use in each process, and checked."""
+    """What both readers share: a handle that each process opens on first use, and checks."""
 
     format = ""
     keys: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ FORMAT_VERSION = 1
 # An even number, so that log-odds of 0, the decision of `output.predict`, is an edge.
 BINS = 2048
 # Log-odds x fall into equal bins of x / (SCALE + |x|). A bin is 0.008 wide at 0 and 0.07 at 16, and
-# none is so far out that its pixels would have to be cut off and tied.
+# the outermost ones reach to infinity, so that no score is cut off.
 SCALE = 8.0
 MEND = "delete it, so that the run is tested again"
 
@@ -50,7 +50,7 @@ class ScoreHistogram:
         half (Mann-Whitney).
 
         Returns:
-            0 to 1; NaN where there are no positives or no negatives.
+            0 to 1; NaN if there are no positives or no negatives.
         """
         false_positive_rate, true_positive_rate = self.curve()
         return float(np.trapezoid(true_positive_rate, false_positive_rate))
@@ -80,7 +80,7 @@ def _rates(counts_B):
 
 
 def write_scores(path: Path, histograms: dict[int, dict[str, ScoreHistogram]]) -> None:
-    """Write the histograms of a run, a whole file or none.
+    """Write the histograms of a run; the file appears whole or not at all.
 
     HDF5 as the study's other arrays, with gzip since most bins are empty: about 20 kB per run.
     Equal histograms give equal bytes.

@@ -50,7 +50,7 @@ def make_smp(
     parameters = inspect.signature(ARCHITECTURES[name].__init__).parameters
     _check_encoder(network, encoder, weights)
     _check_settings(network, encoder, settings, parameters)
-    if name == "DPT":  # else it takes slices of one size alone
+    if name == "DPT":  # without it, it takes slices of one size only
         settings.setdefault("dynamic_img_size", True)
     built = _build(network, in_channels, classes, encoder, weights, settings)
     stride = built.encoder.output_stride

@@ -6,7 +6,7 @@
 n is 20 and the slices are 512 x 512 in the paper's files. In one-hot labels channel 0 is the
 structure and channel 1 the background: the 2018 code fills sparse labels into channel 0, perturbs
 channel 0 and scores channel 0 (DataGenerator.py, preprocessing/tools.py, Models/metrics.py).
-Images hold HU as they came: the 2018 code clips them to [-128, 128] when it loads them.
+Images hold unclipped HU: the 2018 code clips them to [-128, 128] when it loads them.
 
 `ntl` bundles are those that the 2018 code reads, slices that show the structure; `tvl` bundles are
 the rest, taken only with `select: all`. Bundles name no patients, so each bundle counts as a case:
@@ -81,7 +81,7 @@ def _folders(folder):
 
 
 def _pairs(folder, kinds):
-    """{(kind, number): (x path, y path)}, sorted.
+    """Return {(kind, number): (x path, y path)}, sorted.
 
     Raises:
         InputError: a bundle lacks a file or is there twice, or there is no bundle.
@@ -108,7 +108,7 @@ def _pairs(folder, kinds):
 
 
 def _pair(folder, key, parts):
-    """The one x and the one y of a bundle, both dense or both sparse."""
+    """Return the one x and the one y of a bundle, both dense or both sparse."""
     names = ", ".join(sorted(path.name for paths in parts.values() for path in paths))
     if len(parts) == 1 and all(len(paths) == 1 for paths in parts.values()):
         part = next(iter(parts))
@@ -156,7 +156,7 @@ def _load(path):
 
 
 def _read(x_path, y_path):
-    """Images float32 HU, labels uint8 and slice numbers in the bundle."""
+    """Return images float32 HU, labels uint8 and slice numbers in the bundle."""
     images_SHW = np.array(_load(x_path)[..., 0], np.float32)
     stored_SHWC = _load(y_path)
     labels_SHW = np.empty(images_SHW.shape, np.uint8)

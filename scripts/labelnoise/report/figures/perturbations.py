@@ -29,7 +29,7 @@ def draw_perturbations(rows: list[list[Overlay]], titles: list[str]) -> Figure:
     The label Dice is that of the whole slice shown, not of the training set.
 
     Args:
-        rows: a list for each row (disc, slice A, ...) of a panel for each kind and size.
+        rows: for each row (disc, slice A, ...) its panels, one per kind and size.
         titles: name of each row.
     """
     rows = [
@@ -80,7 +80,7 @@ def disc(size: int = 128, radius: float | None = None) -> np.ndarray:
 
     Args:
         size: side of the slice, pixels.
-        radius: pixels; a quarter of the side if not given.
+        radius: pixels; by default a quarter of the side.
 
     Returns:
         (size, size) uint8 mask in {0, 1}.
