@@ -17,7 +17,7 @@ from labelnoise.study import read_study
 from labelnoise.training.viewers import write_pair
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -51,7 +51,7 @@ examples:
 Config = Mapping[str, Any]
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     try:
         run(arguments)

@@ -51,7 +51,7 @@ class Session:
 
     def has_begun(self) -> bool:
         """Return whether its training has begun."""
-        return self.folder.record.exists() or (self.folder.state / "state.pt").exists()
+        return self.folder.record.exists() or self.folder.saved_state.exists()
 
     def is_finished(self) -> bool:
         """Return whether the run has been trained for all its epochs."""

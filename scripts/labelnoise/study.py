@@ -6,7 +6,7 @@ Snakemake's rules take it; `Results.fill` puts in the names of a run.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import count, product, takewhile
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from labelnoise.config.rules import AXES
 
 RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
+CHECKPOINT = "top{rank}.pt"
 # What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
@@ -28,7 +29,7 @@ JOBS = {
 }
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Run:
     """One trained network, by the names of its parts.
 
@@ -166,7 +167,12 @@ class RunFolder:
 
     def checkpoint(self, rank: int) -> Path:
         """Return the kept checkpoint of a rank, 1 for the best by the recipe's monitor."""
-        return self.checkpoints / f"top{rank}.pt"
+        return self.checkpoints / CHECKPOINT.format(rank=rank)
+
+    def kept_checkpoints(self) -> dict[int, Path]:
+        """Return {rank: path} of the kept checkpoints that exist, the best first."""
+        paths = ((rank, self.checkpoint(rank)) for rank in count(1))
+        return dict(takewhile(lambda found: found[1].exists(), paths))
 
     @property
     def history(self) -> Path:
@@ -217,6 +223,11 @@ class RunFolder:
     def state(self) -> Path:
         """Folder of what an interrupted training needs; removed when the run is complete."""
         return self.path / ".state"
+
+    @property
+    def saved_state(self) -> Path:
+        """State of the training after its last whole epoch."""
+        return self.state / "state.pt"
 
     @property
     def lock(self) -> Path:

@@ -51,14 +51,14 @@ def score_run(
     data = Dataset(dataset)
     rows = data.rows("test")
     slices = Slices(data, rows)
-    found = sorted(folder.checkpoints.glob("top*.pt"), key=lambda path: int(path.stem[3:]))
-    if not found:
+    kept = folder.kept_checkpoints()
+    if not kept:
         raise InputError(
             f"{folder.checkpoints} holds no checkpoint; delete it and run snakemake again."
         )
     tables, histograms = [], {}
-    for checkpoint in found:
-        trained, rank = load(checkpoint), int(checkpoint.stem[3:])
+    for rank, checkpoint in kept.items():
+        trained = load(checkpoint)
         network = trained.network.to(device.kind)
         counted_NC4, ranked = score_within_memory(network, slices, device, batch_size)
         histograms[rank] = dict(zip(data.class_names[1:], ranked, strict=True))

@@ -13,7 +13,7 @@ import torch
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, whole_file
 from labelnoise.networks import make_network
-from labelnoise.study import Recipe, RunFolder
+from labelnoise.study import CHECKPOINT, Recipe, RunFolder
 
 FORMAT = "labelnoise-checkpoint"
 FORMAT_VERSION = 1
@@ -75,7 +75,7 @@ class TopNSaver:
                 "another monitor, or validation cases that show the structure."
             )
         for rank, entry in enumerate(self.kept, start=1):
-            _link_or_copy(self._path(entry["epoch"]), Path(folder) / f"top{rank}.pt")
+            _link_or_copy(self._path(entry["epoch"]), folder / CHECKPOINT.format(rank=rank))
         return [{"rank": rank, **entry} for rank, entry in enumerate(self.kept, start=1)]
 
     def _order(self, entry):

@@ -147,7 +147,7 @@ class StateKeeper:
             epochs: epochs of this training; a state that is past them is set aside as well.
         """
         self.folder, self.identity, self.epochs = run_folder.state, identity, epochs
-        self.path, self._progress = self.folder / "state.pt", run_folder.progress
+        self.path, self._progress = run_folder.saved_state, run_folder.progress
         self.folder.mkdir(parents=True, exist_ok=True)
         self.state = self._read()
         earlier = self.state.sittings if self.state else []
