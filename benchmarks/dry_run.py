@@ -70,7 +70,7 @@ def parse():
     cells = 2 * 3 * options.perturbations
     for runs in (*options.runs, *options.finished):
         if runs < cells or runs % cells:
-            parser.error(f"{runs} is no multiple of {cells} = 2 x 3 x {options.perturbations}")
+            parser.error(f"{runs} is not a multiple of {cells} = 2 x 3 x {options.perturbations}")
     return options
 
 

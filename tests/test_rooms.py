@@ -24,7 +24,7 @@ def modules(room):
 def imported(path):
     """Return the full names of all that a file imports, wherever in it."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -89,7 +89,7 @@ def public_functions(body, inside=""):
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_public_functions_are_annotated(path):
-    for name, node in public_functions(ast.parse(path.read_text()).body):
+    for name, node in public_functions(ast.parse(path.read_text(encoding="utf-8")).body):
         given = node.args
         positional = [*given.posonlyargs, *given.args]
         is_static = any(ast.unparse(each) == "staticmethod" for each in node.decorator_list)

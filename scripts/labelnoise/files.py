@@ -126,7 +126,7 @@ def check_writable(folder: Path) -> None:
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(
             f"results cannot go to the folder {folder}, since writing to {existing.resolve()} is "
-            "not permitted; mend its permissions, or name another folder in the config: "
+            "not permitted; correct its permissions, or name another folder in the config: "
             "pathvars: {results: ...}."
         )
 

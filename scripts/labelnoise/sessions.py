@@ -73,8 +73,8 @@ class Session:
         """
         if self.is_finished() and epochs <= self.recipe.epochs:
             raise InputError(
-                f"session '{self.name}' has had its {self.recipe.epochs} epochs; name more with "
-                f"--epochs, or test it: -t -e {self.name}."
+                f"session '{self.name}' has been trained for its {self.recipe.epochs} epochs; name "
+                f"more with --epochs, or test it: -t -e {self.name}."
             )
         if epochs < self.recipe.epochs:
             raise InputError(
@@ -102,8 +102,8 @@ def new_session(
         changes: keys of the recipe that differ from the configuration's.
 
     Raises:
-        InputError: the name is no folder name, a change is out of range, or the session has this
-            run already.
+        InputError: the name cannot name a folder, a change is out of range, or the session has
+            this run already.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise InputError(

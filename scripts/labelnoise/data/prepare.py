@@ -180,7 +180,7 @@ def _check_sizes(where, images_SHW, labels_SHW, numbers_S):
 
 
 def _check_slices(where, images_SHW, labels_SHW, numbers_S, rows, classes):
-    """Refuse values that are not finite, constant images, and labels that are no class."""
+    """Refuse values that are not finite, constant images, and labels that are not classes."""
     for row in rows:
         image_HW, labels_HW = images_SHW[row], labels_SHW[row]
         slice_ = f"{where}, slice {numbers_S[row]}"

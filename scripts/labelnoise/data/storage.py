@@ -128,7 +128,7 @@ class DatasetWriter:
         if counts.max(initial=1) > 1:
             raise InputError(
                 f"dataset {self._name}: slice {numbers[counts > 1][0]} of case {case!r} comes "
-                f"{counts.max()} times; remove the duplicates, or mend the pattern that reads "
+                f"{counts.max()} times; remove the duplicates, or correct the pattern that reads "
                 "the slice number."
             )
 
@@ -399,7 +399,7 @@ class Dataset(_Reader):
         """Read the reference labels of slices alone, as `read` does."""
         labels_NHW = self._read("labels", rows, np.uint8)
         highest = labels_NHW.max(initial=0)
-        self._check(highest < len(self.class_names), f"a label is {highest}, which is no class")
+        self._check(highest < len(self.class_names), f"a label is {highest}, which is not a class")
         return labels_NHW
 
     def _read(self, key, rows, dtype):

@@ -48,7 +48,7 @@ def try_lock(file: IO[Any], start: int = 0, length: int = 0) -> bool:
         start, length: the range of bytes, which need not exist; length 0 means without an end.
 
     Returns:
-        Whether the lock was taken. A lock of this process itself is no obstacle.
+        Whether the lock was taken. A lock that this process holds does not matter.
     """
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)

@@ -19,8 +19,8 @@ CANNOT_WRITE = {
     errno.ENOSPC: "no space is left on the disk; free some",
     errno.EDQUOT: "the disk quota is used up; free some space",
     errno.EFBIG: "the file may not grow further; raise the file size limit or free some space",
-    errno.EACCES: "writing is not permitted there; mend the permissions",
-    errno.EPERM: "writing is not permitted there; mend the permissions",
+    errno.EACCES: "writing is not permitted there; correct the permissions",
+    errno.EPERM: "writing is not permitted there; correct the permissions",
     errno.EROFS: "the file system is read-only; choose another folder with --directory",
     errno.ENOTDIR: "a part of the path is a file, not a folder; move it away",
 }

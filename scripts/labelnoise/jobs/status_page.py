@@ -14,7 +14,7 @@ from labelnoise.jobs.study_status import RunStatus, StudyStatus
 WIDTH = 100
 # Lines of a list before it is cut.
 SHOWN = 10
-# What a cell of the table shows beside the finished runs.
+# What a cell of the table shows besides the number of finished runs.
 MARKS = {"running": ">", "failed": "!", "stopped": "s", "trained": "t", "outdated": "o"}
 WORDS = {
     "finished": "finished",
@@ -28,13 +28,13 @@ WORDS = {
 LEGEND = {
     **WORDS,
     "trained": "trained, its test runs or waits",
-    "outdated": "trained by another definition of its model or recipe than the config's",
+    "outdated": "trained by a definition of its model or recipe that is not the config's",
 }
-MIXED = "Mixed: made otherwise than the config says, or than most runs of their kind"
+MIXED = "Mixed: made differently from what the config says, or from most runs of their kind"
 STOPPED = (
-    "Without an error of their own: a time limit, a cancelled job, a kill; the same snakemake "
-    "command goes on from there; a longer runtime in the profile's set-resources, if a time limit "
-    "ends them again."
+    "They ended without an error of their own: by a time limit, a cancelled job or a kill. The "
+    "same snakemake command goes on from there. If a time limit ends them again, set a longer "
+    "runtime in the profile's set-resources."
 )
 GAP = "  "
 
@@ -225,7 +225,7 @@ def _block(names: list[tuple[str, str, str]], columns: list[_Column]) -> list[st
 
 
 def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:
-    """Join the texts of rows into lines whose columns stand under each other."""
+    """Join the texts of rows into lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows

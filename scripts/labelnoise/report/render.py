@@ -242,7 +242,7 @@ def _row_blocks(
 def _wide_blocks(table, beside_paper=False):
     """Return blocks with a line per perturbation and a column per network; a dash for no runs.
 
-    Beside a network of the paper's stands the paper's number.
+    A network of the paper has the paper's number beside it.
     """
     networks = style.networks(table["model"])
     blocks = []

@@ -146,7 +146,7 @@ class Window:
             self._picture.figure.canvas.draw()
             self._picture.figure.canvas.flush_events()
         except Exception as error:
-            log.warning("the window is given up (%s); PNG files go on", error)
+            log.warning("the window fails (%s); predictions are still written as PNG files", error)
             self._failed = True
 
 

@@ -394,7 +394,7 @@ def test_orientation_that_is_none(one):
     root, paths = one
     for path in paths:
         edit(path, ImageOrientationPatient=[1, 0, 0, 1, 0, 0])
-    assert_refused(root, settings(root), paths[0].parent, "no pair of unit vectors")
+    assert_refused(root, settings(root), paths[0].parent, "not a pair of unit vectors")
 
 
 def test_colour_images(one):

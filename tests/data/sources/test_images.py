@@ -174,7 +174,7 @@ def test_missing_folder(folder):
 
 @pytest.mark.parametrize("key", ["images", "masks"])
 def test_missing_folder_of_images_or_masks(folder, key):
-    assert_refused(folder, "nowhere", "is no folder", f"`{key}`", **{key: "nowhere"})
+    assert_refused(folder, "nowhere", "is not a folder", f"`{key}`", **{key: "nowhere"})
 
 
 def test_empty_folder(folder):

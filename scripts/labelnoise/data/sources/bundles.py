@@ -36,7 +36,7 @@ def cases(settings: Settings, seed: int) -> list[Case]:
 
     Raises:
         InputError: a split's folder is missing, unknown or holds no bundle, an x or y has no
-            partner, or a file is no array of the right shape.
+            partner, or a file is not an array of the right shape.
     """
     kinds = ("ntl",) if settings["select"] == "structure" else ("ntl", "tvl")
     found = []
@@ -69,7 +69,7 @@ def _folders(folder):
     names = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
     for name in sorted(names - set(SPLIT_OF)):
         raise InputError(
-            f"{folder / name} is no folder of the 2018 code, expected {expected}; rename it to "
+            f"{folder / name} is not a folder of the 2018 code, expected {expected}; rename it to "
             "one of these, or move it elsewhere."
         )
     for name in SPLIT_OF:
@@ -102,7 +102,7 @@ def _pairs(folder, kinds):
         )
     if others:
         logger.info(
-            "%s: %d files are no %s bundle and are left", folder, others, " or ".join(kinds)
+            "%s: %d files are not %s bundles and are ignored", folder, others, " or ".join(kinds)
         )
     return {key: _pair(folder, key, files[key]) for key in sorted(files)}
 
@@ -131,8 +131,8 @@ def _check_shapes(x_path, y_path):
     channels = 2 if y_path.name.startswith("y") else 1
     if len(x_shape) != 4 or x_shape[3] != 1 or 0 in x_shape:
         raise InputError(
-            f"{x_path} has shape {x_shape}, expected (slices, height, width, 1); it is no bundle "
-            "of images, replace or remove it."
+            f"{x_path} has shape {x_shape}, expected (slices, height, width, 1); it is not a "
+            "bundle of images, replace or remove it."
         )
     if y_shape != (*x_shape[:3], channels):
         raise InputError(

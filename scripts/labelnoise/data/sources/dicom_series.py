@@ -69,7 +69,7 @@ def arrange(slices: list[Slice], unplaced: Sequence[Path] = ()) -> Series:
 def _check_alike(first, other):
     row, column = first.orientation[:3], first.orientation[3:]
     if max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column)) > ROUNDING:
-        raise damaged(first.path, "its ImageOrientationPatient is no pair of unit vectors")
+        raise damaged(first.path, "its ImageOrientationPatient is not a pair of unit vectors")
     if other.shape[2] != 1 or min(other.spacing) <= 0:
         raise InputError(
             f"{other.path} holds {other.shape[2]} values per pixel at a pixel spacing of "

@@ -43,7 +43,7 @@ def find_files(folder: Path, pattern: str, key: str, folder_key: str) -> list[tu
         InputError: the folder is missing, nothing matches, or a match names no case.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder, expected one; correct {folder_key}.")
+        raise InputError(f"{folder} is not a folder, expected one; correct {folder_key}.")
     found = []
     for path in walk(folder):
         match = re.fullmatch(pattern, path.name)
@@ -73,7 +73,7 @@ def find_cases(folder: Path, pattern: str, key: str, folder_key: str) -> dict[st
         if case in paths:
             raise InputError(
                 f"{path} and {paths[case]} are both case {case!r}, expected one file each; "
-                f"remove one of them, or mend the pattern {key}."
+                f"remove one of them, or correct the pattern {key}."
             )
         paths[case] = path
     return paths

@@ -73,7 +73,7 @@ def _pairs(settings):
 
 def _files(folder, key):
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder, expected one; correct `folder` or `{key}`.")
+        raise InputError(f"{folder} is not a folder, expected one; correct `folder` or `{key}`.")
     found = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):

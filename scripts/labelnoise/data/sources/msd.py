@@ -80,7 +80,7 @@ def _about(settings):
     try:
         about = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}); download or write it again.") from None
+        raise InputError(f"{path} is not JSON ({error}); download or write it again.") from None
     for key, kind in {"labels": dict, "file_ending": str, "training": list}.items():
         found = about.get(key, kind()) if isinstance(about, dict) else about
         if not isinstance(found, kind):

@@ -212,7 +212,7 @@ def _whole(values, where):
         found = f"type {values.dtype}"
     raise InputError(
         f"{where}: the labels are not whole numbers ({found}), expected one whole number per "
-        "voxel; export the labels without interpolation, or check that this is no image."
+        "voxel; export the labels without interpolation, or check that this is not an image."
     )
 
 
