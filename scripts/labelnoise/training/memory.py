@@ -4,7 +4,7 @@ Shape legend: N slices, C classes, H height, W width.
 """
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
@@ -140,29 +140,27 @@ def _set_random_state(device, state):
         torch.set_rng_state(state)
 
 
-@contextmanager
-def running_averages_kept(network: torch.nn.Module) -> Iterator[None]:
+def running_averages_kept(network: torch.nn.Module) -> AbstractContextManager[None]:
     """Let batch norm use a batch's statistics without updating its running averages."""
-    norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm)]
-    before = [norm.track_running_stats for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm, value in zip(norms, before, strict=True):
-            norm.track_running_stats = value
+    return _batch_norm_with(network, "track_running_stats", lambda tracked: False)
+
+
+def running_averages_slowed(network: torch.nn.Module, parts: int) -> AbstractContextManager[None]:
+    """Let `parts` updates of batch norm's running averages weigh as much as one."""
+    return _batch_norm_with(
+        network, "momentum", lambda momentum: momentum and 1 - (1 - momentum) ** (1 / parts)
+    )
 
 
 @contextmanager
-def running_averages_slowed(network: torch.nn.Module, parts: int) -> Iterator[None]:
-    """Let `parts` updates of batch norm's running averages weigh as much as one."""
-    norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm) and norm.momentum]
-    before = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1 - (1 - norm.momentum) ** (1 / parts)
+def _batch_norm_with(network, name, change):
+    """Change an attribute of every batch norm inside the `with` block."""
+    norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm)]
+    before = [getattr(norm, name) for norm in norms]
+    for norm, value in zip(norms, before, strict=True):
+        setattr(norm, name, change(value))
     try:
         yield
     finally:
         for norm, value in zip(norms, before, strict=True):
-            norm.momentum = value
+            setattr(norm, name, value)
