@@ -52,8 +52,8 @@ def make_files(targets: Sequence[Path], configs: Sequence[Path], gpus: int) -> N
         ended = number
         os.killpg(process.pid, signal.SIGTERM)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, pass_on) for number in numbers}
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, pass_on) for number in signals}
     try:
         code = process.wait()
     finally:
@@ -64,14 +64,15 @@ def make_files(targets: Sequence[Path], configs: Sequence[Path], gpus: int) -> N
 
 
 def _flags(profile: dict[str, Any]) -> list[str]:
-    """Return a profile's settings as flags: Snakemake announces a profile that it reads itself."""
+    """Return a profile's settings as flags, since Snakemake announces a profile that it reads.
+
+    Resources are left out: `make_files` sets its own.
+    """
     flags = []
     for key, value in profile.items():
-        values = (
-            [f"{name}={each}" for name, each in value.items()] if isinstance(value, dict) else value
-        )
-        if value is not False and key not in ("resources", "show-failed-logs"):
-            flags += [f"--{key}", *(map(str, values) if isinstance(values, list) else [])]
+        if key != "resources" and value is not False:
+            values = value if isinstance(value, list) else [] if value is True else [value]
+            flags += [f"--{key}", *map(str, values)]
     return flags
 
 
