@@ -105,7 +105,7 @@ def test_what_is_not_known_is_a_dash():
 
 
 def test_text_is_written_whole(tmp_path):
-    write_text("±\n", tmp_path / "tables" / "a.md")
+    write_text(tmp_path / "tables" / "a.md", "±\n")
     assert (tmp_path / "tables" / "a.md").read_text(encoding="utf-8") == "±\n"
     assert len(list((tmp_path / "tables").iterdir())) == 1
 

@@ -197,8 +197,14 @@ def test_a_dataset_of_other_settings_is_made_again(run, home):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("-e", "first", "--recipe", "short", "--repeat", "1"), "has had its .* epochs; name more"),
-        (("-e", "first", "--recipe", "short", "--repeat", "1", "--epochs", "2"), "has had its"),
+        (
+            ("-e", "first", "--recipe", "short", "--repeat", "1"),
+            "has been trained for its .* epochs; name more",
+        ),
+        (
+            ("-e", "first", "--recipe", "short", "--repeat", "1", "--epochs", "2"),
+            "has been trained for its",
+        ),
         (
             ("-e", "first", "--recipe", "short", "--repeat", "1", "-b", "7"),
             "is trained with batches of 3; start a new one for -b 7",

@@ -41,7 +41,7 @@ def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
         over cases of the Dice pooled in each case, where the `cases_undefined` cases without the
         structure in reference and prediction are left out; `auc` is the area under the ROC curve
         of all test pixels, NaN without the structure. `label_...` columns describe the training
-        labels; `folder` is where the run lies.
+        labels; `folder` is the run's.
 
     Raises:
         InputError: a file is missing, truncated, or lacks an entry.
@@ -60,7 +60,7 @@ def sessions_table(results: Results) -> pd.DataFrame:
 
     Returns:
         DataFrame, as `runs_table` returns it for the study's runs, so the two can be set together.
-        `recipe` reads "NAME: recipe", since a session may have changed the recipe's batch size or
+        `recipe` is "NAME: recipe", since a session may have changed the recipe's batch size or
         epochs and must not be averaged with the study's runs.
 
     Raises:
@@ -127,18 +127,18 @@ def spread(values: ArrayLike) -> dict[str, float]:
     Returns:
         mean, sd, low and high of the 95 % t-interval, and n; NaN where there are too few values.
     """
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    n = len(values)
-    mean = values.mean() if n else np.nan
-    sd = values.std(ddof=1) if n > 1 else np.nan
+    defined = np.asarray(values, dtype=float)
+    defined = defined[~np.isnan(defined)]
+    n = len(defined)
+    mean = defined.mean() if n else np.nan
+    sd = defined.std(ddof=1) if n > 1 else np.nan
     half = t_quantile(n) * sd / np.sqrt(n) if n > 1 else np.nan
     return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "n": n}
 
 
 def t_quantile(n: int) -> float:
     """Return half the width of a 95 % t-interval over n > 1 values, in standard errors."""
-    return stdtrit(n - 1, (1 + CONFIDENCE) / 2)
+    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -196,7 +196,7 @@ def _read_histograms(path, rank, counts):
 
 
 def _label_columns(run, structure, results):
-    """Return what is known of the training labels of one structure."""
+    """Return the columns on the training labels of one structure."""
     path = results.fill(results.measured, run)
     labels = read_json(path, ("kind", "structures"))
     entry = labels["structures"].get(structure)
