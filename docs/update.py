@@ -2,9 +2,14 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from labelnoise.study import Results, read_study  # noqa: E402
+
 # Study: the document that shows it, and the tables that stand there between two markers.
 STUDIES = {
     "demo": ("README.md", ["degradation"]),
@@ -16,13 +21,14 @@ STUDIES = {
 
 def main():
     for study, (document, tables) in STUDIES.items():
-        results = ROOT / "results" / study
+        made = read_study(ROOT / "config.yaml", ROOT / "studies" / f"{study}.yaml").results.root
+        results = Results(ROOT / made)
         # The last figure that a study makes.
-        if not (results / "figures/slopes.png").exists():
-            print(f"left as it is: {document}, since {results.relative_to(ROOT)} is not finished")
+        if not results.figure("slopes.png").exists():
+            print(f"left as it is: {document}, since {made} is not finished")
             continue
         copy_figures(results, ROOT / "docs" / study)
-        texts = [(results / "tables" / f"{table}.md").read_text() for table in tables]
+        texts = [results.table(f"{table}.md").read_text() for table in tables]
         if document == "README.md":
             texts = [first_part(text) for text in texts]
         insert(ROOT / document, "\n".join(texts))
@@ -33,11 +39,11 @@ def copy_figures(results, folder):
     """Copy the study's tables, its figures, and of the figures with a variant each the last."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.copy(results / "tables/degradation.md", folder / "degradation.md")
+    shutil.copy(results.table("degradation.md"), folder / "degradation.md")
     for name in ("degradation.png", "runs.png", "slopes.png"):
-        shutil.copy(results / "figures" / name, folder / name)
+        shutil.copy(results.figure(name), folder / name)
     for kind in ("perturbations", "predictions", "roc"):
-        last = sorted((results / "figures" / kind).rglob("*.png"))[-1]
+        last = sorted(results.figure(kind).rglob("*.png"))[-1]
         shutil.copy(last, folder / f"{kind}.png")
 
 

@@ -145,7 +145,10 @@ def test_a_session_is_tested_goes_on_and_is_shown_as_if_it_had_not_stopped(run, 
     assert table["recipe"].tolist() == ["first: short"]
     assert table["label_dice"].item() == pytest.approx(0.9, abs=0.05)
     (row,) = degradation_table(table, pooled_values(cases)).to_dict("records")
-    assert (row["n"], row["left_out"]) == (1, "repeats" if row["cases"] > 1 else "repeats and cases")
+    assert (row["n"], row["left_out"]) == (
+        1,
+        "repeats" if row["cases"] > 1 else "repeats and cases",
+    )
 
     # Beyond the last epoch, watched: a pair of arrays is made from the study's dataset.
     code, out, err = run("tiny", "--slices", "1", main=make_viz.main)
@@ -199,8 +202,14 @@ def test_a_dataset_of_other_settings_is_made_again(run, home):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("-e", "first", "--recipe", "short", "--repeat", "1"), "has had its .* epochs; name more"),
-        (("-e", "first", "--recipe", "short", "--repeat", "1", "--epochs", "2"), "has had its"),
+        (
+            ("-e", "first", "--recipe", "short", "--repeat", "1"),
+            "has been trained for its .* epochs; name more",
+        ),
+        (
+            ("-e", "first", "--recipe", "short", "--repeat", "1", "--epochs", "2"),
+            "has been trained for its",
+        ),
         (
             ("-e", "first", "--recipe", "short", "--repeat", "1", "-b", "7"),
             "is trained with batches of 3; start a new one for -b 7",
