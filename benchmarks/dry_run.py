@@ -6,15 +6,15 @@ Each study is the paper's matrix (2 datasets x 3 networks x 1 recipe x 10 pertur
 many repeats as make that many trainings; `--perturbations 100` makes it wider instead. Measured in
 processes of their own, in a folder that is empty at first:
 
-    parse     `snakemake --list-rules`, which every job on a cluster pays again
-    one run   `snakemake --dry-run` of one training, what a nested Snakemake of a cluster job plans
+    parse     `snakemake --list-rules`, which every job on a cluster repeats
+    one run   `snakemake --dry-run` of one training, as the Snakemake inside a cluster job plans it
     all       `snakemake --dry-run` of everything
     half      the same with every second repeat trained and tested (`--finished`)
     finished  the same with every file there (`--finished`)
 
 Peak memory is that of the largest process. `growth` is the power of the number of runs by which CPU
-seconds grew since the smaller size before: 1 is in proportion. Wall seconds depend on what else
-the machine does, CPU seconds hardly. Ends with an error if 3000 runs need more than 30 CPU seconds
+seconds grew from the size before: 1 is proportional. Wall seconds depend on what else the machine
+does, CPU seconds hardly. Ends with an error if 3000 runs need more than 30 CPU seconds
 (planning is one thread: on an idle core these are its wall seconds) or 2 GB.
 """
 
@@ -70,7 +70,7 @@ def parse():
     cells = 2 * 3 * options.perturbations
     for runs in (*options.runs, *options.finished):
         if runs < cells or runs % cells:
-            parser.error(f"{runs} is no multiple of {cells} = 2 x 3 x {options.perturbations}")
+            parser.error(f"{runs} is not a multiple of {cells} = 2 x 3 x {options.perturbations}")
     return options
 
 
@@ -88,7 +88,7 @@ def measure(runs, options):
         if runs in options.finished:
             finish(folder)
             done = dry_run(folder, 0)
-            # Tables and figures come last; while they are there, nothing above them is missed.
+            # While tables and figures exist, Snakemake misses nothing that they are made from.
             for pattern in ("tables", "figures", "runs/*/*/*/*/rep*[13579]"):
                 for path in folder.glob(f"results/{pattern}"):
                     shutil.rmtree(path)
@@ -97,7 +97,7 @@ def measure(runs, options):
 
 
 def study(repeats, perturbations):
-    """Overlay of config.yaml: the paper's matrix, of so many repeats and perturbations."""
+    """Return an overlay of config.yaml: the paper's matrix with these repeats and perturbations."""
     if perturbations == 10:
         return {"matrix": {"recipe": ["labels18"], "repeats": repeats}}
     names = {
@@ -112,7 +112,7 @@ def study(repeats, perturbations):
 
 
 def dry_run(folder, runs, *targets):
-    """Measure a dry-run, and see that it would train so many networks."""
+    """Measure a dry-run, and check that it plans this many trainings."""
     found = snakemake(folder, "--dry-run", *targets)
     listed = re.findall(r"^train_model +(\d+)$", (folder / "output.txt").read_text(), re.MULTILINE)
     planned = int(listed[0]) if listed else 0
@@ -131,14 +131,14 @@ def finish(folder):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir() if path.name == "checkpoints" else path.touch()
-    # --touch sleeps 0.1 s a job, a quarter of an hour for 3000 runs.
+    # --touch sleeps 0.1 s per job, a quarter of an hour for 3000 runs.
     quick = "import snakemake.executors.touch as t; t.Executor.SLEEPING_TIME = 0; "
     program = ["-c", f"{quick}from snakemake.cli import main; main()"]
     snakemake(folder, "--touch", "--forceall", "--quiet", "all", program=program)
 
 
 def snakemake(folder, *arguments, program=("-m", "snakemake")):
-    """Run Snakemake in a folder; give its wall and CPU seconds and its peak memory in GB."""
+    """Run Snakemake in a folder; return its wall and CPU seconds and its peak memory in GB."""
     command = [
         *(sys.executable, *program, *arguments, "--snakefile", ROOT / "Snakefile"),
         *("--directory", folder, "--cores", "2"),
@@ -148,7 +148,7 @@ def snakemake(folder, *arguments, program=("-m", "snakemake")):
     start = perf_counter()
     with open(folder / "output.txt", "w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
-        # The largest of the process and its children; `process.wait` would not tell.
+        # Peak memory of the largest of the process and its children, which `process.wait` lacks.
         _, status, usage = os.wait4(process.pid, 0)
     wall = perf_counter() - start
     if status != 0:

@@ -1,9 +1,9 @@
-"""What the paper's study needs in disk and hours, derived from what is measured here.
+"""Estimate the disk space and hours that the paper's study needs, from measurements made here.
 
 Measured: MB per slice of a dataset file and of a label file of each kind, on phantoms of 512 px,
-and TFLOP per training step of each network (forward and backward, counted by torch). Assumed, and
-to be set: how many slices hold the organ, and the arithmetic that a GPU sustains on these small
-networks.
+and TFLOP per training step of each network (forward and backward, counted by torch). Assumptions,
+set by options: how many slices hold the organ, and the arithmetic that a GPU sustains on these
+small networks.
 
     .venv/bin/python benchmarks/footprint.py --slices 19000 7000 --tflops 5
 """
@@ -50,7 +50,7 @@ def main():
 
 
 def derive(slices, per_slice, steps, study, tflops):
-    """Print what one dataset of so many slices costs in disk and hours."""
+    """Print the disk space and hours that a dataset of this many slices needs."""
     recipe, repeats = study.recipes["labels18"], study.repeats
     perturbations = study.matrix["perturbation"]
     labelled = 0.8 * slices
@@ -63,7 +63,7 @@ def derive(slices, per_slice, steps, study, tflops):
     each = ", ".join(f"{name} {60 * hour:.0f} min" for name, hour in hours.items())
     print(
         f"{slices} slices: dataset {per_slice['dataset'] * slices / 1e3:.1f} GB, labels "
-        f"{labels / 1e3:.1f} GB, {runs * len(steps)} runs, a run {each}, together "
+        f"{labels / 1e3:.1f} GB, {runs * len(steps)} runs, {each} per run, together "
         f"{runs * sum(hours.values()):.0f} GPU-hours at {tflops:g} TFLOP/s"
     )
 

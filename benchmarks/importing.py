@@ -1,11 +1,11 @@
-"""Measure the import of LiTS-sized volumes: peak memory, and slices a second.
+"""Measure the import of LiTS-sized volumes: peak memory, and slices per second.
 
     python benchmarks/importing.py [--size 512] [--slices 450] [--cases 4 12] [--workers 1 2]
 
 Makes one volume of int16 and its labels (gzipped NIfTI, removed at the end), imports as many hard
 links to it as there are cases with all slices kept, and prints for each count of cases and workers
-the peak resident memory of the process that imports, the slices a second, and these as a share of
-bare decompression of the same files on one core. Every measurement runs in a process of its own.
+the peak resident memory of the importing process, the slices per second, and their share of those
+of bare decompression of the same files on one core. Every measurement runs in its own process.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         make_pair(Path(scratch), options.size, options.slices)
         bare = in_own_process(scratch, options, cases=1, workers=0)["rate"]
-        print(f"bare decompression, one core: {bare:.0f} slices a second")
+        print(f"bare decompression, one core: {bare:.0f} slices per second")
         print(f"{'cases':>5} {'workers':>7} {'peak GB':>8} {'slices/s':>9} {'of bare':>8}")
         for workers in options.workers:
             for cases in options.cases:
@@ -85,7 +85,7 @@ def in_own_process(scratch, options, **what):
 
 
 def measure(scratch, slices, cases, workers):
-    """Peak memory in GB and slices a second of an import, or of bare decompression (0 workers)."""
+    """Return peak GB and slices per second of an import, or of bare decompression (0 workers)."""
     scratch = Path(scratch)
     start = perf_counter()
     if workers:

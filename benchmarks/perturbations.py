@@ -2,8 +2,8 @@
 
     python benchmarks/perturbations.py
 
-Prints milliseconds a slice (median over repeats, slices of about 7 % foreground) and how many times
-as fast as the loops of tests/label_oracle.py.
+Prints milliseconds per slice (median over repeats, slices of about 7 % foreground) and how many
+times faster that is than the loops of tests/label_oracle.py.
 """
 
 import sys
@@ -25,7 +25,7 @@ REPEATS, LOOP_REPEATS = 200, 5
 
 
 def blob(row, column, radius):
-    """Lobed blob on a 512 x 512 slice."""
+    """Return a lobed blob on a 512 x 512 slice."""
     y, x = np.mgrid[:512, :512]
     angle = np.arctan2(y - row, x - column)
     lobes = 1 + 0.2 * np.sin(3 * angle) + 0.1 * np.cos(5 * angle)
@@ -33,15 +33,17 @@ def blob(row, column, radius):
 
 
 def slices():
-    """Named masks (H, W), each with about 7 % foreground."""
-    one = blob(250, 220, 75)
-    two = blob(230, 180, 62) | blob(300, 380, 42)
-    hole = blob(250, 220, 77) & ~blob(240, 215, 18)
-    return {name: mask.astype(np.uint8) for name, mask in locals().items()}
+    """Return named masks (H, W), each with about 7 % foreground."""
+    masks = {
+        "one": blob(250, 220, 75),
+        "two": blob(230, 180, 62) | blob(300, 380, 42),
+        "hole": blob(250, 220, 77) & ~blob(240, 215, 18),
+    }
+    return {name: mask_HW.astype(np.uint8) for name, mask_HW in masks.items()}
 
 
 def milliseconds(function, mask_HW, arguments, repeats):
-    """Median time of one call in milliseconds."""
+    """Return the median time of one call in milliseconds."""
     rng, times = np.random.default_rng(0), []
     for _ in range(repeats):
         start = perf_counter()

@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/scheduler.py [--ready 300 3000] [--seconds 60]
 
-The jobs are independent and do nothing but make a file; each asks for a GPU and two threads, as
-trainings do, and four run at once. Prints the jobs started in so many seconds and the seconds
-between two, which is what a slot waits for its next run.
+The jobs are independent and only create a file; each requests a GPU and two threads, as trainings
+do, and four run at once. Prints the jobs started, the seconds that passed, and the seconds per job,
+which a slot waits for its next run.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main():
     parser.add_argument("--ready", type=int, nargs="+", default=[300, 3000], help="jobs")
     parser.add_argument("--seconds", type=float, default=60, help="before it is stopped")
     options = parser.parse_args()
-    print(f"{'ready':>6} {'scheduler':9} {'started':>7} {'seconds':>8} {'s a job':>8}")
+    print(f"{'ready':>6} {'scheduler':9} {'started':>7} {'seconds':>8} {'s / job':>8}")
     for ready in options.ready:
         for scheduler in ("ilp", "greedy"):
             started, seconds = measure(ready, scheduler, options.seconds)
@@ -45,7 +45,7 @@ def main():
 
 
 def measure(ready, scheduler, limit):
-    """Jobs done, and seconds since the first was started, until all are done or the limit."""
+    """Return the jobs done, and seconds from the first start until all are done or the limit."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "Snakefile").write_text(SNAKEFILE)
@@ -70,7 +70,7 @@ def measure(ready, scheduler, limit):
 
 
 def wait(process, seconds):
-    """Wait for a process, no longer than so many seconds."""
+    """Wait for a process, for at most this many seconds."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
 

@@ -1,10 +1,10 @@
-"""Simulate how long a study takes on so many cards, from a table of seconds per run.
+"""Simulate how long a study takes on a number of cards, from a table of seconds per run.
 
     .venv/bin/python benchmarks/simulate_schedule.py --configfile studies/labels18.yaml \\
         --seconds docs/scale/labels18-seconds.csv --cards 4 16 64
 
 The table is a CSV file with the columns model and seconds, and dataset and recipe where times
-differ by them: the tables/runs.csv of a finished study, or your own.
+differ between them: the tables/runs.csv of a finished study, or your own.
 
 Runs are put on slots one after the other. Snakemake starts a ready job as soon as a slot is free,
 and among jobs of equal priority it has no order of its own: the ready jobs are a set. So any order
@@ -27,13 +27,14 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from labelnoise.config.rules import AXES  # noqa: E402
 from labelnoise.errors import InputError  # noqa: E402
 from labelnoise.jobs.script import explain  # noqa: E402
-from labelnoise.study import AXES, Run, Study, read_study  # noqa: E402
+from labelnoise.study import Run, Study, read_study  # noqa: E402
 
 KEYS = ("dataset", "model", "recipe")
 HOUR = 3600
-# What makes it worth the trouble of naming the longest runs.
+# Share of hours saved from which it is worth naming the longest runs.
 WORTH = 0.05
 HEADER = f"{'cards':>5} {'order':21} {'hours':>7} {'worst':>7} {'used':>5} {'tail':>6} {'bound':>7}"
 LEGEND = """hours: makespan, from the first start to the last end; used: share of all slot-hours
@@ -43,11 +44,11 @@ take less."""
 
 @dataclass(frozen=True)
 class Work:
-    """What one run asks of a card.
+    """How long one run needs a card.
 
     Attributes:
         seconds: training and testing, alone on a card.
-        overhead: seconds in which its jobs hold a slot and compute nothing.
+        overhead: seconds in which its jobs hold a slot without computing.
     """
 
     seconds: float
@@ -60,10 +61,9 @@ class Schedule:
 
     Attributes:
         makespan: seconds from the first start to the last end.
-        tail: seconds at the end in which a slot has nothing left to do.
+        tail: seconds at the end in which a slot has nothing to do.
         utilisation: share of all slot-seconds until the makespan that train or test, 0 to 1.
-        bound: seconds below which no order can come, whatever is done: the longest run, or all
-            runs spread evenly.
+        bound: seconds that every order takes at least: the longest run, or all runs spread evenly.
     """
 
     makespan: float
@@ -79,7 +79,7 @@ def read_seconds(path: Path | str) -> pd.DataFrame:
         DataFrame with model and seconds, and dataset, recipe and device where the table has them.
 
     Raises:
-        InputError: the file is missing, is no table, lacks a column, or a time is not above 0.
+        InputError: the file is missing, is not a table, lacks a column, or a time is not above 0.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -137,7 +137,7 @@ def look_up(table: pd.DataFrame, runs: Sequence[Run]) -> list[float]:
 
 
 def fill(works: Sequence[Work], slots: int, slowdown: float = 1.0) -> Schedule:
-    """Put runs on slots in the order given, each on the slot that is free first.
+    """Put runs on slots in the given order, each on the first free slot.
 
     Args:
         works: one per run, at least one.
@@ -170,8 +170,8 @@ def any_order(
 
     Args:
         works, slots, slowdown: as in `fill`.
-        first: for each run whether it goes before all others, as `--prioritize` has it; None for
-            no run.
+        first: for each run whether it goes before all others, as with `--prioritize`; None for no
+            run.
         tries: how many orders.
         seed: of the orders.
 
@@ -191,12 +191,12 @@ def any_order(
 
 
 def longest_first(works: Sequence[Work], slots: int, slowdown: float = 1.0) -> Schedule:
-    """Fill slots with the longest runs first, which Snakemake cannot do by itself."""
+    """Fill slots with the longest runs first, which Snakemake cannot do."""
     return fill(sorted(works, key=lambda work: -work.seconds), slots, slowdown)
 
 
 def slowest_network(runs: Sequence[Run], seconds: Sequence[float]) -> str:
-    """Return the model whose runs take longest in the mean; `seconds` has one entry per run."""
+    """Return the model with the longest mean time; `seconds` has one entry per run."""
     times: dict[str, list[float]] = {}
     for run, time in zip(runs, seconds, strict=True):
         times.setdefault(run.model, []).append(time)
@@ -284,7 +284,7 @@ def at_least(least: float) -> Callable[[str], float]:
 
 
 def describe(study: Study, works: Sequence[Work]) -> str:
-    """Return how large the study is, on one line."""
+    """Return the size of the study on one line."""
     sizes = {axis: len(study.matrix[axis]) for axis in AXES} | {"repeat": study.repeats}
     counts = " x ".join(f"{size} {axis}{'s' * (size > 1)}" for axis, size in sizes.items())
     total = sum(work.seconds for work in works) / HOUR
@@ -292,7 +292,7 @@ def describe(study: Study, works: Sequence[Work]) -> str:
 
 
 def assumptions(options: argparse.Namespace, slowdown: float, table: pd.DataFrame) -> str:
-    """Return what the numbers rest on, in lines."""
+    """Return the assumptions behind the numbers, as lines of text."""
     lines = [
         f"Seconds per run from {options.seconds}: fixed by dataset, network and recipe (means).",
         f"A run is a training and a test that takes {options.test_share:g} of its seconds, on one "
@@ -330,7 +330,7 @@ def compare(
     slowdown: float,
     first: Sequence[bool],
 ) -> float:
-    """Print a row for each order; return the share of hours saved by the slowest network first."""
+    """Print one row per order; return the share of hours saved by the slowest network first."""
     slots = cards * options.runs_per_card
     usual, usual_worst = any_order(works, slots, slowdown)
     slow, slow_worst = any_order(works, slots, slowdown, first)

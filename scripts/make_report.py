@@ -12,7 +12,7 @@ from labelnoise.study import read_study
 MISSING = re.compile(r"File (.+) marked for report but does not exist")
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--configfile",

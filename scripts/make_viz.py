@@ -17,11 +17,11 @@ from labelnoise.study import read_study
 from labelnoise.training.viewers import write_pair
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("dataset", help="a dataset of the config; it is prepared if need be")
+    parser.add_argument("dataset", help="a dataset of the config; it is prepared if necessary")
     parser.add_argument("--slices", type=int, default=5, help="validation slices to show (5)")
     parser.add_argument("--config", nargs="+", default=[], help="files that overlay config.yaml")
     arguments = parser.parse_args(argv)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from labelnoise import names as short_names
-from labelnoise.config import load_config, study_files
+from labelnoise.config import PROJECT, load_config, study_files
 from labelnoise.config.rules import AXES
 from labelnoise.data.sources import check_folder
 from labelnoise.errors import InputError
 from labelnoise.jobs.devices import installed_cards, visible
 from labelnoise.jobs.script import explain
-from labelnoise.jobs.workflow import PROJECT, make_files
+from labelnoise.jobs.workflow import make_files
 from labelnoise.names import full_name
 from labelnoise.sessions import Session, find_session, new_session
 from labelnoise.study import Run, results_of
@@ -51,7 +51,7 @@ examples:
 Config = Mapping[str, Any]
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     try:
         run(arguments)
@@ -62,7 +62,7 @@ def main(argv=None):
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line; the flags and their defaults are those of the 2018 code, and a few."""
+    """Read the command line: the flags and defaults of the 2018 code, and a few more."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLES,
@@ -71,13 +71,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("-n", "--new", metavar="NAME", help="start a session of this name")
     add("-e", "--existing", metavar="NAME", help="continue this session where it stopped")
-    add("-b", "--batch_size", type=positive, metavar="N", help="slices a step (the recipe's: 20)")
+    add("-b", "--batch_size", type=positive, metavar="N", help="slices per step (the recipe's: 20)")
     add("-d", "--dataset", help="a dataset of the config (lis)")
     errors = "errors of the training labels: a name of the config, or schop ... lrnd (control)"
     add("-p", "--perturbation", "--perturbations", help=errors)
     add("-g", "--gpu", metavar="INDEX", help="the GPU to use, or cpu (0)")
     add("-m", "--model", help="a network of the config; fcn is fcn32 (unet)")
-    # Both took a value in 2018, which meant nothing.
+    # Both took a value in 2018, which had no effect.
     add("-t", "--testing", nargs="?", const=True, help="test a session on clean labels")
     add("-v", "--visualize", nargs="?", const=True, help="show predictions on viz/<dataset>/")
     add("--recipe", help="a recipe of the config (labels18)")
@@ -109,10 +109,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def read_configs(overlays: list[str]) -> list[Config]:
-    """Return the configs that the names of the command line are looked up in, one after the other.
+    """Return the configs in which names of the command line are looked up, in this order.
 
-    Without overlays there are two: config.yaml alone, and under the study that ran the 2018 code's
-    datasets, `lis` and `psd`, as it did.
+    Without overlays there are two: config.yaml alone, and with the overlay of the study that
+    repeats the 2018 code's runs on its datasets, `lis` and `psd`.
     """
     own = study_files(overlays)
     return [load_config(*own), *([] if overlays else [load_config(*own, LABELS18)])]
@@ -163,7 +163,7 @@ def find(arguments: argparse.Namespace, configs: list[Config]) -> Session:
 
 
 def train(session: Session, arguments: argparse.Namespace) -> None:
-    """Train a session from where it stands."""
+    """Train a session from where it is."""
     dataset = session.run.dataset
     settings = session.config["datasets"][dataset]
     check_folder(dataset, settings)
@@ -184,7 +184,7 @@ def train(session: Session, arguments: argparse.Namespace) -> None:
 
 
 def test(session: Session, arguments: argparse.Namespace) -> None:
-    """Test a session's kept checkpoints on clean labels; print how the chosen one does."""
+    """Test a session's kept checkpoints on clean labels; print the scores of the chosen one."""
     from labelnoise.evaluation.tables import runs_table
 
     if not session.is_finished():
@@ -203,10 +203,10 @@ def test(session: Session, arguments: argparse.Namespace) -> None:
 
 
 def choose_gpu(gpu: str | None) -> int:
-    """Make the GPU of -g the only one that jobs see; without -g the first that may be used.
+    """Make the GPU of -g the only one that jobs see; without -g the first one.
 
     Returns:
-        How many GPUs there are to use: 1, or 0 for the CPU.
+        The number of GPUs to use: 1, or 0 for the CPU.
 
     Raises:
         InputError: this host has GPUs, but not that one.
@@ -223,12 +223,12 @@ def choose_gpu(gpu: str | None) -> int:
 
 
 def positive(text: str) -> int:
-    """Return a whole number of at least 1."""
+    """Return a whole number of at least 1, as an argument type."""
     return counted(text, 1)
 
 
 def counted(text: str, least: int = 0) -> int:
-    """Return a whole number of at least 0."""
+    """Return a whole number of at least `least`, as an argument type."""
     if not text.isdigit() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
     return int(text)

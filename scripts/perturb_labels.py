@@ -1,4 +1,4 @@
-"""Draw the wrong labels of one repeat and measure them."""
+"""Draw the perturbed labels of one repeat and measure them."""
 
 from pathlib import Path
 

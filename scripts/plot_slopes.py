@@ -1,4 +1,4 @@
-"""Draw the Dice lost for each label Dice lost, beside the paper's."""
+"""Draw the Dice lost per label Dice lost, beside the paper's."""
 
 from labelnoise.evaluation.tables import read_table
 from labelnoise.jobs.script import logged

@@ -1,4 +1,4 @@
-"""Print how far a study is: what is finished, running, failed and waiting, and its ETA."""
+"""Print how far a study has come: what is finished, running, failed and waiting, and its ETA."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     overlays = "files that overlay config.yaml, as for snakemake, such as studies/demo.yaml"
     add("--configfile", "--configfiles", nargs="+", default=[], metavar="FILE", help=overlays)
-    failed = "show what failed or stopped, all of it and nothing else"
+    failed = "show only what failed or stopped, all of it"
     add("--failed", action="store_true", help=failed)
     arguments = parser.parse_args(argv)
     try:
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         print(render_failures(status) if arguments.failed else render(status, datetime.now(UTC)))
         sys.stdout.flush()
     except BrokenPipeError:
-        # As `make status | head` ends it.
+        # `make status | head` ends it so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

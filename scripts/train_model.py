@@ -17,13 +17,13 @@ def main(smk):
         labels=Path(smk.input.labels),
     )
     folder = RunFolder(Path(smk.output.run).parent)
-    # The run before the device: a training that was left behind has both.
+    # The run before the device: a training that was left behind holds both.
     with logged(smk.log[0]), hold_run(folder) as lock, device_of_job(smk, "training") as device:
         lock.add(device=device.label)
         # torch may only start once the lease has said which card it sees.
         from labelnoise.training.run import Extras, describe_run, train_run
 
-        # Not parameters of the rule: looking at a run must not make it stale.
+        # Not params of the rule: watching a run must not make it stale.
         extras = Extras(
             workers=smk.threads - 1,
             preview_every=smk.config["preview_every"],

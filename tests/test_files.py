@@ -52,7 +52,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         check_writable(tmp_path / "file" / "below")
     # A permission that even the administrator lacks cannot be made here, so it is pretended.
     monkeypatch.setattr("os.access", lambda path, mode: False)
-    with pytest.raises(InputError, match="is not permitted; mend its permissions"):
+    with pytest.raises(InputError, match="is not permitted; correct its permissions"):
         check_writable(tmp_path / "results")
 
 

@@ -11,18 +11,94 @@ import pytest
 import labelnoise
 
 PACKAGE = Path(labelnoise.__file__).parent
-ROOMS = ["jobs", "data", "labels", "networks", "training", "evaluation", "report"]
+SCRIPTS = PACKAGE.parent
+BASE = ["errors", "files", "seeds", "names", "counts", "config", "study", "consistency", "sessions"]
+ROOMS = [*BASE, "jobs", "data", "labels", "networks", "training", "evaluation", "report"]
+
+
+def modules(room):
+    folder = PACKAGE / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+
+
+def imported(path):
+    """Return the full names of all that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{name.name}" for name in node.names}
+    return names
+
+
+def rooms_of(names):
+    return {name.split(".")[1] for name in names if name.startswith("labelnoise.")}
+
+
+def test_every_module_is_in_a_room():
+    assert {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in sources()} == {
+        "__init__",
+        *ROOMS,
+    }
+
+
+def sources():
+    return sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_no_room_imports_from_a_later_one(room):
-    later = {f"labelnoise.{name}" for name in ROOMS[ROOMS.index(room) + 1 :]}
-    for path in PACKAGE.joinpath(room).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
-            found = {".".join(name.split(".")[:2]) for name in names}
-            assert not found & later, path
+def test_a_room_imports_from_itself_and_those_before_it(room):
+    known = set(ROOMS[: ROOMS.index(room) + 1])
+    for path in modules(room):
+        assert rooms_of(imported(path)) <= known, path
+
+
+def test_modules_import_each_other_in_no_circle():
+    names = {path: ".".join(path.relative_to(SCRIPTS).with_suffix("").parts) for path in sources()}
+    left = {name.removesuffix(".__init__"): imported(path) for path, name in names.items()}
+    # A name may be a module of a package, or what a module defines.
+    left = {
+        name: {part for each in found for part in (each, each.rpartition(".")[0]) if part in left}
+        - {name}
+        for name, found in left.items()
+    }
+    while free := {name for name, needed in left.items() if not needed & left.keys()}:
+        left = {name: needed for name, needed in left.items() if name not in free}
+    assert not left
+
+
+def test_no_script_imports_a_script_and_the_package_no_snakemake():
+    scripts = {path.stem for path in SCRIPTS.glob("*.py")}
+    for path in SCRIPTS.glob("*.py"):
+        assert not {name.split(".")[0] for name in imported(path)} & scripts, path
+    for path in sources():
+        assert "snakemake" not in {name.split(".")[0] for name in imported(path)}, path
+
+
+def public_functions(body, inside=""):
+    """Yield name and node of each public function, public method and __init__."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body, f"{node.name}.")
+        elif isinstance(node, ast.FunctionDef):
+            is_public = not node.name.startswith("_") or (inside and node.name == "__init__")
+            if is_public:
+                yield inside + node.name, node
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_public_functions_are_annotated(path):
+    for name, node in public_functions(ast.parse(path.read_text(encoding="utf-8")).body):
+        given = node.args
+        positional = [*given.posonlyargs, *given.args]
+        is_static = any(ast.unparse(each) == "staticmethod" for each in node.decorator_list)
+        if "." in name and not is_static:
+            positional = positional[1:]
+        every = [*positional, *given.kwonlyargs, *filter(None, [given.vararg, given.kwarg])]
+        bare = [each.arg for each in every if each.annotation is None]
+        assert not bare, f"{name} lacks the types of {bare}"
+        assert node.returns or name.endswith("__init__"), f"{name} lacks the type it returns"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +112,7 @@ def test_what_needs_no_heavy_library_imports_none(modules, heavy):
     imports = ", ".join(f"labelnoise.{module}" for module in modules.split())
     answer = subprocess.run(
         [sys.executable, "-c", f"import sys, {imports}; print(*sys.modules)"],
-        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
         capture_output=True,
         text=True,
         check=True,

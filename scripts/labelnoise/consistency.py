@@ -1,4 +1,4 @@
-"""Runs that do not fit the runs that they are compared with."""
+"""Runs that do not match the runs they are compared with."""
 
 import json
 from collections import Counter
@@ -11,18 +11,17 @@ UNKNOWN = "unknown"
 
 
 def misfits(records: Mapping[Run, Mapping[str, Any]]) -> list[tuple[Run, str]]:
-    """Find runs that were made otherwise than most runs of their dataset, model and recipe.
+    """Find runs that were made differently from most runs of their dataset, model and recipe.
 
-    Compared are the digest of the code, the version of torch, and every key of the definitions of
-    model and recipe. Devices may differ. Of values that are equally frequent, the first one counts
-    as the usual one.
+    The digest of the code, the version of torch, and every key of the definitions of model and
+    recipe are compared. Devices may differ. Of equally frequent values the first counts as usual.
 
     Args:
-        records: what the run.json of each run holds; what it lacks is "unknown".
+        records: the content of each run's run.json; what it lacks is "unknown".
 
     Returns:
-        Each run that differs from the usual of its setting, in the order of `records`, and what
-        differs: "code 1a2b3c instead of 4d5e6f, torch 2.13.0 instead of 2.14.1".
+        Each run that differs from what is usual in its setting, in the order of `records`, and how
+        it differs: "code 1a2b3c instead of 4d5e6f, torch 2.13.0 instead of 2.14.1".
     """
     settings: dict[tuple[str, str, str], dict[Run, dict[str, str]]] = {}
     for run, record in records.items():
@@ -39,7 +38,7 @@ def misfits(records: Mapping[Run, Mapping[str, Any]]) -> list[tuple[Run, str]]:
 
 
 def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    """Return in what two mappings differ, such as "epochs 3 instead of 2"; empty if in nothing."""
+    """Return how two mappings differ, such as "epochs 3 instead of 2"; empty if they do not."""
     pairs = {
         name: (found.get(name, UNKNOWN), wanted.get(name, UNKNOWN)) for name in {**wanted, **found}
     }
@@ -51,7 +50,7 @@ def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
 
 
 def definition_facts(definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return the values of the keys of definitions, {"model": ..., "recipe": ...}, as text."""
+    """Return every value in definitions, {"model": ..., "recipe": ...}, as text by its key."""
     return {
         f"{part}.{key}": _text(value)
         for part, definition in definitions.items()
@@ -60,7 +59,7 @@ def definition_facts(definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, 
 
 
 def _facts(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return what all runs of one setting should have in common."""
+    """Return what all runs of a setting should have in common."""
     return {
         "code": record.get("code", UNKNOWN),
         "torch": record.get("packages", {}).get("torch", UNKNOWN),
@@ -69,7 +68,7 @@ def _facts(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    """Return one text for equal values: 32 and 32.0, mappings in any order."""
+    """Return the same text for equal values: 32 and 32.0, mappings in any order."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

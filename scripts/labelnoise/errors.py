@@ -1,5 +1,5 @@
-"""Errors that a user can mend."""
+"""Errors that a user can fix."""
 
 
 class InputError(ValueError):
-    """A mistake of the user's; the message says in one sentence what, where and the mend."""
+    """A mistake of the user; the message says in one sentence what, where, and how to fix it."""

@@ -55,7 +55,7 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
 
 
 def _sweep(folder: Path, start: str, end: str) -> None:
-    """Delete what killed processes left of the same file: folder/start<process>end."""
+    """Delete parts of the same file that killed processes left: folder/start<process>end."""
     for part in folder.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
         process = part.name.removeprefix(start).removesuffix(end)
         if process.isdigit() and not is_alive(int(process)):
@@ -66,7 +66,7 @@ def _sweep(folder: Path, start: str, end: str) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """Return whether a process of this number, but for this one, runs on this host."""
+    """Return whether another process with this number runs on this host."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -83,12 +83,12 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, content: Any) -> None:
-    """Write what JSON can hold, indented."""
+    """Write content as indented JSON."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_csv(path: Path | str, table: "pd.DataFrame") -> None:
-    """Write a table at full precision, so that files of equal tables are equal."""
+    """Write a table at full precision, so that equal tables give equal files."""
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
@@ -97,7 +97,7 @@ def read_json(path: Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:
     """Read a JSON object that holds `keys`.
 
     Raises:
-        InputError: the file is missing, no JSON object, or lacks a key.
+        InputError: the file is missing, is not JSON, or lacks a key.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -126,12 +126,12 @@ def check_writable(folder: Path) -> None:
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(
             f"results cannot go to the folder {folder}, since writing to {existing.resolve()} is "
-            "not permitted; mend its permissions, or name another folder in the config: "
+            "not permitted; correct its permissions, or name another folder in the config: "
             "pathvars: {results: ...}."
         )
 
 
 def sync(path: Path) -> None:
-    """Ask the disk to hold the file before it gets its final name."""
+    """Flush a file to the disk, so that its content is there before its final name is."""
     with open(path, "rb+") as handle:
         os.fsync(handle.fileno())

@@ -1,5 +1,7 @@
 """The short names of the 2018 code, accepted wherever a command line names a part of the study."""
 
+from collections.abc import Collection, Mapping
+
 from labelnoise.errors import InputError
 
 # Size and kind of a short name such as `mchop`, and what they are in a name such as `choppy-0.90`.
@@ -12,8 +14,10 @@ PERTURBATIONS = {
 MODELS = {"fcn": "fcn32"}
 
 
-def full_name(what, name, defined, short=None):
-    """Give the config's name for a name of the command line, whatever its case.
+def full_name(
+    what: str, name: str, defined: Collection[str], short: Mapping[str, str] | None = None
+) -> str:
+    """Return the config's name for a name of the command line, whatever its case.
 
     Args:
         what: what is named, for the message: "dataset", "model" ...

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 
-def derive(seed, *names):
+def derive(seed: int, *names: str | int) -> int:
     """Derive a stream's seed from the study's seed and a path of names.
 
     Args:
@@ -22,26 +22,32 @@ def derive(seed, *names):
     return int(state[0] >> np.uint64(1))
 
 
-def label_seed(seed, dataset, perturbation, repeat):
-    """Seed of a label draw: all networks and recipes of a repeat see the same wrong labels."""
+def label_seed(seed: int, dataset: str, perturbation: str, repeat: int) -> int:
+    """Return the seed of a label draw: all networks and recipes of a repeat share its labels."""
     return derive(seed, "labels", dataset, perturbation, repeat)
 
 
-def training_seed(seed, model, repeat):
-    """Seed of initial weights and batch order: equal for every perturbation, so repeats pair up."""
+def training_seed(seed: int, model: str, repeat: int) -> int:
+    """Return the seed of initial weights and batch order.
+
+    It is equal for every perturbation, so that repeats pair up.
+    """
     return derive(seed, "training", model, repeat)
 
 
-def calibration_seed(seed, dataset, kind):
-    """Seed of the draws that calibrate a kind: shared by its sizes, so severity grows with size."""
+def calibration_seed(seed: int, dataset: str, kind: str) -> int:
+    """Return the seed of the draws that calibrate a kind.
+
+    All sizes of a kind share it, so that severity grows with size.
+    """
     return derive(seed, "calibration", dataset, kind)
 
 
-def split_seed(seed, dataset):
-    """Seed of the split of cases into train, validation and test."""
+def split_seed(seed: int, dataset: str) -> int:
+    """Return the seed of the split of cases into train, validation and test."""
     return derive(seed, "split", dataset)
 
 
-def source_seed(seed, dataset):
-    """Seed of data that are made, such as phantoms."""
+def source_seed(seed: int, dataset: str) -> int:
+    """Return the seed of data that are generated, such as phantoms."""
     return derive(seed, "source", dataset)

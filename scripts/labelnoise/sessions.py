@@ -1,7 +1,7 @@
 """Sessions: single runs by hand, each a study of one run in a results folder of its own.
 
 A session keeps the definitions that it was started with, as a whole configuration beside its run,
-whatever becomes of config.yaml. Snakemake makes it like any other study.
+whatever happens to config.yaml. Snakemake runs it like any other study.
 """
 
 import re
@@ -50,11 +50,11 @@ class Session:
         return Recipe(**self.config["recipes"][self.run.recipe])
 
     def has_begun(self) -> bool:
-        """Return whether anything was trained yet."""
-        return self.folder.record.exists() or (self.folder.state / "state.pt").exists()
+        """Return whether its training has begun."""
+        return self.folder.record.exists() or self.folder.saved_state.exists()
 
     def is_finished(self) -> bool:
-        """Return whether the run has all its epochs."""
+        """Return whether the run has been trained for all its epochs."""
         if not self.folder.record.exists():
             return False
         trained = read_json(self.folder.record, ("definitions",))["definitions"]["recipe"]
@@ -66,15 +66,15 @@ class Session:
         return self.folder.session
 
     def lengthened(self, epochs: int) -> Self:
-        """Return the session with so many epochs.
+        """Return the session with this many epochs.
 
         Raises:
-            InputError: they are not more than the run has.
+            InputError: the run has as many already.
         """
         if self.is_finished() and epochs <= self.recipe.epochs:
             raise InputError(
-                f"session '{self.name}' has had its {self.recipe.epochs} epochs; name more with "
-                f"--epochs, or test it: -t -e {self.name}."
+                f"session '{self.name}' has been trained for its {self.recipe.epochs} epochs; name "
+                f"more with --epochs, or test it: -t -e {self.name}."
             )
         if epochs < self.recipe.epochs:
             raise InputError(
@@ -86,7 +86,7 @@ class Session:
         return type(self)(self.name, self.run, complete(config))
 
     def showing(self, visualize: bool) -> Self:
-        """Return the session with predictions shown on viz/, or not."""
+        """Return the session with or without predictions on the arrays in viz/."""
         return type(self)(self.name, self.run, {**self.config, "visualize": visualize})
 
 
@@ -96,14 +96,14 @@ def new_session(
     """Return a new run of a session; it exists once it is saved.
 
     Args:
-        config: the completed configuration whose definitions it takes.
+        config: the completed configuration that its definitions come from.
         name: the session's name.
         run: the run.
         changes: keys of the recipe that differ from the configuration's.
 
     Raises:
-        InputError: the name cannot be a folder's, a change is out of range, or the session has this
-            run already.
+        InputError: the name cannot name a folder, a change is out of range, or the session has
+            this run already.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise InputError(
@@ -136,7 +136,7 @@ def new_session(
 
 
 def find_session(results: Results, name: str, wanted: Mapping[str, Any]) -> Session:
-    """Return the one run of a session that fits.
+    """Return the one run of a session that matches.
 
     Args:
         results: the results tree of the study that it was started from.
@@ -144,7 +144,7 @@ def find_session(results: Results, name: str, wanted: Mapping[str, Any]) -> Sess
         wanted: some of dataset, model, recipe, perturbation and repeat, to choose among several.
 
     Raises:
-        InputError: no session has that name, or not exactly one run of it fits.
+        InputError: no session has that name, or not exactly one of its runs matches.
     """
     sessions = list(read_sessions(results))
     runs = [session for session in sessions if session.name == name]

@@ -1,12 +1,12 @@
-"""A study: its definitions, its runs, and where each of its files lies.
+"""A study: its definitions, its runs, and where each of its files is.
 
 This module alone knows the results tree. A path is a pattern with the names of a run in braces, as
-Snakemake's rules want it; `Results.fill` puts a run's names in.
+Snakemake's rules take it; `Results.fill` puts in the names of a run.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import count, product, takewhile
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +15,8 @@ from labelnoise.config.rules import AXES, claim_cells
 
 RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
-# What tells the jobs of a rule apart; rules that are not listed have one job.
+CHECKPOINT = "top{rank}.pt"
+# What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
     "calibrate_perturbation": "{dataset}/{perturbation}",
@@ -28,7 +29,7 @@ JOBS = {
 }
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Run:
     """One trained network, by the names of its parts.
 
@@ -61,7 +62,7 @@ class Run:
 
     @property
     def setting(self) -> tuple[str, str, str]:
-        """Dataset, model and recipe: what runs that are compared with each other share."""
+        """Dataset, model and recipe, which runs that are compared with each other share."""
         return (self.dataset, self.model, self.recipe)
 
 
@@ -110,11 +111,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A kind of label error at a size, and how often it is drawn.
+    """A kind of label error, its size, and how often it is drawn.
 
     Attributes:
         kind: one of `labels.perturbations.KINDS`.
-        target_dice: label Dice that calibration solves the severity for, or None.
+        target_dice: label Dice for which calibration solves the severity, or None.
         severity: the kind's own parameter, instead of a target, or None.
         draws: realisations that are cycled over the epochs, or "per_epoch" for fresh ones.
     """
@@ -126,7 +127,7 @@ class Perturbation:
 
     @property
     def is_control(self) -> bool:
-        """Whether this is no error."""
+        """Whether this leaves labels as they are."""
         return self.kind == "control"
 
     def as_dict(self) -> dict[str, Any]:
@@ -164,7 +165,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Task:
-    """A training, with everything that decides how it turns out but device and versions.
+    """A training: everything that determines its result, except device and versions.
 
     Attributes:
         run: which run it is.
@@ -193,8 +194,13 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def checkpoint(self, rank: int) -> Path:
-        """The kept checkpoint of a rank, 1 for the best by the recipe's monitor."""
-        return self.checkpoints / f"top{rank}.pt"
+        """Return the kept checkpoint of a rank, 1 for the best by the recipe's monitor."""
+        return self.checkpoints / CHECKPOINT.format(rank=rank)
+
+    def kept_checkpoints(self) -> dict[int, Path]:
+        """Return {rank: path} of the kept checkpoints that exist, the best first."""
+        paths = ((rank, self.checkpoint(rank)) for rank in count(1))
+        return dict(takewhile(lambda found: found[1].exists(), paths))
 
     @property
     def history(self) -> Path:
@@ -208,12 +214,12 @@ class RunFolder:
 
     @property
     def record(self) -> Path:
-        """What the run was, on what it ran, and what was kept."""
+        """What the run was, where it ran, and which checkpoints it kept."""
         return self.path / "run.json"
 
     @property
     def counts(self) -> Path:
-        """Right and wrong test pixels per slice and structure."""
+        """True and false test pixels per slice and structure."""
         return self.path / "test.csv"
 
     @property
@@ -238,28 +244,33 @@ class RunFolder:
 
     @property
     def session(self) -> Path:
-        """Whole configuration of a run by hand."""
+        """The whole configuration of a run made by hand."""
         return self.path / "session.yaml"
 
     @property
     def state(self) -> Path:
-        """Folder of what an interrupted training needs; gone when the run is complete."""
+        """Folder of what an interrupted training needs; removed when the run is complete."""
         return self.path / ".state"
 
     @property
+    def saved_state(self) -> Path:
+        """State of the training after its last whole epoch."""
+        return self.state / "state.pt"
+
+    @property
     def lock(self) -> Path:
-        """File that the process holds which trains the run."""
+        """File locked by the process that trains the run."""
         return self.state / "lock"
 
     @property
     def progress(self) -> Path:
-        """How far the training is, rewritten after every epoch."""
+        """How far the training has come, rewritten after every epoch."""
         return self.state / "progress.json"
 
 
 @dataclass(frozen=True)
 class Results:
-    """Where the files of a study lie.
+    """Where the files of a study are.
 
     Attributes:
         root: the study's results folder.
@@ -293,19 +304,19 @@ class Results:
         return RunFolder(self.root / "runs" / RUN)
 
     def table(self, name: str) -> Path:
-        """A table of the whole study, such as runs.csv."""
+        """Return the path of a table of the whole study, such as runs.csv."""
         return self.root / "tables" / name
 
     def figure(self, name: str) -> Path:
-        """A figure, such as degradation.pdf or roc/{dataset}.png."""
+        """Return the path of a figure, such as degradation.pdf or roc/{dataset}.png."""
         return self.root / "figures" / name
 
     def log(self, rule: str) -> Path:
-        """Log of a rule's job, tracebacks included."""
+        """Return the log of a rule's job, tracebacks included."""
         return self._per_job("logs", rule, ".log")
 
     def benchmark(self, rule: str) -> Path:
-        """What a rule's job took in time and memory, as Snakemake measures it."""
+        """Return the file of a rule's time and memory, as Snakemake measures them."""
         return self._per_job("benchmarks", rule, ".jsonl")
 
     def _per_job(self, folder: str, rule: str, suffix: str) -> Path:
@@ -314,7 +325,7 @@ class Results:
 
     @property
     def sessions(self) -> Path:
-        """Results folders of single runs by hand."""
+        """Results folders of single runs made by hand."""
         return self.root / "sessions"
 
     def session(self, name: str) -> "Results":
@@ -329,7 +340,7 @@ class Results:
 
     @property
     def lock(self) -> Path:
-        """File that the Snakemake holds which makes the study."""
+        """File locked by the Snakemake that makes the study."""
         return self.root / ".lock"
 
     @staticmethod
@@ -348,7 +359,7 @@ class Study:
 
     Attributes:
         seed: root of every random stream.
-        results: where its files lie.
+        results: where its files are.
         datasets: {name: settings of its source}.
         models, recipes, perturbations: {name: definition}, selected or not.
         matrix: {axis: selected names}, the axes in the order of AXES.
@@ -413,7 +424,7 @@ class Study:
         ]
 
     def examples(self) -> list[str]:
-        """Return the matrix's controls, then its largest error of each kind: what pictures show."""
+        """Return what pictures show: the matrix's controls, then its largest error of each kind."""
         largest: dict[str, tuple[float, str]] = {}
         for name in self.errors:
             error = self.perturbations[name]

@@ -201,9 +201,9 @@ def test_a_training_that_nobody_goes_on_with_is_stopped(tmp_path, holding):
     for text in (render(tree.status(), NOW), render_failures(tree.status())):
         assert f"{run.name}: after epoch 1330 of 4000" in text
         text = " ".join(text.split())
-        assert "Without an error of their own: a time limit" in text
-        assert "the same snakemake command goes on from there" in text
-        assert "a longer runtime in the profile's set-resources" in text
+        assert "without an error of their own: by a time limit" in text
+        assert "The same snakemake command goes on from there" in text
+        assert "set a longer runtime in the profile's set-resources" in text
     assert tree.measure() == {SETTING: Rate(2.0)}
     assert estimate(tree.status().runs, tree.measure()).seconds == 2 * (2670 + 3 * 4000)
     assert "ETA: the rest takes 8 h 09 min, one at a time" in render(tree.status(), NOW)

@@ -19,7 +19,8 @@ import yaml
 import make_viz
 import model_runner
 from labelnoise.config import load_config
-from labelnoise.evaluation.tables import degradation_table, sessions_table
+from labelnoise.evaluation.contrasts import pooled_values
+from labelnoise.evaluation.tables import degradation_table, sessions_tables
 from labelnoise.jobs.devices import Card
 from labelnoise.names import PERTURBATIONS
 from labelnoise.seeds import label_seed, training_seed
@@ -140,10 +141,14 @@ def test_a_session_is_tested_goes_on_and_is_shown_as_if_it_had_not_stopped(run, 
         test = file["split"].asstr()[:] == "test"
         foreground = int((file["labels"][:][test] == 1).sum())
     assert counts.groupby("rank")[["tp", "fn"]].sum().sum(axis=1).tolist() == [foreground] * 2
-    table = sessions_table(RESULTS)
+    table, cases = sessions_tables(RESULTS)
     assert table["recipe"].tolist() == ["first: short"]
     assert table["label_dice"].item() == pytest.approx(0.9, abs=0.05)
-    assert degradation_table(table)["n"].tolist() == [1]
+    (row,) = degradation_table(table, pooled_values(cases)).to_dict("records")
+    assert (row["n"], row["left_out"]) == (
+        1,
+        "repeats" if row["cases"] > 1 else "repeats and cases",
+    )
 
     # Beyond the last epoch, watched: a pair of arrays is made from the study's dataset.
     code, out, err = run("tiny", "--slices", "1", main=make_viz.main)
@@ -197,8 +202,14 @@ def test_a_dataset_of_other_settings_is_made_again(run, home):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("-e", "first", "--recipe", "short", "--repeat", "1"), "has had its .* epochs; name more"),
-        (("-e", "first", "--recipe", "short", "--repeat", "1", "--epochs", "2"), "has had its"),
+        (
+            ("-e", "first", "--recipe", "short", "--repeat", "1"),
+            "has been trained for its .* epochs; name more",
+        ),
+        (
+            ("-e", "first", "--recipe", "short", "--repeat", "1", "--epochs", "2"),
+            "has been trained for its",
+        ),
         (
             ("-e", "first", "--recipe", "short", "--repeat", "1", "-b", "7"),
             "is trained with batches of 3; start a new one for -b 7",

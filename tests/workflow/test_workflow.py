@@ -96,6 +96,15 @@ def test_the_table_is_what_the_counts_say(study):
     assert row["dice"] == pytest.approx(expected, nan_ok=True)
 
 
+def test_the_table_of_cases_adds_up_to_that_of_runs(study):
+    runs = pd.read_csv(study / "results/tables/runs.csv")
+    cases = pd.read_csv(study / "results/tables/cases.csv")
+    totals = cases.groupby(["perturbation", "repeat"])[["tp", "fp", "fn"]].sum()
+    dice = 2 * totals["tp"] / (2 * totals["tp"] + totals["fp"] + totals["fn"])
+    found = runs.set_index(["perturbation", "repeat"])["dice"]
+    pd.testing.assert_series_equal(dice.sort_index(), found.sort_index(), check_names=False)
+
+
 def test_scores_lie_beside_the_counts(study):
     row = pd.read_csv(study / "results/tables/runs.csv").iloc[0]
     scores = read_scores(study / row["folder"] / "scores.h5")
@@ -171,7 +180,7 @@ def test_a_report_holds_the_figures_and_captions(study):
     done = snakemake(study, TINY, "--report", "report.html")
     assert done.returncode == 0, done.stderr
     page = (study / "report.html").read_text(encoding="utf-8")
-    assert "degradation.png" in page and "95 % t-interval" in page
+    assert "degradation.png" in page and "95 % interval over repeats and test cases" in page
     assert "slopes.png" in page and "roc/tiny.png" in page and "1806.04618" in page
 
 

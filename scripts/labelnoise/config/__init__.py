@@ -41,10 +41,10 @@ def load_config(*paths: str | Path) -> dict:
 
 
 def check_files(paths: Iterable[str | Path]) -> None:
-    """Refuse what Snakemake takes in silence as it reads configuration files.
+    """Refuse mistakes in configuration files that Snakemake accepts silently.
 
     Raises:
-        InputError: see `read_file`; above all, a key that one file gives twice.
+        InputError: see `read_file`; most of all, a key given twice in one file.
     """
     for path in paths:
         read_file(path)

@@ -7,7 +7,7 @@ from math import isfinite
 
 from jsonschema import ValidationError
 
-# No key of a study comes near; Python prints none of more than 4300 digits.
+# Far above any setting; Python refuses to print integers of more than 4300 digits.
 LARGEST_INTEGER = 10**18
 
 KINDS = {"object": "mapping", "array": "list", "string": "text"}
@@ -17,7 +17,7 @@ _shorten.maxlevel = 2
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: as YAML has it, and short."""
+    """Return a value as messages show it: in YAML's spelling, and short."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
@@ -26,14 +26,14 @@ def shown(value: object) -> str:
 
 
 def where(path: Iterable[str | int]) -> str:
-    """Return how a message names the key at a path; what cannot be printed is escaped."""
+    """Return the key at a path as messages name it, unprintable characters escaped."""
     parts = (str(part) for part in path)
     key = ".".join(part if part.isprintable() else ascii(part)[1:-1] for part in parts)
     return f"config key '{key}'" if key else "the config"
 
 
 def schema_sentence(error: ValidationError) -> str:
-    """Return in one sentence what an error of the schema means for the user."""
+    """Return one sentence that tells the user what an error of the schema means."""
     named, found, rule = where(error.absolute_path), error.instance, error.validator_value
     is_wrong = f"{named} is {shown(found)}"
     match error.validator:
@@ -47,8 +47,8 @@ def schema_sentence(error: ValidationError) -> str:
             missing = next(name for name in rule if name not in found)
             return f"{named} lacks the key '{missing}'; add it."
         case "enum" | "const":
-            known = map(_plain, rule if error.validator == "enum" else [rule])
-            return f"{is_wrong}; expected one of: {', '.join(dict.fromkeys(known))}."
+            members = map(_plain, rule if error.validator == "enum" else [rule])
+            return f"{is_wrong}; expected one of: {', '.join(dict.fromkeys(members))}."
         case "type":
             kinds = [rule] if isinstance(rule, str) else rule
             names = [KINDS.get(kind, kind) for kind in kinds]
@@ -86,7 +86,7 @@ def _about(error):
 
 
 def _written_as_text(found):
-    """Hint for a number that YAML 1.1 reads as text, such as 1e-3."""
+    """Return a hint for a number that YAML 1.1 reads as text, such as 1e-3."""
     if not isinstance(found, str):
         return ""
     try:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -10,22 +11,22 @@ from labelnoise.errors import InputError
 
 # Far above any study; parsing takes seconds per megabyte.
 LARGEST_BYTES = 500_000
-# The scanner takes time that grows with the square of this.
+# The scanner's time grows with the square of this.
 DEEPEST_BRACKETS = 50
 MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class Loader(yaml.SafeLoader):
-    """YAML's safe loader, which also knows the line of a value that is none, such as 2018-13-45."""
+    """YAML's safe loader, which also names the line of an invalid value, such as 2018-13-45."""
 
-    def fetch_flow_collection_start(self, TokenClass):
+    def fetch_flow_collection_start(self, TokenClass: type) -> None:
         if self.flow_level >= DEEPEST_BRACKETS:
             raise yaml.scanner.ScannerError(
                 None, None, "brackets are nested too deeply", self.get_mark()
             )
         super().fetch_flow_collection_start(TokenClass)
 
-    def construct_object(self, node, deep=False):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except ValueError as error:
@@ -35,23 +36,23 @@ class Loader(yaml.SafeLoader):
 
 
 def read_file(path: str | Path) -> dict:
-    """Return the mapping that a configuration file holds; JSON comes first, as in Snakemake.
+    """Return the mapping that a configuration file holds; JSON is tried first, as in Snakemake.
 
     Raises:
         InputError: the file cannot be read, is neither JSON nor YAML, gives a key twice, or holds
-            no mapping. The message names the file, and the line where there is one.
+            no mapping. The message names the file, and the line if it is known.
     """
     text = _read_text(path)
     content = _parse_json(text)
     if content is not None:
-        # YAML takes no tab for a space. In JSON every tab is one, since text may hold none.
+        # YAML allows no tabs for indentation. In JSON every tab is white space: strings hold none.
         text = text.replace("\t", " ")
     try:
         loader = Loader(text)
         try:
             node = loader.get_single_node()
             if node is not None:
-                # Before the values are made, which copies merged keys into their mappings.
+                # Before the values are constructed, which copies merged keys into their mappings.
                 _check_unique(path, node, (), set())
             if content is None and node is not None:
                 content = loader.construct_document(node)
@@ -90,11 +91,11 @@ def _parse_json(text):
 
 
 def _check_unique(path, node, key, seen):
-    """Refuse a key that one mapping gives twice, of which YAML keeps the last in silence.
+    """Refuse a key that is given twice in one mapping; YAML would silently keep the last.
 
     Args:
-        key: where the node stands, a tuple of names and indices.
-        seen: nodes that were checked; an alias shows a node again.
+        key: the node's place, a tuple of names and indices.
+        seen: nodes already checked, which aliases lead to again.
     """
     if id(node) in seen:
         return
@@ -118,7 +119,7 @@ def _check_unique(path, node, key, seen):
 
 
 def _sentence(path, text, error):
-    """Say in one sentence where a file is not YAML."""
+    """Return one sentence on where a file is not YAML."""
     mark, context = getattr(error, "problem_mark", None), ""
     if mark is None:
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1

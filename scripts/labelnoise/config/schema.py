@@ -1,4 +1,4 @@
-"""What the schema says of a configuration: whether it fits, and its one canonical form."""
+"""What the schema decides about a configuration: whether it fits, and its canonical form."""
 
 import re
 from functools import cache
@@ -35,11 +35,11 @@ def check_schema(config: dict) -> None:
 
 
 def canonical(config: dict) -> dict:
-    """Return the one form of all configurations that mean the same, of built-in types alone.
+    """Return the one form that all configurations of the same meaning share, in built-in types.
 
-    Keys stand in the schema's order with every default filled in. Names that the user makes up
+    Keys are in the schema's order with every default filled in. Names that the user makes up
     keep their order, which numbers the classes; settings handed to a library are sorted. Whole
-    numbers are int where the schema takes integers, else numbers are float.
+    numbers are int where the schema takes integers, all other numbers float.
 
     Args:
         config: a mapping that fits the schema. It is not changed.
@@ -68,7 +68,7 @@ def _has_group(value):
 
 
 def _check_values(value, path, counted):
-    """Refuse what no schema is asked about: values that YAML makes and JSON does not have."""
+    """Refuse values that YAML can make and JSON does not have, which the schema ignores."""
     named = where(path)
     if next(counted) > MOST_VALUES or len(path) > DEEPEST:
         raise InputError(f"{named} goes beyond {MOST_VALUES} values or {DEEPEST} levels; cut it.")
@@ -156,5 +156,5 @@ def _fits(value, rule):
 
 
 def _unknown_key_first(error):
-    # An unknown key says more than what its absence elsewhere leads to.
+    # An unknown key explains more than the missing one that it was meant to be.
     return (error.validator == "additionalProperties", *relevance(error))

@@ -25,7 +25,7 @@ from labelnoise.errors import InputError
 from labelnoise.seeds import source_seed, split_seed
 
 logger = logging.getLogger(__name__)
-# Slices in work at a time: beside them a case is in memory once as read and once as stored.
+# Slices converted at a time; besides them a case is in memory once as read and once as stored.
 BATCH = 16
 
 
@@ -35,7 +35,7 @@ def prepare_dataset(
     """Write the dataset file of one entry of `datasets` in the config.
 
     Cases are read by `workers` threads and written in their order, so the file does not depend on
-    `workers`. One worker holds one case in memory at a time, more hold one more than their number.
+    `workers`. One worker holds one case in memory at a time, n > 1 workers hold n + 1.
 
     Args:
         name: the dataset's name in the config.
@@ -73,13 +73,16 @@ def prepare_dataset(
             logger.info("%s: case %s, %d of %d", name, case.name, done, len(cases))
     if left_out:
         logger.warning(
-            "%s: %d of %d cases are left out, as no slice of theirs shows a structure: %s",
-            *(name, len(left_out), len(cases), ", ".join(left_out)),
+            "%s: %d of %d cases are left out, as none of their slices shows a structure: %s",
+            name,
+            len(left_out),
+            len(cases),
+            ", ".join(left_out),
         )
 
 
 def _append(writer, case, split, slices):
-    """Write the slices of a case; False where none is left."""
+    """Write the slices of a case; return False if it has none."""
     images_SHW, labels_SHW, numbers_S, spacing_3 = slices
     if len(numbers_S):
         writer.append(case.name, split, numbers_S, images_SHW, labels_SHW, spacing_3)
@@ -121,7 +124,7 @@ def prepare_case(
         slices, rows and columns in mm, NaN where unknown; S may be 0.
 
     Raises:
-        InputError: the case cannot be read, or a slice is one that no network should see.
+        InputError: the case cannot be read, or a slice is unfit for training.
     """
     where = f"dataset {name}, case {case.name}"
     images_SHW, labels_SHW, numbers_S, *spacing = case.read()
@@ -147,7 +150,7 @@ def prepare_case(
 
 
 def _convert(where, images_SHW, labels_SHW, numbers_S, rows, settings, classes):
-    """Window and resize the slices `rows` as they are stored, float16 images and uint8 labels.
+    """Return the slices `rows`, windowed and resized, as float16 images and uint8 labels.
 
     Batches keep memory low: a whole scan of 450 slices is 0.5 GB as float32 at 512 x 512.
     """
@@ -177,7 +180,7 @@ def _check_sizes(where, images_SHW, labels_SHW, numbers_S):
 
 
 def _check_slices(where, images_SHW, labels_SHW, numbers_S, rows, classes):
-    """Refuse values that are not finite, constant images, and labels that are no class."""
+    """Refuse values that are not finite, constant images, and labels that are not classes."""
     for row in rows:
         image_HW, labels_HW = images_SHW[row], labels_SHW[row]
         slice_ = f"{where}, slice {numbers_S[row]}"
@@ -199,7 +202,7 @@ def _check_slices(where, images_SHW, labels_SHW, numbers_S, rows, classes):
 
 
 def _check_windowed(where, images_SHW, windowed, numbers_S, rows, window):
-    """Refuse a slice that a window makes constant: all of it lies on one side."""
+    """Refuse a slice that the window makes constant, since all of it is on one side."""
     for row, windowed_HW in zip(rows, windowed, strict=True):
         if windowed_HW.min() == windowed_HW.max():
             low, high = images_SHW[row].min(), images_SHW[row].max()
@@ -241,7 +244,7 @@ def split_cases(name: str, cases: list[str], shares: dict[str, float], seed: int
         {case: split}.
 
     Raises:
-        InputError: cases are too few.
+        InputError: there are too few cases.
     """
     if len(cases) < len(SPLITS):
         raise InputError(
@@ -256,7 +259,7 @@ def split_cases(name: str, cases: list[str], shares: dict[str, float], seed: int
 
 
 def _share_out(total, shares):
-    """Whole counts by largest remainder, none of them 0."""
+    """Return whole counts by largest remainder, none of them 0."""
     exact = total * np.array(shares)
     counts = np.floor(exact + 1e-9).astype(int)
     # Ties go to the first split; rounding keeps them ties.

@@ -20,7 +20,7 @@ def apply_window(images: np.ndarray, window: tuple[float, float]) -> np.ndarray:
 def pad_to_square(stack_SHW: np.ndarray, value: float) -> np.ndarray:
     """Pad the shorter side on both ends, so that resizing keeps shapes; images with -1, labels 0.
 
-    -1 is the window's minimum. An odd rest goes to the end.
+    -1 is the window's minimum. An odd remainder goes to the end.
     """
     height, width = stack_SHW.shape[1:]
     side = max(height, width)
@@ -85,7 +85,7 @@ def _resize(image_HW, rows, columns):
 
 
 def _resize_matrix(old, new):
-    """Weights (new, old) of a resize along one axis; every row sums to 1."""
+    """Return the weights (new, old) of a resize along one axis; every row sums to 1."""
     if new <= old:
         # A new pixel covers old / new old ones; the weight is the shared length.
         starts, ends = np.arange(new) * old / new, (np.arange(new) + 1) * old / new

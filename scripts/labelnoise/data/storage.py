@@ -8,12 +8,15 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Self
 
 import h5py
 import numpy as np
+from numpy.typing import ArrayLike
 
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
@@ -28,13 +31,21 @@ UNKNOWN_SPACING = (np.nan,) * 3
 
 
 @contextmanager
-def write_dataset(path, *, name, class_names, window, provenance, workers=1):
+def write_dataset(
+    path: Path | str,
+    *,
+    name: str,
+    class_names: Sequence[str],
+    window: Sequence[float],
+    provenance: Mapping[str, Any],
+    workers: int = 1,
+) -> Iterator["DatasetWriter"]:
     """Yield a DatasetWriter; the file appears under its name when the `with` block succeeds.
 
     Args:
-        class_names: list of str, index 0 is "background".
+        class_names: names of the classes; index 0 is "background".
         window: (low, high) in source units, the values stored as -1 and 1.
-        provenance: dict that JSON can hold.
+        provenance: what JSON can hold.
         workers: threads that compress slices; the file does not depend on them.
 
     Raises:
@@ -56,23 +67,38 @@ class DatasetWriter:
     Equal input gives equal bytes: nothing in the file depends on the time or the machine.
     """
 
-    def __init__(self, file, name, class_names, map_slices=map):
+    def __init__(
+        self,
+        file: h5py.File,
+        name: str,
+        class_names: Sequence[str],
+        map_slices: Callable[..., Iterable[bytes]],
+    ):
         self._file, self._name, self._class_names = file, name, list(class_names)
         self._map = map_slices
         self._cases, self._slices, self._splits, self._spacings = [], [], [], []
         self._pixels_C = np.zeros(len(class_names), np.int64)
 
-    def append(self, case, split, slices, images_NHW, labels_NHW, spacing_3=UNKNOWN_SPACING):
+    def append(
+        self,
+        case: str,
+        split: str,
+        slices: Sequence[int] | np.ndarray,
+        images_NHW: np.ndarray,
+        labels_NHW: np.ndarray,
+        spacing_3: ArrayLike = UNKNOWN_SPACING,
+    ) -> None:
         """Add all slices of one case.
 
         Args:
+            case, split: the case and its split.
             slices: (n,) slice numbers.
             images_NHW: float in [-1, 1], stored as float16.
             labels_NHW: uint8 class indices.
-            spacing_3: distance of slices, rows and columns in mm, NaN where it is not known.
+            spacing_3: distance of slices, rows and columns in mm, NaN where unknown.
 
         Raises:
-            InputError: the case or one of its slices comes twice, or its size is not the others'.
+            InputError: the case or one of its slices comes twice, or its size differs.
         """
         self._check_new(case, slices)
         self._check_size(case, images_NHW.shape[1:])
@@ -102,7 +128,7 @@ class DatasetWriter:
         if counts.max(initial=1) > 1:
             raise InputError(
                 f"dataset {self._name}: slice {numbers[counts > 1][0]} of case {case!r} comes "
-                f"{counts.max()} times; remove the duplicates, or mend the pattern that reads "
+                f"{counts.max()} times; remove the duplicates, or correct the pattern that reads "
                 "the slice number."
             )
 
@@ -118,7 +144,7 @@ class DatasetWriter:
                 "set `size` to resize them all."
             )
 
-    def finish(self, window, provenance):
+    def finish(self, window: Sequence[float], provenance: Mapping[str, Any]) -> None:
         """Write what is known only at the end: rows, attributes, the share of each class.
 
         Raises:
@@ -155,7 +181,14 @@ class DatasetWriter:
 
 
 @contextmanager
-def write_labels(path, *, rows, shape, draws, **attrs):
+def write_labels(
+    path: Path | str,
+    *,
+    rows: ArrayLike,
+    shape: tuple[int, int],
+    draws: int | str,
+    **attrs: Any,
+) -> Iterator["LabelWriter"]:
     """Yield a LabelWriter; the file appears when the block succeeds and every slice was written.
 
     Args:
@@ -165,12 +198,11 @@ def write_labels(path, *, rows, shape, draws, **attrs):
         attrs: dataset, perturbation, kind (str), seed (int), severities and foreground_fractions
             ({class index: value}).
     """
-    stored = 1 if draws == "per_epoch" else draws
-    rows = np.asarray(rows, np.int64)
+    rows_M = np.asarray(rows, np.int64)
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
-        file["row"] = rows
+        file["row"] = rows_M
         _write_label_attrs(file.attrs, draws=draws, **attrs)
-        writer = LabelWriter(file, (stored, len(rows), *shape))
+        writer = LabelWriter(file, (_stored(draws), len(rows_M), *shape))
         yield writer
         writer.finish()
 
@@ -178,7 +210,7 @@ def write_labels(path, *, rows, shape, draws, **attrs):
 class LabelWriter:
     """Fill an open label file, any slices of any of its `draws` in any order."""
 
-    def __init__(self, file, shape_DMHW):
+    def __init__(self, file: h5py.File, shape_DMHW: tuple[int, int, int, int]):
         self.draws = shape_DMHW[0]
         chunk = (1, 1, *shape_DMHW[2:])
         self._labels_DMHW = file.create_dataset(
@@ -186,27 +218,28 @@ class LabelWriter:
         )
         self._missing_DM = np.ones(shape_DMHW[:2], bool)
 
-    def write(self, draw, start, labels_NHW):
+    def write(self, draw: int, start: int, labels_NHW: np.ndarray) -> None:
         """Store labels (n, H, W) of a draw for `rows[start : start + n]`."""
         stop = start + len(labels_NHW)
         self._labels_DMHW[draw, start:stop] = labels_NHW
         self._missing_DM[draw, start:stop] = False
 
-    def finish(self):
-        """Refuse a file in which a slice was forgotten: HDF5 would read it as all background."""
+    def finish(self) -> None:
+        """Refuse a file in which a slice is missing: HDF5 would read it as all background."""
         if self._missing_DM.any():
             raise RuntimeError(f"{self._missing_DM.sum()} slices of labels were not written")
 
 
 class _Reader:
-    """What both readers share: a handle opened on first use in each process, and checked."""
+    """What both readers share: a handle that each process opens on first use, and checks."""
 
     format = ""
     keys: tuple[str, ...] = ()
 
-    def __init__(self, path):
+    def __init__(self, path: Path | str):
         self.path = Path(path)
-        self._handle, self._pid = None, None
+        self._handle: h5py.File | None = None
+        self._pid: int | None = None
         if not self.path.is_file():
             raise InputError(f"{self.path} does not exist; let snakemake make it.")
         try:
@@ -221,6 +254,9 @@ class _Reader:
         except ValueError as error:
             raise self._unusable(f"an attribute cannot be read ({error})") from None
 
+    def _load(self, file: h5py.File) -> None:
+        raise NotImplementedError
+
     def _file(self):
         # An HDF5 handle must not be shared with a forked DataLoader worker, nor pickled to one.
         if self._handle is None or self._pid != os.getpid():
@@ -230,20 +266,20 @@ class _Reader:
     def __getstate__(self):
         return self.__dict__ | {"_handle": None, "_pid": None}
 
-    def close(self):
+    def close(self) -> None:
         """Close this process's handle; the next read opens it again."""
         if self._handle is not None and self._pid == os.getpid():
             self._handle.close()
         self._handle = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *failure):
+    def __exit__(self, *failure: object) -> None:
         self.close()
 
-    def digest(self):
-        """SHA-256 of the file's content, 64 hexadecimal digits."""
+    def digest(self) -> str:
+        """Return the SHA-256 of the file's content, 64 hexadecimal digits."""
         with open(self.path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -269,13 +305,18 @@ class _Reader:
 
 
 class Dataset(_Reader):
-    """Read a dataset file: images, reference labels, and who belongs to which split.
+    """Read a dataset file: images, reference labels, and which case belongs to which split.
 
     Attributes:
-        name, class_names (list of str), window (low, high), foreground_fraction (list, a float for
-        each class index on the training split), provenance (dict), shape (H, W), the (N,) arrays
-        case (str), slice (int) and split (str), and spacing (N, 3), the distance of slices, rows
-        and columns in mm, NaN where it is not known (as in files older than it).
+        name: the dataset's name.
+        class_names: names of the classes; index 0 is "background".
+        window: (low, high) in source units, the values stored as -1 and 1.
+        foreground_fraction: share of each class index in the training split.
+        provenance: where the data come from.
+        shape: (H, W).
+        case, slice, split: (N,) of str, int and str.
+        spacing: (N, 3), distance of slices, rows and columns in mm, NaN where unknown, as in files
+            written before it was stored.
 
     Raises:
         InputError: the file is missing, truncated, foreign, of another version or inconsistent.
@@ -334,16 +375,16 @@ class Dataset(_Reader):
             self._check((case, number) not in split_of, f"slice {number} of case {case} is twice")
             split_of[case, number] = split
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.case)
 
-    def rows(self, split):
-        """Rows of a split ("train", "validation" or "test"), in the order of the file."""
+    def rows(self, split: str) -> np.ndarray:
+        """Return the rows of a split (train, validation or test), in the order of the file."""
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
         return np.flatnonzero(self.split == split)
 
-    def read(self, rows):
+    def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read slices in the order asked for.
 
         Args:
@@ -354,11 +395,11 @@ class Dataset(_Reader):
         """
         return self._read("images", rows, np.float32), self.read_labels(rows)
 
-    def read_labels(self, rows):
+    def read_labels(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Read the reference labels of slices alone, as `read` does."""
         labels_NHW = self._read("labels", rows, np.uint8)
         highest = labels_NHW.max(initial=0)
-        self._check(highest < len(self.class_names), f"a label is {highest}, which is no class")
+        self._check(highest < len(self.class_names), f"a label is {highest}, which is not a class")
         return labels_NHW
 
     def _read(self, key, rows, dtype):
@@ -376,8 +417,13 @@ class LabelFile(_Reader):
     """Read a file of perturbed labels.
 
     Attributes:
-        dataset, perturbation, kind (str), draws (int or "per_epoch"), stored_draws (int), seed
-        (int), severities and foreground_fractions ({class index: value}), rows (M,), shape (H, W).
+        dataset, perturbation, kind: whose labels they are, and the kind of their error.
+        draws: number of draws, or "per_epoch".
+        stored_draws: how many the file holds.
+        seed: the label seed.
+        severities, foreground_fractions: {class index: value}.
+        rows: (M,) rows of the dataset file.
+        shape: (H, W).
 
     Raises:
         InputError: the file is missing, truncated, foreign, of another version or inconsistent.
@@ -400,14 +446,14 @@ class LabelFile(_Reader):
         self._check(len(shape) == 4, f"/labels has shape {shape}, expected (D, M, H, W)")
         self.stored_draws, self.shape = shape[0], tuple(shape[2:])
         self._position = {int(row): position for position, row in enumerate(self.rows)}
-        expected = (1 if self.draws == "per_epoch" else self.draws, len(self._position))
+        expected = (_stored(self.draws), len(self._position))
         self._check(
             shape[:2] == expected and len(self.rows) == len(self._position),
             f"/labels holds {shape[0]} draws of {shape[1]} slices, expected {expected[0]} draws of "
             f"{expected[1]} slices, each row once",
         )
 
-    def read(self, rows, draw):
+    def read(self, rows: Sequence[int] | np.ndarray, draw: int) -> np.ndarray:
         """Read the labels of dataset rows in one stored draw, in the order asked for.
 
         Returns:
@@ -431,6 +477,11 @@ class LabelFile(_Reader):
         return labels_NHW
 
 
+def _stored(draws: int | str) -> int:
+    """Return how many draws a file holds; of fresh ones per epoch, the first alone."""
+    return draws if isinstance(draws, int) else 1
+
+
 def _create_stack(file, key, dtype, shape_HW):
     file.create_dataset(
         key,
@@ -445,10 +496,10 @@ def _create_stack(file, key, dtype, shape_HW):
 
 
 def _pack(slice_HW):
-    """A slice as HDF5's shuffle and gzip filters store it: first bytes of all pixels, then next."""
+    """Return a slice as HDF5 shuffles and gzips it: first bytes of all pixels, then second ones."""
     pixels = np.ascontiguousarray(slice_HW).reshape(-1)
     shuffled = pixels.view(np.uint8).reshape(pixels.size, -1).T
-    return zlib.compress(np.ascontiguousarray(shuffled), GZIP_LEVEL)
+    return zlib.compress(shuffled.tobytes(), GZIP_LEVEL)
 
 
 def _write_text(file, key, texts):

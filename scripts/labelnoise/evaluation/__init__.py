@@ -1,1 +1,1 @@
-"""What trained networks are worth: counts, scores and tables."""
+"""How good trained networks are: counts, scores and tables."""

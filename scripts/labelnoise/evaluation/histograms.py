@@ -17,7 +17,7 @@ FORMAT_VERSION = 1
 # An even number, so that log-odds of 0, the decision of `output.predict`, is an edge.
 BINS = 2048
 # Log-odds x fall into equal bins of x / (SCALE + |x|). A bin is 0.008 wide at 0 and 0.07 at 16, and
-# none is so far out that its pixels would have to be cut off and tied.
+# the outermost ones reach to infinity, so that no score is cut off.
 SCALE = 8.0
 MEND = "delete it, so that the run is tested again"
 
@@ -50,7 +50,7 @@ class ScoreHistogram:
         half (Mann-Whitney).
 
         Returns:
-            0 to 1; NaN where there are no positives or no negatives.
+            0 to 1; NaN if there are no positives or no negatives.
         """
         false_positive_rate, true_positive_rate = self.curve()
         return float(np.trapezoid(true_positive_rate, false_positive_rate))
@@ -61,25 +61,26 @@ class ScoreHistogram:
         Returns:
             Two arrays of BINS + 1 numbers, from 0 to 1; NaN as `auc`.
         """
-        above_2B = np.cumsum(self.counts_2B[:, ::-1], axis=1)
-        return tuple(_rates(np.concatenate([[0], above_B])) for above_B in above_2B)
+        negatives_B, positives_B = self.counts_2B[:, ::-1]
+        return _rates(negatives_B), _rates(positives_B)
 
     def decision(self) -> tuple[float, float]:
         """Return the false and true positive rate at probability 0.5, where masks are scored.
 
         NaN as `auc`.
         """
-        return tuple(float(rates[BINS // 2]) for rates in self.curve())
+        false_positive_rate, true_positive_rate = self.curve()
+        return float(false_positive_rate[BINS // 2]), float(true_positive_rate[BINS // 2])
 
 
-def _rates(counts):
-    """Running counts over the last of them, NaN where that is 0."""
-    total = counts[-1]
-    return counts / total if total else np.full(len(counts), np.nan)
+def _rates(counts_B):
+    """Return 0 and the running counts as shares of their sum, NaN where that is 0."""
+    running = np.concatenate([[0], np.cumsum(counts_B)])
+    return running / running[-1] if running[-1] else np.full(len(running), np.nan)
 
 
 def write_scores(path: Path, histograms: dict[int, dict[str, ScoreHistogram]]) -> None:
-    """Write the histograms of a run, a whole file or none.
+    """Write the histograms of a run; the file appears whole or not at all.
 
     HDF5 as the study's other arrays, with gzip since most bins are empty: about 20 kB per run.
     Equal histograms give equal bytes.

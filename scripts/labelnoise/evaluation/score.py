@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def score_run(
     dataset: Path, folder: RunFolder, device: Device, batch_size: int = 16
 ) -> pd.DataFrame:
-    """Write the counts and the scores of every kept checkpoint of a run.
+    """Write the counts and scores of every kept checkpoint of a run.
 
     Args:
         dataset: the dataset file; its test split is used, with reference labels.
@@ -51,14 +51,14 @@ def score_run(
     data = Dataset(dataset)
     rows = data.rows("test")
     slices = Slices(data, rows)
-    found = sorted(folder.checkpoints.glob("top*.pt"), key=lambda path: int(path.stem[3:]))
-    if not found:
+    kept = folder.kept_checkpoints()
+    if not kept:
         raise InputError(
             f"{folder.checkpoints} holds no checkpoint; delete it and run snakemake again."
         )
     tables, histograms = [], {}
-    for checkpoint in found:
-        trained, rank = load(checkpoint), int(checkpoint.stem[3:])
+    for rank, checkpoint in kept.items():
+        trained = load(checkpoint)
         network = trained.network.to(device.kind)
         counted_NC4, ranked = score_within_memory(network, slices, device, batch_size)
         histograms[rank] = dict(zip(data.class_names[1:], ranked, strict=True))
@@ -90,10 +90,10 @@ def describe_score(counted: pd.DataFrame, folder: RunFolder) -> str:
 def score_within_memory(
     network: torch.nn.Module, slices: Slices, device: Device, batch_size: int
 ) -> tuple[torch.Tensor, list[ScoreHistogram]]:
-    """Return what `score_slices` does, at half as many slices at a time until memory suffices.
+    """Return what `score_slices` does, halving the batches until they fit into memory.
 
     Raises:
-        InputError: it does not suffice for one slice.
+        InputError: a single slice does not fit.
     """
     while True:
         try:

@@ -67,7 +67,7 @@ def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
         over cases of the Dice pooled in each case, where the `cases_undefined` cases without the
         structure in reference and prediction are left out; `auc` is the area under the ROC curve
         of all test pixels, NaN without the structure. `label_...` columns describe the training
-        labels; `folder` is where the run lies.
+        labels; `folder` is the run's.
 
     Raises:
         InputError: a file is missing, truncated, or lacks an entry.
@@ -83,7 +83,7 @@ def sessions_tables(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Returns:
         What `study_tables` returns for the study's runs, so the two can be set together. `recipe`
-        reads "NAME: recipe", since a session may have changed the recipe's batch size or
+        is "NAME: recipe", since a session may have changed the recipe's batch size or
         epochs and must not be averaged with the study's runs.
 
     Raises:
@@ -181,11 +181,11 @@ def spread(values: ArrayLike) -> dict[str, float]:
     Returns:
         mean, sd (n - 1 in the denominator) and n; NaN where there are too few values.
     """
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    n = len(values)
-    mean = values.mean() if n else np.nan
-    return {"mean": mean, "sd": values.std(ddof=1) if n > 1 else np.nan, "n": n}
+    defined = np.asarray(values, dtype=float)
+    defined = defined[~np.isnan(defined)]
+    n = len(defined)
+    mean = defined.mean() if n else np.nan
+    return {"mean": mean, "sd": defined.std(ddof=1) if n > 1 else np.nan, "n": n}
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -245,7 +245,7 @@ def _read_histograms(path, rank, counts):
 
 
 def _label_columns(run, structure, results):
-    """Return what is known of the training labels of one structure."""
+    """Return the columns on the training labels of one structure."""
     path = results.fill(results.measured, run)
     labels = read_json(path, ("kind", "structures"))
     entry = labels["structures"].get(structure)

@@ -1,8 +1,8 @@
-"""One process, one device: leases a GPU, or a slot of one, for the process's life, or the CPU.
+"""One process, one device: a GPU, or a slot of one, leased while the process lives, or the CPU.
 
 A GPU is a card, or an instance of a card that is divided by MIG. Its lock file stands for all of
-it: a process that takes one of k slots locks the k-th part of SIZE bytes, so that slots of any
-numbers exclude each other exactly where they overlap.
+it: a process that takes one of k slots locks one of k equal parts of SIZE bytes, so that slots of
+different sizes exclude each other exactly where they overlap.
 """
 
 import json
@@ -24,14 +24,14 @@ from labelnoise.jobs.locks import lock_holders, try_lock, unlock
 
 log = logging.getLogger(__name__)
 
-# Divisible by every number of slots up to MOST_SLOTS.
-SIZE, MOST_SLOTS = 840, 8
+# Divisible by 1 to 8, the numbers of slots that the config allows.
+SIZE = 840
 # Set in a job by Slurm, PBS, LSF and Flux.
 SCHEDULER_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID")
 GIB = 2**30
-# Seconds between two tries to take a slot.
+# Seconds between attempts to take a slot.
 PAUSE = 0.5
-# Lock files that this process holds a part of: path -> (file, parts). They stay open, see `locks`.
+# Lock files that this process holds parts of: path -> (file, parts). They stay open, see `locks`.
 _held: dict[Path, tuple[IO[Any], list[range]]] = {}
 
 
@@ -42,7 +42,7 @@ class Card:
     Attributes:
         index: the card's number in the order of the PCI bus; MIG instances have their card's.
         uuid: such as GPU-... or MIG-...
-        name: the product's.
+        name: the product.
         memory: bytes, 0 where unknown.
     """
 
@@ -58,7 +58,7 @@ class Device:
 
     Attributes:
         kind: "cuda" or "cpu".
-        label: names it for people and tables.
+        label: its name in tables and messages.
         card: the GPU, if it is one.
         slots: how many runs share the card; each may use that part of its memory.
         slot: which of them this is, from 0.
@@ -71,14 +71,14 @@ class Device:
     slot: int = 0
 
     def limit_memory(self) -> None:
-        """Keep this process to its part of a shared card's memory; before anything is put there."""
+        """Limit this process to its part of a shared card's memory, before any is allocated."""
         if self.kind == "cuda" and self.slots > 1:
             import torch
 
             torch.cuda.set_per_process_memory_fraction(1 / self.slots)
 
     def record(self) -> dict[str, Any]:
-        """Return what run.json says of it."""
+        """Return its entries of run.json."""
         gpu = self.card and {**asdict(self.card), "slot": self.slot, "slots": self.slots}
         return {"device": self.label, "gpu": gpu, "scheduler": scheduler_variables()}
 
@@ -94,24 +94,24 @@ def lease_device(
 ) -> Iterator[Device]:
     """Hold a GPU of this host, or a slot of one, or the CPU, inside the `with` block.
 
-    Must be entered before CUDA starts, since the choice is made known through
-    CUDA_VISIBLE_DEVICES. A set that the user or a scheduler put there before is the set to choose
-    from. Where a scheduler gave the job the one GPU that it asks for, that is taken without
-    waiting. The lock dies with the process, so a killed job frees its GPU.
+    Enter it before CUDA starts: the choice reaches CUDA through CUDA_VISIBLE_DEVICES. If the user
+    or a scheduler has set that already, the GPU is chosen from its list. If a scheduler gave the
+    job the one GPU that it asks for, the job takes that without waiting. The lock ends with the
+    process, so a killed job frees its GPU.
 
     Args:
         gpus: GPUs that the rule was granted; 0 means the CPU, more than 1 is refused.
         cards: the host's GPUs, as `installed_cards` lists them; None asks the driver.
-        folder: where the locks lie; None takes one shared by all of the user's workflows.
-        slots: processes that may share a GPU, 1 to MOST_SLOTS.
+        folder: where the locks are; None takes one that all of the user's workflows share.
+        slots: processes that may share a GPU, 1 to 8.
         patience: seconds to wait for a free slot.
-        purpose: what the lease is for, which others are told while they wait.
+        purpose: what the lease is for, shown to others that wait.
 
     Yields:
         The device.
 
     Raises:
-        InputError: more than one GPU is asked for, or none came free in time.
+        InputError: more than one GPU is asked for, or none became free in time.
     """
     if not gpus:
         yield _cpu("as asked (gpu=0)")
@@ -127,20 +127,17 @@ def lease_device(
         yield _cpu("since this host has no GPU that may be used")
         return
     pool = _Pool(tuple(cards), folder or _lock_folder(), slots, purpose)
-    if _is_scheduled() and len(cards) == 1:
-        lease = pool.take() or pool.given()
-    else:
-        lease = pool.wait(patience)
-    card = lease.card
+    # A scheduler's GPU is used even where another process of this user's holds it.
+    lease = pool.take_given() if _is_scheduled() and len(cards) == 1 else pool.wait(patience)
+    card, slot = (lease.card, lease.slot) if lease else (cards[0], 0)
     os.environ["CUDA_VISIBLE_DEVICES"] = card.uuid
-    log.info(
-        "device: %s, %s, %.0f GiB, slot %d of %d, on %s",
-        *(card.name, card.uuid, card.memory / GIB, lease.slot + 1, slots, platform.node()),
-    )
+    where = f"{card.memory / GIB:.0f} GiB, slot {slot + 1} of {slots}, on {platform.node()}"
+    log.info("device: %s, %s, %s", card.name, card.uuid, where)
     try:
-        yield Device("cuda", f"{card.name} {card.uuid}", card, slots, lease.slot)
+        yield Device("cuda", f"{card.name} {card.uuid}", card, slots, slot)
     finally:
-        lease.give_back()
+        if lease:
+            lease.give_back()
 
 
 def installed_cards() -> list[Card]:
@@ -158,7 +155,7 @@ def installed_cards() -> list[Card]:
             for handle in _instances(pynvml, card) or [card]:
                 used, total = _memory(pynvml, handle)
                 uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
-                # Others than us may use a card, who know nothing of our locks.
+                # Other programs may use a card without our locks.
                 found.append((used // (2 * GIB), Card(index, uuid, name, total)))
         return [card for _, card in sorted(found, key=lambda entry: entry[0])]
     finally:
@@ -166,7 +163,7 @@ def installed_cards() -> list[Card]:
 
 
 def _memory(pynvml: Any, handle: Any) -> tuple[int, int]:
-    """Bytes in use, and in all; 0 where the driver does not say."""
+    """Return the bytes in use and in total; 0 where the driver does not say."""
     try:
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     except pynvml.NVMLError:
@@ -175,7 +172,7 @@ def _memory(pynvml: Any, handle: Any) -> tuple[int, int]:
 
 
 def _instances(pynvml: Any, card: Any) -> list[Any]:
-    """Handles of the MIG instances of a card; none where it is not divided."""
+    """Return the handles of a card's MIG instances; none where it is not divided."""
     try:
         if pynvml.nvmlDeviceGetMigMode(card)[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
             return []
@@ -214,7 +211,7 @@ def _is_named(card: Card, name: str) -> bool:
 
 
 def scheduler_variables() -> dict[str, str]:
-    """Return what a scheduler said of the job and its GPUs, as far as it is known."""
+    """Return what is known from a scheduler about the job and its GPUs."""
     names = (*SCHEDULER_JOB, "SLURM_JOB_NODELIST", "SLURM_RESTART_COUNT")
     found = {name: os.environ[name] for name in names if name in os.environ}
     if found and _GIVEN is not None:
@@ -237,14 +234,14 @@ def _check_cuda_has_not_started() -> None:
 
 
 def _cpu(why: str) -> Device:
-    # torch must not find a card that nobody leased.
+    # torch must not find a card that was not leased.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     log.info("device: CPU of %s, %s", platform.node(), why)
     return Device("cpu", "cpu")
 
 
 def _lock_folder() -> Path:
-    """A folder of this user's on this host, whatever TMPDIR a job has."""
+    """Return a folder that belongs to this user on this host, whatever TMPDIR a job has."""
     folder = Path("/tmp") / f"labelnoise-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
@@ -254,7 +251,7 @@ def _lock_folder() -> Path:
 
 @dataclass(frozen=True)
 class _Pool:
-    """GPUs to choose from, by a process that wants a slot of one of them.
+    """GPUs that a process chooses a slot from.
 
     Attributes:
         cards, folder, slots, purpose: see `lease_device`.
@@ -266,7 +263,7 @@ class _Pool:
     purpose: str
 
     def take(self) -> "Lease | None":
-        """Take the first free slot: of every GPU the first, then of every GPU the second."""
+        """Take the first free slot: the first slots of all GPUs are tried before the second."""
         for slot in range(self.slots):
             for card in self.cards:
                 lease = Lease(card, self.folder, slot, self.slots, self.purpose)
@@ -274,13 +271,15 @@ class _Pool:
                     return lease
         return None
 
-    def given(self) -> "Lease":
-        """Return the GPU that a scheduler gave, though another process of this user's holds it."""
-        log.warning("the scheduler gave a GPU that is in use: %s", self._holders())
-        return Lease(self.cards[0], None, 0)
+    def take_given(self) -> "Lease | None":
+        """Take a slot of the GPU that a scheduler gave; None where another process holds it."""
+        lease = self.take()
+        if lease is None:
+            log.warning("the scheduler gave a GPU that is in use: %s", self._holders())
+        return lease
 
     def wait(self, patience: float) -> "Lease":
-        """Take a slot as soon as one is free; say once who holds them."""
+        """Take a slot as soon as one is free; report once who holds them."""
         deadline, told = time.monotonic() + patience, False
         while (lease := self.take()) is None:
             if not told:
@@ -310,14 +309,12 @@ class _Pool:
 class Lease:
     """A slot of a card, held or not."""
 
-    def __init__(
-        self, card: Card, folder: Path | None, slot: int, slots: int = 1, purpose: str = ""
-    ):
+    def __init__(self, card: Card, folder: Path, slot: int, slots: int, purpose: str):
         """Describe the slot.
 
         Args:
             card: the GPU.
-            folder: where the locks lie; None for a scheduler's, that somebody else has locked.
+            folder: where the locks are.
             slot, slots: which of how many it is.
             purpose: what it is for.
         """
@@ -332,7 +329,7 @@ class Lease:
 
     @property
     def note(self) -> Path:
-        """File that says to others what this process is."""
+        """File that tells others what this process is."""
         return self.folder / f"{_file_name(self.card)}.{os.getpid()}.json"
 
     def take(self) -> bool:
@@ -348,7 +345,7 @@ class Lease:
         return False
 
     def _introduce(self) -> None:
-        """Leave a note for those who wait, and sweep away those of the dead."""
+        """Leave a note for those that wait, and delete those of ended processes."""
         for note in self.folder.glob(f"{_file_name(self.card)}.*.json"):
             if not is_alive(int(note.suffixes[-2][1:])):
                 note.unlink(missing_ok=True)
@@ -358,8 +355,6 @@ class Lease:
 
     def give_back(self) -> None:
         """Free the slot."""
-        if self.folder is None:
-            return
         file, parts = _held[self.path]
         parts.remove(self.part)
         self.note.unlink(missing_ok=True)
@@ -378,7 +373,7 @@ def _overlap(one: range, other: range) -> bool:
 
 
 def holders(cards: Iterable[Card], folder: Path) -> list[str]:
-    """Return who holds slots of some GPUs: a text per GPU that is held by another process."""
+    """Return who holds slots of some GPUs: one text per GPU that other processes hold."""
     found = []
     for card in cards:
         path = folder / f"{_file_name(card)}.lock"

@@ -1,4 +1,4 @@
-"""When a study will be through, from what its runs have taken so far."""
+"""When a study will be finished, estimated from the runs so far."""
 
 import heapq
 import json
@@ -16,7 +16,7 @@ Setting = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Rate:
-    """Measured seconds: per epoch, of a start (of Python and torch, reading data), of a test."""
+    """Measured seconds: per epoch, per start (Python, torch, reading data), per test."""
 
     epoch: float
     start: float = 0.0
@@ -25,12 +25,12 @@ class Rate:
 
 @dataclass(frozen=True)
 class Eta:
-    """When the runs that are left will be through.
+    """When the remaining runs will be finished.
 
     Attributes:
         seconds: until the last run that can be estimated is tested; None if none can be.
-        at_once: runs that are trained at once, as assumed.
-        unknown: {setting: runs} of the runs of which nothing was measured.
+        at_once: how many runs are assumed to be trained at once.
+        unknown: {setting: number of runs} of which nothing was measured.
     """
 
     seconds: float | None
@@ -39,11 +39,11 @@ class Eta:
 
 
 def measure(runs: Iterable[RunStatus], results: Results) -> dict[Setting, Rate]:
-    """Measure how long runs take, for each setting that has any work left.
+    """Measure how long runs take, for each setting with work left.
 
     Returns:
-        {setting: Rate}, from trained runs of the setting where there are any, else from the epochs
-        that its unfinished ones have done; settings without either are left out.
+        {setting: Rate}, from trained runs of the setting if there are any, else from the epochs of
+        its unfinished ones; settings without either are left out.
     """
     settings: dict[Setting, list[RunStatus]] = {}
     for status in runs:
@@ -65,8 +65,8 @@ def measure(runs: Iterable[RunStatus], results: Results) -> dict[Setting, Rate]:
 def estimate(runs: Iterable[RunStatus], rates: Mapping[Setting, Rate]) -> Eta:
     """Estimate when all runs but the failed ones are trained and tested.
 
-    As many runs are at work at once as are being trained now, or one; each takes the next run as
-    soon as it is through.
+    As many runs are assumed to be trained at once as are now, and at least one; the next run starts
+    as soon as one is finished.
 
     Args:
         runs: the runs of a study.
@@ -98,8 +98,8 @@ def makespan(busy: Sequence[float], queue: Iterable[float], at_once: int) -> flo
     """Return the seconds until all jobs are done.
 
     Args:
-        busy: seconds left of the jobs at work, at most `at_once`.
-        queue: seconds of the jobs to come; each takes the slot that is free first, in this order.
+        busy: seconds left of the running jobs, at most `at_once` of them.
+        queue: seconds of the jobs to come; in this order, each takes the first free slot.
         at_once: number of slots.
     """
     slots = [*busy, *[0.0] * (at_once - len(busy))]
@@ -110,11 +110,11 @@ def makespan(busy: Sequence[float], queue: Iterable[float], at_once: int) -> flo
 
 
 def _rate_of(trained: Sequence[tuple[RunStatus, float]], results: Results) -> Rate:
-    """The Rate of trained runs, each with the seconds of its epochs."""
+    """Return the Rate of trained runs, each given with the seconds of its epochs."""
     starts, tests = [], []
     for status, seconds in trained:
         whole = _job_seconds(results.fill(results.benchmark("train_model"), status.run))
-        # Of an interrupted run it is the last sitting alone, which may be less than all epochs.
+        # An interrupted run has that of its last sitting, which may be less than its epochs took.
         if whole is not None and whole > seconds:
             starts.append(whole - seconds)
         tested = _job_seconds(results.fill(results.benchmark("test_model"), status.run))
@@ -126,7 +126,7 @@ def _rate_of(trained: Sequence[tuple[RunStatus, float]], results: Results) -> Ra
 
 
 def _job_seconds(benchmark: Path) -> float | None:
-    """Seconds of a whole job, as Snakemake measured them; None where it did not."""
+    """Return the seconds of a whole job as Snakemake measured them; None where it did not."""
     try:
         return float(json.loads(benchmark.read_text().splitlines()[-1])["s"])
     except (OSError, ValueError, KeyError, IndexError, TypeError):

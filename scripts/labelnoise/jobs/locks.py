@@ -1,8 +1,8 @@
 """Locks of files, or of ranges of their bytes, that end with the process, however it ends.
 
 They are POSIX record locks: no child shares them, so a data loader that outlives its killed parent
-holds nothing, and the system names the holder. In return a process must keep one descriptor of a
-file that it holds a lock of: closing any other one would give the lock up.
+holds nothing, and the system names the holder. The price: a process must open a file that it holds
+a lock of only once, since closing any descriptor of it gives up the lock.
 """
 
 import errno
@@ -27,16 +27,16 @@ from labelnoise.study import Results, RunFolder
 
 log = logging.getLogger(__name__)
 
-# struct flock of 64-bit systems, and where it has type, start, length and process.
+# struct flock of 64-bit systems, and its places of type, start, length and process.
 MAC = sys.platform == "darwin"
 FLOCK = "qqihh" if MAC else "hhqqi4x"
 KIND, START, LENGTH, PROCESS = (3, 0, 1, 2) if MAC else (0, 2, 3, 4)
-# What Lustre and NFS say where they are mounted without locks.
+# What Lustre and NFS answer where they are mounted without locks.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-# In the environment of a study's jobs: the study's lock file, and the word that its Snakemake wrote
-# there, which the next one replaces.
+# In the environment of a study's jobs: the word that its Snakemake wrote into the lock file of the
+# study, which the next Snakemake replaces, and that file.
 STUDY = "LABELNOISE_STUDY"
-# The lock of the study that this process makes; closing the file would give it up.
+# The lock of the study that this process makes, kept open here.
 _study: list["Lock"] = []
 
 
@@ -45,16 +45,16 @@ def try_lock(file: IO[Any], start: int = 0, length: int = 0) -> bool:
 
     Args:
         file: an open, writable file.
-        start, length: the range of bytes, which need not exist; length 0 is all there is to come.
+        start, length: the range of bytes, which need not exist; length 0 means without an end.
 
     Returns:
-        Whether the lock was taken. A lock of this process itself is no obstacle.
+        Whether the lock was taken. A lock that this process holds does not matter.
     """
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
     except OSError as error:
         if error.errno in NO_LOCKS:
-            log.warning("%s is on a file system without locks; nobody is kept off it", file.name)
+            log.warning("%s is on a file system without locks, so it is not protected", file.name)
             return True
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
@@ -71,13 +71,12 @@ def lock_holders(file: IO[Any], start: int = 0, length: int = 2**62) -> list[int
     """Return who holds parts of a range, without touching the locks.
 
     Args:
-        file: an open file; opening it for the purpose is safe in a process that holds none of its
-            locks.
+        file: an open file; a process that holds locks of it must not open it again for this.
         start, length: the range of bytes.
 
     Returns:
-        Numbers of the other processes that do, in the order of the bytes; not above 0 where one
-        runs on another host.
+        Numbers of the other processes that do, in the order of the bytes; 0 or below for one on
+        another host.
     """
     try:
         return _ask(file, start, length)
@@ -105,7 +104,7 @@ def _ask(file: IO[Any], start: int = 0, length: int = 2**62) -> list[int]:
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds a lock, as it says itself; None for what it does not say.
+    """The process that holds a lock, as its note says; None for what that lacks.
 
     Attributes:
         pid: its number.
@@ -126,7 +125,7 @@ class Holder:
 
 
 class Lock:
-    """A file that this process holds alone until `release`, with a note in it of who that is."""
+    """A file that this process alone holds until `release`, with a note in it of who that is."""
 
     def __init__(self, file: IO[str], **note: Any):
         started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -135,7 +134,7 @@ class Lock:
         self.add()
 
     def add(self, **note: Any) -> None:
-        """Write down more of what the process is, for those who look at the lock."""
+        """Add to the note."""
         self._note |= note
         self._file.truncate(0)
         self._file.write(json.dumps(self._note) + "\n")
@@ -150,10 +149,10 @@ def hold(path: Path, what: str, patience: float = 0, **note: Any) -> Lock:
     """Lock a file for this process alone.
 
     Args:
-        path: the file; it is made if need be.
+        path: the file; it is created if it does not exist.
         what: what the file stands for, as the subject of a sentence.
         patience: seconds to wait for another process to release it.
-        note: what to write down beside process, host and time.
+        note: entries of the note besides process, host and time.
 
     Raises:
         InputError: another process holds it, and did not release it in time.
@@ -173,7 +172,7 @@ def hold(path: Path, what: str, patience: float = 0, **note: Any) -> Lock:
 
 
 def _open_locked(path: Path) -> IO[str] | None:
-    """Return the file, opened and locked; None where another process holds or just deletes it."""
+    """Return the file, opened and locked; None where another process holds or just deleted it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - Lock closes it
@@ -186,7 +185,7 @@ def _open_locked(path: Path) -> IO[str] | None:
 
 
 def _is_at(path: Path, file: IO[Any]) -> bool:
-    """Whether a path still leads to an open file, which its last holder may have deleted."""
+    """Return whether a path still leads to an open file, which its last holder may have deleted."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -202,7 +201,7 @@ def _named_in(path: Path) -> Holder:
 
 
 def read_note(file: IO[Any]) -> dict[str, Any]:
-    """Return what the holder of a lock wrote into its file; empty where that is nothing."""
+    """Return the note that the holder of a lock wrote into its file; empty if there is none."""
     file.seek(0)
     try:
         note = json.loads(file.read())
@@ -226,7 +225,7 @@ def read_holder(file: IO[Any]) -> Holder:
 def holder_of(path: Path) -> Holder | None:
     """Return the other process that holds a file; None if there is none, or no such file.
 
-    The lock is asked about and never taken, so a job that starts meanwhile is not disturbed.
+    The lock is only queried and never taken, so a job that starts meanwhile is not disturbed.
     """
     try:
         file = open(path, encoding="utf-8")  # noqa: SIM115 - the with below closes it
@@ -251,12 +250,12 @@ def hold_study(results: Results) -> None:
 def hold_run(folder: RunFolder, patience: float = 24 * 3600) -> Iterator[Lock]:
     """Hold a run for the one process that trains it.
 
-    A Snakemake starts a run once, and a study has one Snakemake. So whoever else holds the run was
-    left behind by one that was killed, and leaves after its epoch, see `is_abandoned`; it is waited
-    for.
+    A Snakemake starts a run once, and a study has one Snakemake. So any other holder was left
+    behind by a Snakemake that was killed, and ends after its epoch, see `is_abandoned`; this waits
+    for it.
 
     Raises:
-        InputError: another process does not leave in time.
+        InputError: another process does not end in time.
     """
     lock = hold(folder.lock, f"the training of {folder.path}", patience)
     try:
@@ -266,13 +265,13 @@ def hold_run(folder: RunFolder, patience: float = 24 * 3600) -> Iterator[Lock]:
 
 
 def is_abandoned() -> bool:
-    """Return whether the Snakemake that started this job is gone, or another one has its study.
+    """Return whether the Snakemake that started this job has ended, or another has its study.
 
-    On another host than Snakemake's only the latter can be seen, since not every file system
+    On a host other than Snakemake's only the latter can be seen, since not every file system
     shares its locks between hosts. Always False for a process that no Snakemake started.
     """
     word, _, path = os.environ.get(STUDY, "").partition(" ")
-    # In that Snakemake itself, to close the file would give its lock up.
+    # In that Snakemake itself, closing the file would give up its lock.
     if not word or _study:
         return False
     try:
@@ -283,5 +282,5 @@ def is_abandoned() -> bool:
             return note.get("host") == platform.node() and not _ask(file)
     except FileNotFoundError:
         return True
-    except OSError:  # the file system has no locks, or does not answer just now
+    except OSError:  # the file system has no locks, or does not answer
         return False

@@ -1,6 +1,6 @@
-"""What a training asks a cluster for: minutes and megabytes of main memory.
+"""What a training requests from a cluster: minutes and megabytes of main memory.
 
-They are guesses, and part of no result. Too little costs little: the job is submitted again with
+These are estimates and affect no result. Too little costs little: the job is submitted again with
 more, and the training goes on from its last whole epoch. Too much keeps it waiting in the queue.
 """
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 from labelnoise.study import Model, Recipe, Results, Study
 
-# Beside the epochs: imports, reading the dataset, writing the outputs, on a slow file system.
+# Besides the epochs: imports, reading the dataset, writing the outputs, on a slow file system.
 START_MINUTES = 10
-# Another card or a busy node may be that much slower than the ones that were measured.
+# Another card or a busy node may be this much slower than the measured ones.
 SAFETY = 2
 LONGEST_MINUTES = 24 * 60
-# Of a cell that no run has measured, for a forward and backward pass. A GPU needs less.
+# For a forward and backward pass where no run was measured. A GPU needs less.
 GUESSED_SECONDS_PER_MEGAPIXEL = 2
 LONGEST_GUESS_MINUTES = 8 * 60
-# Of a cell, so that thousands of finished runs cost no time.
+# Per setting, so that thousands of finished runs cost no time.
 RUNS_TO_READ = 5
 
 # torch, CUDA and a process that loads slices, before any data.
@@ -30,7 +30,7 @@ HELD_SLICES, BYTES_HELD_PER_PIXEL, LARGEST_HELD_MB = 4000, 5, 2150
 # Activations and their gradients per pixel of a batch, as measured per channel of the first level
 # of the project's networks, and for smp.Unet with a resnet18 (2100), with room for more.
 BYTES_PER_PIXEL_AND_CHANNEL, BYTES_PER_PIXEL_SMP = 200, 4000
-# Of a dataset that keeps the size its source ships.
+# Pixels along a side, for a dataset that keeps the size of its source.
 USUAL_SIZE = 512
 
 _measured: dict[Path, float] = {}
@@ -42,7 +42,7 @@ def minutes_to_train(study: Study, names: Mapping[str, str], attempt: int = 1) -
     Args:
         study: the study.
         names: dataset, model and recipe of the run.
-        attempt: counts from 1; more is asked for each time.
+        attempt: counted from 1; each requests more.
     """
     setting = (names["dataset"], names["model"], names["recipe"])
     size = study.datasets[setting[0]].get("size")
@@ -59,13 +59,13 @@ def megabytes_to_train(study: Study, names: Mapping[str, str], attempt: int = 1)
 def training_minutes(
     seconds_per_epoch: float | None, recipe: Recipe, size: int | None, attempt: int = 1
 ) -> int:
-    """Return how many minutes a training may take.
+    """Return the minutes to request for a training.
 
     Args:
-        seconds_per_epoch: measured, see `measured_seconds`; None where nothing was.
+        seconds_per_epoch: see `measured_seconds`; None where nothing was measured.
         recipe: the recipe.
         size: pixels along a side of a slice; None where the dataset does not say.
-        attempt: counts from 1; more is asked for each time.
+        attempt: counted from 1; each requests more.
     """
     longest = LONGEST_MINUTES
     if seconds_per_epoch is None:
@@ -77,7 +77,7 @@ def training_minutes(
 
 
 def training_megabytes(model: Model, recipe: Recipe, size: int | None, attempt: int = 1) -> int:
-    """Return how much main memory a training may take, in MB.
+    """Return the main memory to request for a training, in MB.
 
     It covers a training on the CPU, where the activations of a batch are in main memory.
 
@@ -96,21 +96,21 @@ def training_megabytes(model: Model, recipe: Recipe, size: int | None, attempt: 
 
 
 def measured_seconds(results: Results, setting: tuple[str, str, str]) -> float | None:
-    """Read from finished runs how many seconds an epoch takes.
+    """Read from finished runs how many seconds one epoch takes.
 
     Args:
         results: the study's results tree.
         setting: names of dataset, model and recipe.
 
     Returns:
-        Seconds of training and validation in the mean over the epochs, of the slowest of a few
-        runs; None where no run of these is finished.
+        Mean seconds of training and validation per epoch, of the slowest of a few runs; None where
+        no run is finished.
     """
     dataset, model, recipe = setting
     names = {"dataset": dataset, "model": model, "recipe": recipe}
     pattern = str(results.run.timing).format(**names, perturbation="*", repeat="*")
     key = Path(pattern)
-    # Nothing found is not kept: the first run of a study may finish while it goes on.
+    # "None" is not kept: the first run of a study may finish meanwhile.
     if key not in _measured:
         found = islice(results.root.glob(str(key.relative_to(results.root))), RUNS_TO_READ)
         seconds = max(filter(None, map(_mean_seconds, found)), default=None)
@@ -121,7 +121,7 @@ def measured_seconds(results: Results, setting: tuple[str, str, str]) -> float |
 
 
 def _mean_seconds(path: Path) -> float | None:
-    """Mean seconds per epoch of one run; None where the file is gone or not of this form."""
+    """Return the mean seconds per epoch of one run; None where the file is gone or malformed."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             epochs = [

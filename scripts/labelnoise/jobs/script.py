@@ -19,16 +19,16 @@ CANNOT_WRITE = {
     errno.ENOSPC: "no space is left on the disk; free some",
     errno.EDQUOT: "the disk quota is used up; free some space",
     errno.EFBIG: "the file may not grow further; raise the file size limit or free some space",
-    errno.EACCES: "writing is not permitted there; mend the permissions",
-    errno.EPERM: "writing is not permitted there; mend the permissions",
+    errno.EACCES: "writing is not permitted there; correct the permissions",
+    errno.EPERM: "writing is not permitted there; correct the permissions",
     errno.EROFS: "the file system is read-only; choose another folder with --directory",
     errno.ENOTDIR: "a part of the path is a file, not a folder; move it away",
 }
-# A line of a log, and what finds its beginning.
+# The lines of a log, and a pattern for the beginning of a record.
 LINE, CLOCK = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"
 RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ([A-Z]+) ", re.MULTILINE)
 TRACEBACK = "Traceback (most recent call last)"
-# The end of a log that is read, in bytes: enough for any traceback.
+# Bytes that are read from the end of a log: enough for any traceback.
 TAIL = 1 << 16
 
 
@@ -37,8 +37,8 @@ def logged(path: str) -> Iterator[None]:
     """Send log messages, warnings and tracebacks to the rule's log file.
 
     An error ends the process with exit code 1 and one sentence on standard error; the log holds
-    the traceback as well, and the sentence names the log where the error is none of the user's.
-    Ctrl-C ends it with exit code 130 and without a word.
+    the traceback as well, and the sentence names the log if the error is not the user's.
+    Ctrl-C ends it silently with exit code 130.
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     # Emptied, then appended to, since a job that was left behind may still write to it.
@@ -62,7 +62,7 @@ def last_error(path: Path) -> str | None:
     Only the end of a long log is read.
 
     Returns:
-        The sentence on one line; None where the log ends otherwise or is missing.
+        The sentence on one line; None if the log ends in something else or is missing.
     """
     try:
         with open(path, "rb") as file:
@@ -78,13 +78,13 @@ def last_error(path: Path) -> str | None:
 
 
 def device_of_job(smk: Any, verb: str) -> AbstractContextManager[Device]:
-    """Lease what a job's resource `gpu` and the config say, see `devices.lease_device`.
+    """Lease the device that a job's resource `gpu` and the config ask for, see `lease_device`.
 
-    On clusters that are asked for cards by another resource, `gres: gpu:1`, `gpu` is 0.
+    On clusters where cards are requested by another resource, `gres: gpu:1`, `gpu` is 0.
 
     Args:
         smk: the script's `snakemake` object.
-        verb: what the job does to its run, for those who wait for the same GPU.
+        verb: what the job does with its run, for those that wait for the same GPU.
     """
     by_gres = str(smk.resources.get("gres", "")).startswith("gpu")
     return lease_device(
@@ -96,16 +96,16 @@ def device_of_job(smk: Any, verb: str) -> AbstractContextManager[Device]:
 
 
 def explain(error: BaseException, log: str | None = None) -> str:
-    """Return one sentence on what went wrong, for the person who can mend it.
+    """Return one sentence on what went wrong, for the person who can fix it.
 
     Args:
         error: the exception.
-        log: a file that holds its traceback, named where the error is not one that users can mend.
+        log: the file with its traceback, named if the error is not one that users can fix.
     """
     if isinstance(error, InputError):
         return str(error)
     # h5py reports a failed write as an OSError or a RuntimeError with the errno in its text, torch
-    # as a RuntimeError that the OSError led to.
+    # as a RuntimeError whose context is the OSError.
     number = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)
     number = number or next(
         (code for code in CANNOT_WRITE if f"errno = {code}," in str(error)), None

@@ -14,7 +14,7 @@ from labelnoise.jobs.study_status import RunStatus, StudyStatus
 WIDTH = 100
 # Lines of a list before it is cut.
 SHOWN = 10
-# What a cell of the table shows beside the finished runs.
+# What a cell of the table shows besides the number of finished runs.
 MARKS = {"running": ">", "failed": "!", "stopped": "s", "trained": "t", "outdated": "o"}
 WORDS = {
     "finished": "finished",
@@ -28,22 +28,22 @@ WORDS = {
 LEGEND = {
     **WORDS,
     "trained": "trained, its test runs or waits",
-    "outdated": "trained by another definition of its model or recipe than the config's",
+    "outdated": "trained by a definition of its model or recipe that is not the config's",
 }
-MIXED = "Mixed: made otherwise than the config says, or than most runs of their kind"
+MIXED = "Mixed: made differently from what the config says, or from most runs of their kind"
 STOPPED = (
-    "Without an error of their own: a time limit, a cancelled job, a kill; the same snakemake "
-    "command goes on from there; a longer runtime in the profile's set-resources, if a time limit "
-    "ends them again."
+    "They ended without an error of their own: by a time limit, a cancelled job or a kill. The "
+    "same snakemake command goes on from there. If a time limit ends them again, set a longer "
+    "runtime in the profile's set-resources."
 )
 GAP = "  "
 
 
 def render(status: StudyStatus, now: datetime) -> str:
-    """Return all of a status in lines of text.
+    """Return a whole status as lines of text.
 
     Args:
-        status: how far the study is.
+        status: how far the study has come.
         now: an aware datetime.
     """
     counts = status.count()
@@ -64,12 +64,12 @@ def render(status: StudyStatus, now: datetime) -> str:
 
 
 def render_failures(status: StudyStatus) -> str:
-    """Return what failed or stopped, all of it."""
+    """Return everything that failed or stopped."""
     return _troubles(status, None) or "Nothing has failed."
 
 
 def _troubles(status: StudyStatus, shown: int | None) -> str:
-    """What failed, with log and the error's sentence, and what stopped; the first few, or all."""
+    """Return what failed, with log and sentence, and what stopped; the first `shown`, or all."""
     blocks = []
     if status.failures:
         entries = []
@@ -95,9 +95,9 @@ def _maker(status: StudyStatus) -> str:
 
 
 def table(runs: Sequence[RunStatus], width: int = WIDTH) -> str:
-    """Return the finished runs: a row per dataset x model x recipe, a column per perturbation.
+    """Return the finished runs: one row per dataset x model x recipe, one column per perturbation.
 
-    Where the columns do not fit the width, the table goes on below itself.
+    Columns that do not fit the width follow below in another block.
     """
     groups = list(dict.fromkeys(each.run.setting for each in runs))
     perturbations = list(dict.fromkeys(each.run.perturbation for each in runs))
@@ -144,7 +144,7 @@ def cell_text(counts: Counter[str], whole: bool = False) -> str:
 
 
 def eta_text(status: StudyStatus, now: datetime) -> str:
-    """Return when the runs that are left will be through, and what that rests on."""
+    """Return when the remaining runs will be finished, and what the estimate is based on."""
     eta = estimate(status.runs, measure(status.runs, status.results))
     counts = status.count()
     lines = []
@@ -173,7 +173,7 @@ def eta_text(status: StudyStatus, now: datetime) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds for people: 45 s, 12 min, 3 h 05 min, 2 days 4 h."""
+    """Return a readable duration: 45 s, 12 min, 3 h 05 min, 2 days 4 h."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -186,14 +186,14 @@ def duration(seconds: float) -> str:
 
 
 def clock(moment: datetime, now: datetime) -> str:
-    """Return a moment in local time, with its date unless that is today's."""
+    """Return a moment in local time, with its date unless it is today."""
     moment, now = moment.astimezone(), now.astimezone()
     return f"{moment:%H:%M}" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M}"
 
 
 @dataclass
 class _Column:
-    """A column: a group's title, its own, and a text for each row."""
+    """A column: the title of its group, its own title, and a text for each row."""
 
     group: str
     name: str
@@ -201,7 +201,7 @@ class _Column:
 
 
 def _title(perturbation: str) -> tuple[str, str]:
-    """Part a name into a group and a size, ("natural", "0.85"); ("", name) where it has none."""
+    """Split a name into group and size, ("natural", "0.85"); ("", name) where it has no size."""
     found = re.fullmatch(r"(.+)-(\d[\d.]*)", perturbation)
     return (found[1], found[2]) if found else ("", perturbation)
 
@@ -218,14 +218,14 @@ def _block(names: list[tuple[str, str, str]], columns: list[_Column]) -> list[st
         texts = [column.name, *column.cells]
         width = max(map(len, texts))
         if ends and column.group:
-            # Its group's title may need more room than its columns do.
+            # The title of the group may be wider than its columns.
             width = max(width, len(head) - len(body[0]) - len(GAP))
         body = [line + GAP + text.ljust(width) for line, text in zip(body, texts, strict=True)]
     return [head, *body] if head else body
 
 
 def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:
-    """Join the texts of rows into lines whose columns stand under each other."""
+    """Join the texts of rows into lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows
@@ -233,7 +233,7 @@ def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:
 
 
 def _legend(status: StudyStatus) -> str:
-    """Explain the table's numbers and those of the marks that are in it."""
+    """Return what the table's numbers, and the marks that occur in it, mean."""
     counts = status.count()
     marks = [f"{mark} {LEGEND[state]}" for state, mark in MARKS.items() if counts[state]]
     each = len({each.run.repeat for each in status.runs})
@@ -261,7 +261,7 @@ def _epoch_line(status: RunStatus, what: str = "after epoch") -> str:
 
 
 def _listed(title: str, lines: Iterable[str], shown: int | None = SHOWN) -> str:
-    """Put lines under a title, the first few of many, or all."""
+    """Return lines under a title, the first `shown` or all."""
     lines = list(lines)
     if not lines:
         return ""
@@ -271,7 +271,12 @@ def _listed(title: str, lines: Iterable[str], shown: int | None = SHOWN) -> str:
 
 
 def _wrapped(text: str, indent: str, later: str | None = None) -> str:
-    """Break text at its spaces alone, so that paths and names stay whole, to be copied."""
-    later = indent if later is None else later
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=later, **whole)
+    """Break text at spaces only, so that paths and names can be copied."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent if later is None else later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,6 +1,6 @@
-"""How far a study is, read off its files alone: nothing is started, locked or changed.
+"""How far a study has come, read from its files alone: nothing is started, locked or changed.
 
-A run is, in the order in which it is asked:
+The state of a run is the first of these that applies:
 
 running   a process holds the lock of its training state
 finished  it is trained and tested
@@ -8,8 +8,8 @@ outdated  it is trained, by another definition of its model or recipe than the c
           Snakemake trains it again
 trained   it is trained; its test is running or still to come
 failed    the log of its training or test ends in an error
-stopped   its training has begun, nobody trains it, and no Snakemake holds the study
-waiting   none of these; where training has begun, it was interrupted and will go on
+stopped   its training has begun, no process trains it, and no Snakemake holds the study
+waiting   none of these; if its training has begun, it was interrupted and will go on
 """
 
 import json
@@ -24,18 +24,18 @@ from labelnoise.jobs.locks import Holder, holder_of
 from labelnoise.jobs.script import last_error
 from labelnoise.study import JOBS, Model, Recipe, Results, Run, RunFolder, Study
 
-# Rules that tables and figures come from, which no run waits for.
+# Rules that make tables and figures, which no run waits for.
 SUMMARIES = ("summarise_runs", "compare_with_paper", "plot_*")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is, as it writes after every epoch.
+    """How far a training has come, as it writes after every epoch.
 
     Attributes:
         epoch: whole epochs done.
         epochs: epochs that it was started for.
-        seconds: seconds of all epochs done.
+        seconds: seconds that all epochs so far took.
     """
 
     epoch: int
@@ -54,14 +54,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How far one run of the matrix is.
+    """How far one run of the matrix has come.
 
     Attributes:
-        run: which one it is.
-        state: see the head of this module.
+        run: the run.
+        state: see the docstring of this module.
         epochs: epochs that the config wants.
-        progress: how far its training is, where one has begun and its run is not complete.
-        seconds: seconds that its training took, if it is trained as the config wants.
+        progress: how far its training has come, if one has begun and the run is not complete.
+        seconds: seconds that its training took, if it is trained as the config says.
         holder: the process that trains it, if it is running.
     """
 
@@ -74,7 +74,7 @@ class RunStatus:
 
     @property
     def epochs_left(self) -> int:
-        """Epochs still to be trained, of a run that is not trained."""
+        """Epochs still to be trained."""
         done = self.progress.epoch if self.progress and self.state != "outdated" else 0
         return max(0, self.epochs - done)
 
@@ -86,7 +86,7 @@ class Failure:
     Attributes:
         rule: the job's rule.
         name: its wildcards, such as phantom/unet/plain/control/rep0.
-        log: the file to read on in.
+        log: the file that tells more.
         sentence: what the error says.
         blocked: runs that cannot start without the job.
     """
@@ -100,13 +100,13 @@ class Failure:
 
 @dataclass
 class StudyStatus:
-    """How far a study is.
+    """How far a study has come.
 
     Attributes:
         results: its results tree.
         runs: the RunStatus of each run of the matrix, in the config's order.
         failures: jobs that failed, of runs and of the jobs before and after them.
-        mixed: runs that do not fit their neighbours or the config, and what differs.
+        mixed: runs that do not match the others of their setting or the config, and how.
         maker: the Snakemake that holds the study, if one does.
     """
 
@@ -126,7 +126,7 @@ class StudyStatus:
 
 
 def look_at(study: Study) -> StudyStatus:
-    """Find out how far each run of a study is; runs outside its matrix do not count.
+    """Find out how far each run of a study has come; runs outside its matrix do not count.
 
     The results folder need not exist.
     """
@@ -142,17 +142,17 @@ def look_at(study: Study) -> StudyStatus:
 
 
 class _Survey:
-    """Looks at runs one by one, and collects what is found beside their states."""
+    """Looks at runs one by one, and collects failures, outdated runs and records."""
 
     def __init__(self, study: Study):
         self.study, self.results = study, study.results
         self.maker = holder_of(study.results.lock)
         self.failures: list[Failure] = []
         self.outdated: list[tuple[Run, str]] = []
-        # As run.json would hold them: JSON knows no keys but text, and no tuples.
+        # As run.json would hold them: JSON has only text as keys, and no tuples.
         self.models = {name: _as_json(model) for name, model in study.models.items()}
         self.recipes = {name: _as_json(recipe) for name, recipe in study.recipes.items()}
-        # Of runs that are trained as the config wants.
+        # Of runs that are trained as the config says.
         self.records: dict[Run, dict[str, Any]] = {}
 
     def look_at(self, run: Run) -> RunStatus:
@@ -196,11 +196,11 @@ class _Survey:
         return {"model": self.models[run.model], "recipe": self.recipes[run.recipe]}
 
     def _fits(self, run: Run, found: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Whether the definitions in a run.json are the config's, by value."""
+        """Return whether the definitions in a run.json are the config's, by value."""
         wanted = self._wanted(run)
         try:
             recipes = Recipe(**found["recipe"]), Recipe(**wanted["recipe"])
-        except TypeError:  # of a version that knew other keys
+        except TypeError:  # written by a version with other keys
             return False
         return recipes[0] == recipes[1] and Model.of(found["model"]) == Model.of(wanted["model"])
 
@@ -210,7 +210,7 @@ def _as_json(definition: Model | Recipe) -> dict[str, Any]:
 
 
 def _is_tested(folder: RunFolder) -> bool:
-    """Whether the test is whole, and of this training, not of one before it."""
+    """Return whether the test is whole, and of this training, not an earlier one."""
     try:
         trained = folder.record.stat().st_mtime
         return all(path.stat().st_mtime >= trained for path in (folder.counts, folder.scores))
@@ -219,7 +219,7 @@ def _is_tested(folder: RunFolder) -> bool:
 
 
 def _failures_before(runs: list[RunStatus], results: Results) -> Iterator[Failure]:
-    """Failures of the jobs whose files the runs start from, in the order of the jobs."""
+    """Yield failures of the jobs whose files the runs need, in the order of the jobs."""
     waiting = [status.run for status in runs if status.state in ("waiting", "outdated")]
     outputs = {
         "prepare_dataset": results.dataset,
@@ -239,7 +239,7 @@ def _failures_before(runs: list[RunStatus], results: Results) -> Iterator[Failur
 
 
 def _failures_after(study: Study) -> Iterator[Failure]:
-    """Failures of tables and figures, which nothing starts from."""
+    """Yield failures of tables and figures, which no job needs."""
     known = {name for names in study.matrix.values() for name in names}
     logs = study.results.log(SUMMARIES[0]).parent
     for rules in SUMMARIES:

@@ -1,4 +1,4 @@
-"""The workflow, started from a script, and what Snakemake says of it in the terminal."""
+"""Snakemake, started from a script, and what it prints in the terminal."""
 
 import difflib
 import logging
@@ -16,7 +16,7 @@ import yaml
 
 from labelnoise.config import PROJECT
 
-# What Snakemake says of a script that ended with its own sentence, or by Ctrl-C.
+# How Snakemake reports a script that ended with its own sentence, or by Ctrl-C.
 SAID_ALREADY = re.compile(r"returned non-zero exit status (1|130)\.")
 PROFILE = PROJECT / "profiles" / "default" / "config.yaml"
 
@@ -25,7 +25,7 @@ def make_files(targets: Sequence[Path], configs: Sequence[Path], gpus: int) -> N
     """Let Snakemake make some files of a study; what it prints goes to the terminal.
 
     A signal that ends this process ends Snakemake and its jobs first; what they have done so far
-    stays, and the same call goes on.
+    stays, and the same call goes on from there.
 
     Args:
         targets: the files.
@@ -43,7 +43,7 @@ def make_files(targets: Sequence[Path], configs: Sequence[Path], gpus: int) -> N
         *("--cores", cores, "--set-threads", f"train_model={cores}"),
         *("--resources", f"gpu={gpus}", "--quiet", "all"),
     ]
-    # A group of its own, which one signal reaches as a whole: Snakemake alone would wait for jobs.
+    # A process group of its own, for one signal to all: Snakemake alone would wait for its jobs.
     process = subprocess.Popen(list(map(str, command)), process_group=0)
     ended = 0
 
@@ -52,8 +52,8 @@ def make_files(targets: Sequence[Path], configs: Sequence[Path], gpus: int) -> N
         ended = number
         os.killpg(process.pid, signal.SIGTERM)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, pass_on) for number in numbers}
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, pass_on) for number in signals}
     try:
         code = process.wait()
     finally:
@@ -64,14 +64,15 @@ def make_files(targets: Sequence[Path], configs: Sequence[Path], gpus: int) -> N
 
 
 def _flags(profile: dict[str, Any]) -> list[str]:
-    """Return a profile's settings as flags: Snakemake prints a line where it reads one itself."""
+    """Return a profile's settings as flags, since Snakemake announces a profile that it reads.
+
+    Resources are left out: `make_files` sets its own.
+    """
     flags = []
     for key, value in profile.items():
-        values = (
-            [f"{name}={each}" for name, each in value.items()] if isinstance(value, dict) else value
-        )
-        if value is not False and key not in ("resources", "show-failed-logs"):
-            flags += [f"--{key}", *(map(str, values) if isinstance(values, list) else [])]
+        if key != "resources" and value is not False:
+            values = value if isinstance(value, list) else [] if value is True else [value]
+            flags += [f"--{key}", *map(str, values)]
     return flags
 
 
@@ -79,8 +80,8 @@ def says_more(record: logging.LogRecord) -> bool:
     """Return whether a record of Snakemake's log says more than the failed job itself has said.
 
     A filter for Snakemake's logger. It drops the command line of a script that ended with its
-    sentence, and removes "message: None" from what Snakemake says of the job. What it says of a job
-    that was killed stays, since that one could not speak for itself.
+    sentence, and removes "message: None" from the report on the job. The report on a job that was
+    killed stays, since the job itself could print nothing.
     """
     if getattr(record, "exception", None) == "RuleException":
         return not SAID_ALREADY.search(record.getMessage())

@@ -40,8 +40,7 @@ class Calibration:
     severity: standard deviation in pixels (natural, choppy) or flip probability (random).
     error: LabelError of all draws together.
     draws: number of draws, each of all slices, that the severity was solved on.
-    draw_sd: standard deviation of label Dice between draws, each of all slices that were tried: how
-        far one draw strays.
+    draw_sd: standard deviation of label Dice between draws, each of all slices that were tried.
     evaluations: number of severities tried.
     """
 
@@ -126,7 +125,7 @@ def assess(
 
 
 def _more_draws(trial, severity, tolerance):
-    """A Trial of as many draws as the standard error of label Dice asks for; None: they suffice."""
+    """Return a Trial of as many draws as the standard error needs; None if there are enough."""
     if trial.kind == "random":
         return None
     wanted = ceil((trial.draw_sd(severity) / (STANDARD_ERROR * tolerance)) ** 2)
@@ -136,7 +135,7 @@ def _more_draws(trial, severity, tolerance):
 
 
 def _outcome(trial, severity, evaluations=0):
-    """Calibration of a severity that has been settled, after `evaluations` on other draws."""
+    """Return the Calibration of the final severity, after `evaluations` on other draws."""
     error, draw_sd = trial.label_error(severity), trial.draw_sd(severity)
     return Calibration(severity, error, trial.draws, draw_sd, evaluations + len(trial.tried))
 
@@ -211,7 +210,7 @@ def _trial(masks_NHW, kind, foreground_fraction, seed):
         )
     if kind != "random":
         return Trial(masks, kind, None, seed, _draws(ENOUGH_SLICES, len(masks))), None
-    flip_rate(0, foreground_fraction)  # refuses a fraction that is none
+    flip_rate(0, foreground_fraction)  # refuses an invalid fraction
     odds = foreground_fraction / (1 - foreground_fraction)
     balance = odds / _odds(masks_NHW if len(rows) > len(masks) else masks)
     # The part takes the whole set's balance, so that its label Dice is the set's.
@@ -221,19 +220,20 @@ def _trial(masks_NHW, kind, foreground_fraction, seed):
 
 
 def _draws(enough, number):
-    """How many draws of `number` parts make enough parts; two at least, to see them differ."""
+    """Return how many draws of `number` parts make enough parts; at least two, to compare them."""
     return min(max(2, ceil(enough / number)), MOST_DRAWS)
 
 
 def _odds(masks):
-    """Foreground over background pixels of a set."""
+    """Return foreground over background pixels of a set."""
     counts = [(np.count_nonzero(masks[i]), masks[i].size) for i in range(len(masks))]
     foreground, size = np.sum(counts, axis=0)
     return foreground / max(size - foreground, 1)
 
 
 def _flip_probability(target_dice, foreground_fraction, balance):
-    """Severity of `random` whose expected counts give the target: 1 - target at balance 1."""
+    """Return the severity of `random` whose expected counts give the target."""
+    # 1 - target at balance 1.
     probability = 2 * (1 - target_dice) / (2 + target_dice * (balance - 1))
     highest = min(1, (1 - foreground_fraction) / max(foreground_fraction, 1e-9))
     if probability > highest:
@@ -243,9 +243,9 @@ def _flip_probability(target_dice, foreground_fraction, balance):
 
 
 def _solve(trial, target_dice, tolerance, near=None):
-    """Severity whose label Dice is nearest to the target, by bracketing and Brent's method.
+    """Return the severity whose label Dice is nearest to the target, found by Brent's method.
 
-    near: a severity that is not far off, where one is known.
+    near: a severity close to it, if one is known.
     """
 
     def gap(severity):
@@ -262,7 +262,7 @@ def _solve(trial, target_dice, tolerance, near=None):
         if high > 8 * max(trial.masks[0].shape):
             lowest = min(map(trial.label_dice, trial.tried))
             raise InputError(_unreachable(trial.kind, target_dice, lowest))
-    # On few small objects label Dice has steps: the search then closes in on one, and the nearer
+    # With few small objects label Dice has steps: the search then closes in on one, and its nearer
     # side is taken.
     brentq(gap, low, high, xtol=1e-4, rtol=1e-4, disp=False)
     severity = min(trial.tried, key=lambda tried: abs(gap(tried)))

@@ -1,4 +1,4 @@
-"""Contours of masks, and masks of contours: the geometry under the label errors.
+"""Contours of masks, and masks of contours: the geometry behind the label errors.
 
 Shape legend: H height, W width, K contours, P contour points.
 """
@@ -37,7 +37,7 @@ def find_contours(mask_HW: np.ndarray) -> Contours:
     # The border of background closes contours of objects that touch the slice's edge.
     crop_HW = np.zeros((rows.stop - rows.start + 2, columns.stop - columns.start + 2))
     crop_HW[1:-1, 1:-1] = mask_HW[rows, columns]
-    # Between a half and two lie just the foreground pixels.
+    # Only foreground pixels are between a half and two.
     (points_P2,), (offsets,), (objects,) = _generator(crop_HW).filled(0.5, 2)
     offsets, objects = offsets.astype(np.intp), objects.astype(np.intp)
     outer_K = np.zeros(len(offsets) - 1, dtype=bool)
@@ -48,7 +48,7 @@ def find_contours(mask_HW: np.ndarray) -> Contours:
 
 
 def _generator(values_HW):
-    """Contour generator on pixel coordinates."""
+    """Return a contour generator on pixel coordinates."""
     # contourpy.contour_generator first searches the values for NaN and masks, which here doubles
     # the time.
     height, width = values_HW.shape
@@ -103,7 +103,7 @@ def fill(contours: Contours, moved_P2: np.ndarray, shape: tuple[int, int]) -> np
 
 
 def _crossings(contours, moved_P2, shape):
-    """Where contour edges cross the rows of pixel centres.
+    """Find where contour edges cross the rows of pixel centres.
 
     Returns:
         Per crossing, contour * (H W + 1) + row * W + the first column whose centre is not left of
@@ -131,7 +131,7 @@ def paint_runs(starts: np.ndarray, stops: np.ndarray, shape: tuple[int, int]) ->
 
 
 def _ranges(starts, stops):
-    """The whole numbers of half-open ranges, range after range."""
+    """Return the whole numbers of half-open ranges, range after range."""
     lengths = stops - starts
     ends = np.cumsum(lengths)
     return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)

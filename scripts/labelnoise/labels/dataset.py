@@ -46,9 +46,9 @@ def calibrate_dataset(
 ) -> None:
     """Find the severity of a perturbation for each structure of a dataset; write it as JSON.
 
-    The file holds, per structure, its severity and what it does to the training labels: label Dice,
-    precision, recall, volume ratio, mean surface distance in pixels, and the spread of label Dice
-    over draws.
+    The file holds, per structure, the severity and the error of the training labels that it makes:
+    label Dice, precision, recall, volume ratio, mean surface distance in pixels, and the spread of
+    label Dice over draws.
 
     Args:
         dataset: the dataset file.
@@ -94,10 +94,10 @@ def perturb_dataset(
     labels: Path,
     measured: Path,
 ) -> None:
-    """Write the perturbed labels of a repeat, and what they are, measured on the training slices.
+    """Write the perturbed labels of a repeat, and their error, measured on the training slices.
 
-    Training and validation slices get labels. With more than one stored draw, the measurement is of
-    all of them together; with fresh draws per epoch, of the first.
+    Training and validation slices get labels. All stored draws are measured together; of fresh
+    draws per epoch, the first one.
 
     Args:
         dataset: the dataset file.

@@ -66,7 +66,7 @@ def measure(reference_NHW: Iterable, perturbed_NHW: Iterable) -> LabelError:
 
 
 def surface_distances(reference_HW: np.ndarray, perturbed_HW: np.ndarray) -> np.ndarray:
-    """Return the distance from each boundary pixel of either mask to the nearest of the other's.
+    """Return the distance from each boundary pixel of either mask to the nearest of the other.
 
     Returns:
         (B,) distances in pixels, those from the reference first; empty where either mask is empty.

@@ -67,7 +67,7 @@ def natural(mask_HW: np.ndarray, severity: float, rng: np.random.Generator) -> n
     A contour moves along the rays from the centre of its own bounding box. Its displacement is the
     periodic cubic spline through 5 draws of N(0, severity), equally spaced along the contour's
     length. Each contour is refilled by the even-odd rule on pixel centres; holes are cut out of
-    their own object, and objects unite.
+    their own object, and overlapping objects merge.
 
     Unlike the 2018 code: contours are sub-pixel (it cut points to whole pixels), holes stay holes,
     the curve closes smoothly, and a displacement is limited to the length of its ray, so that a
@@ -95,8 +95,8 @@ def choppy(mask_HW: np.ndarray, severity: float, rng: np.random.Generator) -> np
     """Move both ends of every run of foreground in every row, independently: jagged edges.
 
     A run's ends are pixel borders; a pixel is foreground where its centre lies in a moved run. So
-    an end moves by N(0, severity) rounded to whole pixels. Moved runs unite, are clipped at the
-    slice's borders, and a run whose ends meet or cross vanishes.
+    an end moves by N(0, severity) rounded to whole pixels. Overlapping runs merge, runs are clipped
+    at the slice's borders, and a run whose ends meet or cross vanishes.
 
     Unlike the 2018 code: every row is perturbed (there the first and last 50 of a bundle of 20
     slices stay clean), runs at the right edge and beyond the fifth in a row work, no two ends share
@@ -247,7 +247,7 @@ def _displace(contours, draws_K5):
 
 
 def _position(contours):
-    """Where each point lies along its contour's length, from 0 to KNOTS."""
+    """Return where each point is along its contour's length, from 0 to KNOTS."""
     points_P2, starts_K, contour_P, _, _ = contours
     steps_P2 = np.diff(points_P2, axis=0, prepend=points_P2[:1])
     walked_P = np.cumsum(np.hypot(steps_P2[:, 0], steps_P2[:, 1]))
@@ -266,7 +266,7 @@ def _spline(draws_K5, contour_P, position_P):
 
 
 def _runs(mask_HW):
-    """Rows and half-open column ranges of the runs of foreground, in reading order."""
+    """Return rows and half-open column ranges of the runs of foreground, in reading order."""
     rows, _ = bounding_box(mask_HW)
     # A column of background on the left ends each row's last run; the last row's needs one more
     # pixel.
@@ -279,7 +279,7 @@ def _runs(mask_HW):
 
 
 def _choose(number, probability, rng):
-    """Indices below `number`, each chosen independently with the given probability."""
+    """Return indices below `number`, each chosen independently with the given probability."""
     # Given their number, independent choices are a sample without replacement: far cheaper than one
     # draw per pixel.
     return rng.choice(number, rng.binomial(number, probability), replace=False, shuffle=False)

@@ -62,7 +62,7 @@ class FCN8(FCN32):
 
     The scores are enlarged twofold, joined by those of the fourth pooling, enlarged twofold,
     joined by those of the third, and enlarged eightfold (Long et al. 2015, section 4.2). The 2018
-    code names this network and does not hold it; weights start as FCN32's do.
+    code names this network but does not contain it; weights start as FCN32's do.
     """
 
     def _make_upsampling(self, classes, skip_widths):
@@ -79,7 +79,7 @@ class FCN8(FCN32):
 
 
 def _enlarge(classes, factor):
-    """Transposed convolution that enlarges a map of class scores by an even factor."""
+    """Return a transposed convolution that enlarges a map of class scores by an even factor."""
     return nn.ConvTranspose2d(
         classes, classes, 2 * factor, stride=factor, padding=factor // 2, bias=False
     )

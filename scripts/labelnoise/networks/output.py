@@ -60,8 +60,8 @@ def count_pixels(predicted_NCHW: torch.Tensor, reference_NHW: torch.Tensor) -> t
 def log_odds(logits_NCHW: torch.Tensor, index: int) -> torch.Tensor:
     """Return the log-odds of class `index` against all others, float32 (N, H, W).
 
-    That is its logit minus the logsumexp of theirs, which unlike log(p / (1 - p)) of a softmax does
-    not saturate.
+    That is its logit minus the logsumexp of the others; unlike log(p / (1 - p)) of a softmax it
+    does not saturate.
     """
     logits_NCHW = logits_NCHW.float()
     others_NCHW = torch.cat([logits_NCHW[:, :index], logits_NCHW[:, index + 1 :]], dim=1)

@@ -20,7 +20,7 @@ class PaddedNetwork(nn.Module):
     Args:
         network: maps (N, channels, H, W) to (N, C, H, W) where `stride` divides H and W.
         stride: by how much the network shrinks a slice at its narrowest.
-        smallest: least padded side, by default twice the stride: with a single slice in a batch,
+        smallest: smallest padded side, by default twice the stride: with a single slice in a batch,
             batch norm cannot be trained on a map of 1 x 1 pixels.
     """
 
@@ -62,6 +62,6 @@ class PaddedNetwork(nn.Module):
             ) from error
 
     def _margins(self, size):
-        """Pixels to add before and after `size`."""
+        """Return the pixels to add before and after `size`."""
         missing = max(-(-size // self.stride) * self.stride, self.smallest) - size
         return missing // 2, missing - missing // 2

@@ -50,7 +50,7 @@ def make_smp(
     parameters = inspect.signature(ARCHITECTURES[name].__init__).parameters
     _check_encoder(network, encoder, weights)
     _check_settings(network, encoder, settings, parameters)
-    if name == "DPT":  # else it takes slices of one size alone
+    if name == "DPT":  # without it, it takes slices of one size only
         settings.setdefault("dynamic_img_size", True)
     built = _build(network, in_channels, classes, encoder, weights, settings)
     stride = built.encoder.output_stride
@@ -101,7 +101,7 @@ def _check_settings(network, encoder, settings, parameters):
     """Raise InputError for a setting that the architecture does not have."""
     valid = [n for n in parameters if n not in FIXED | {"self", "kwargs"}]
     for key in settings:
-        # A timm encoder takes further keywords of its own, which only timm can judge.
+        # A timm encoder takes further keywords of its own, which only timm can check.
         if key in FIXED or (key not in valid and not encoder.startswith("tu-")):
             raise InputError(
                 f"Unknown setting {key!r} for {network}; choose among {', '.join(valid)}."

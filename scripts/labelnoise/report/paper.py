@@ -12,9 +12,9 @@ import pandas as pd
 from labelnoise.evaluation.contrasts import CELL, SETTING, slopes, summarise
 from labelnoise.report import style
 
-# Table 1: mean test Dice on liver CT, label Dice 0.95, 0.90 and 0.85. Neither spread nor number of
-# runs is given there.
-TABLE_1 = {
+# Table 1: mean test Dice on liver CT at label Dice 0.95, 0.90 and 0.85. It gives neither spread nor
+# number of runs.
+TABLE_1: dict[str, dict[str, float | tuple[float, ...]]] = {
     "unet": {
         "control": 0.9134,
         "natural": (0.8880, 0.8193, 0.7521),
@@ -37,31 +37,46 @@ TABLE_1 = {
 SIZES = tuple(style.SIZE_NAMES)
 COMPARED = [
     *CELL,
-    *("kind", "n", "cases", "label_dice_mean"),
-    *("dice_mean", "dice_sd", "dice_low", "dice_high", "left_out"),
-    *("paper_liver_dice", "difference"),
-    *("drop_mean", "drop_low", "drop_high", "drop_left_out"),
-    *("paper_liver_drop", "drop_difference"),
-    *("precision_mean", "recall_mean", "volume_ratio_mean", "auc_mean"),
+    "kind",
+    "n",
+    "cases",
+    "label_dice_mean",
+    "dice_mean",
+    "dice_sd",
+    "dice_low",
+    "dice_high",
+    "left_out",
+    "paper_liver_dice",
+    "difference",
+    "drop_mean",
+    "drop_low",
+    "drop_high",
+    "drop_left_out",
+    "paper_liver_drop",
+    "drop_difference",
+    "precision_mean",
+    "recall_mean",
+    "volume_ratio_mean",
+    "auc_mean",
 ]
 
 
 def paper_dice(model: str, kind: str, label_dice: float) -> float:
-    """Return the mean test Dice of Table 1, NaN for what it does not hold.
+    """Return the mean test Dice of Table 1, NaN for what it does not contain.
 
     Args:
         model: `unet`, `segnet` or `fcn32`, as the networks of the paper are named in the config.
         kind: kind of label error, or `control`.
         label_dice: nominal label Dice, 0.95, 0.90 or 0.85; any number for the control.
     """
-    row = TABLE_1.get(model, {}).get(kind)
-    if row is None or kind == "control":
-        return np.nan if row is None else row
+    row = TABLE_1.get(model, {}).get(kind, np.nan)
+    if isinstance(row, float):
+        return row
     return dict(zip(SIZES, row, strict=True)).get(round(label_dice, 4), np.nan)
 
 
 def nominal_dice(perturbation: str, target_dice: float | None) -> float:
-    """Return the label Dice that an error is meant to have: its target, or what its name ends in.
+    """Return the label Dice that an error should have: its target, or what its name ends in.
 
     An error that is given by its severity has no target: `natural-s` and `natural-0.95` then stand
     for the 0.95 of the paper. NaN where there is neither.
@@ -69,8 +84,9 @@ def nominal_dice(perturbation: str, target_dice: float | None) -> float:
     if target_dice is not None and not np.isnan(target_dice):
         return float(target_dice)
     tail = perturbation.rpartition("-")[2]
-    sizes = {name: size for size, name in style.SIZE_NAMES.items()}
-    return sizes.get(tail, float(tail) if re.fullmatch(r"0?\.\d+", tail) else np.nan)
+    if re.fullmatch(r"0?\.\d+", tail):
+        return float(tail)
+    return {name: size for size, name in style.SIZE_NAMES.items()}.get(tail, np.nan)
 
 
 def compare_with_paper(degradation: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +112,7 @@ def compare_with_paper(degradation: pd.DataFrame) -> pd.DataFrame:
 
 
 def slopes_beside_paper(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
-    """Return test Dice lost for each label Dice lost, beside the paper's.
+    """Return test Dice lost per label Dice lost, beside the paper's.
 
     Args:
         runs: what `tables.runs_table` returns.
@@ -125,7 +141,7 @@ def slopes_beside_paper(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFram
 
 
 def paper_slope(model: str, kind: str) -> float:
-    """Return the slope of Table 1, computed as ours; NaN for what it does not hold."""
+    """Return the slope of Table 1, computed as ours; NaN for what it does not contain."""
     losses = [paper_dice(model, "control", 1) - paper_dice(model, kind, size) for size in SIZES]
     label_losses = 1 - np.array(SIZES)
     return (label_losses * losses).sum() / (label_losses**2).sum()

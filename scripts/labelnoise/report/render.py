@@ -10,7 +10,7 @@ import pandas as pd
 from labelnoise.report import style
 from labelnoise.report.paper import TABLE_1
 
-# Characters that LaTeX reads as commands, and those that it sets better by a command.
+# Characters that LaTeX reads as commands, and those that it typesets better by a command.
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -49,14 +49,14 @@ class Table:
 
 
 def degradation_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
-    """Return what `tables.degradation_table` returns, set for printing.
+    """Return the result of `tables.degradation_table`, set for printing.
 
-    First mean test Dice, with a row per perturbation and a column per network (as in Table 1 of the
-    paper); then every cell with intervals, paired drop, precision, recall and volume ratio.
+    First mean test Dice, with one row per perturbation and one column per network (as in Table 1 of
+    the paper); then every cell with intervals, paired drop, precision, recall and volume ratio.
 
     Args:
         table: the table.
-        mixed: how many of its runs were made otherwise than the runs they are averaged with.
+        mixed: how many of its runs were made differently from those they are averaged with.
     """
 
     def row(cell):
@@ -83,9 +83,9 @@ def degradation_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
 
 
 def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
-    """Return what `paper.compare_with_paper` returns, set for printing.
+    """Return the result of `paper.compare_with_paper`, set for printing.
 
-    First Table 1 as the paper sets it, with ours beside it; then every cell. For the arguments see
+    First Table 1 in the paper's layout, with ours beside it; then every cell. For the arguments see
     `degradation_tables`.
     """
 
@@ -121,7 +121,7 @@ def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
 
 
 def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
-    """Return what `paper.slopes` returns, set for printing; see `degradation_tables`."""
+    """Return the result of `paper.slopes`, set for printing; see `degradation_tables`."""
 
     def row(cell):
         return {
@@ -240,7 +240,7 @@ def _other(claim):
 
 
 def markdown(tables: list[Table]) -> str:
-    """Return tables as Markdown, each with its caption below."""
+    """Return tables as Markdown, each with its caption below it."""
     parts = []
     for table in tables:
         parts += [
@@ -251,7 +251,7 @@ def markdown(tables: list[Table]) -> str:
 
 
 def latex(tables: list[Table]) -> str:
-    """Return tables as LaTeX, narrowed to the page; packages booktabs and adjustbox."""
+    """Return tables as LaTeX that fits the page; it needs the packages booktabs and adjustbox."""
     parts = []
     for table in tables:
         if not table.blocks:
@@ -317,7 +317,7 @@ def _range(numbers: pd.Series, what: str) -> str:
 
 
 def repeats(table: pd.DataFrame) -> str:
-    """Return over how many repeats the cells of a table are."""
+    """Return the number of repeats in the cells of a table, in words."""
     low, high = table["n"].min(), table["n"].max()
     if low == high:
         return f"n = {low} repeats" if low > 1 else "repeats, none for n = 1 repeat"
@@ -325,7 +325,7 @@ def repeats(table: pd.DataFrame) -> str:
 
 
 def _warning(mixed: int) -> str:
-    """Return the sentence of a caption that says what was averaged although it differs."""
+    """Return the sentence of a caption on runs that were averaged although they differ."""
     if not mixed:
         return ""
     return (
@@ -348,8 +348,10 @@ def _split(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield f"{panel}; recipe {style.display(recipe)}", here[here["recipe"] == recipe]
 
 
-def _row_blocks(table: pd.DataFrame, show: Callable[[dict], dict[str, str]]):
-    """Return blocks with a line for each row of the table."""
+def _row_blocks(
+    table: pd.DataFrame, show: Callable[[dict], dict[str, str]]
+) -> list[tuple[str, pd.DataFrame]]:
+    """Return blocks with one line per row of the table."""
     return [
         (title, pd.DataFrame(map(show, rows.to_dict("records")))) for title, rows in _split(table)
     ]
@@ -358,7 +360,7 @@ def _row_blocks(table: pd.DataFrame, show: Callable[[dict], dict[str, str]]):
 def _wide_blocks(table, beside_paper=False):
     """Return blocks with a line per perturbation and a column per network; a dash for no runs.
 
-    Beside a network of the paper's stands the paper's number.
+    A network of the paper has the paper's number beside it.
     """
     networks = style.networks(table["model"])
     blocks = []
@@ -423,5 +425,5 @@ def _latex_row(cells):
 
 
 def _escape(text):
-    """Return text as LaTeX sets it literally."""
+    """Return text escaped for LaTeX."""
     return "".join(LATEX.get(character, character) for character in text)

@@ -1,8 +1,8 @@
-"""What conditions look like and are called: palette, order, markers and display names.
+"""How conditions look and what they are called: palette, order, markers and display names.
 
 Colours are those of Okabe and Ito (jfly.uni-koeln.de/color), safe for the colour-blind. Networks
-take one half of them and kinds of error the other, each ordered from dark to light, so that neither
-half is mistaken for the other and both survive a grey print; markers and line styles repeat the
+take one half of them and kinds of error the other, each ordered from dark to light, so that the
+halves are not confused and both survive a grey print; markers and line styles repeat the
 distinction.
 """
 
@@ -51,7 +51,7 @@ SPARE_RECIPES = [("--", "none"), (":", "left"), ("-.", "bottom"), ((0, (6, 1)), 
 
 DATASETS = ["lis", "psd", "phantom", "phantom-pancreas", "mni152"]
 
-# Lighter than soft tissue, darker than the disc; in grey the reference outline parts the two.
+# Lighter than soft tissue, darker than the disc; in grey the reference outline separates the two.
 ADDED = "#56B4E9"  # false positive
 MISSED = "#E69F00"  # false negative
 AGREED = "0.9"
@@ -86,7 +86,7 @@ def display_perturbation(name: str) -> str:
 
 
 def display_panel(dataset: str, structure: str) -> str:
-    """Return the display name of a dataset, and of the structure unless the first tells it."""
+    """Return the display name of a dataset, with the structure unless that is part of it."""
     title = display(dataset)
     structure = structure.replace("_", " ")
     return title if structure.lower() in title.lower() else f"{title}, {structure}"
@@ -110,7 +110,7 @@ def sizes(names: Iterable[str]) -> dict[str, str]:
     """Return the marker of each size, from the smallest error to the largest."""
     markers = _assign(names, SIZES, SPARE_SIZES)
     targets = {name: target for target, name in SIZE_NAMES.items()} | {"control": 1, "no target": 0}
-    falling = sorted(markers, key=lambda name: -float(targets.get(name, name)))
+    falling = sorted(markers, key=lambda name: -targets[name] if name in targets else -float(name))
     return {name: markers[name] for name in falling}
 
 

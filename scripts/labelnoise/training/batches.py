@@ -1,4 +1,4 @@
-"""Slices on their way into a network: which ones, in which order, with which labels.
+"""Slices as a network gets them: which ones, in which order, with which labels.
 
 Shape legend: N slices, B slices of a batch, H height, W width.
 """
@@ -91,11 +91,18 @@ class CycledBatches:
     """Batches of a shuffled set that is cycled: every slice comes once before any comes again.
 
     The order depends on the seed alone, and any batch can be made without those before it. An epoch
-    is a number of steps, so that one may end anywhere in the set, as in the paper's recipe.
+    is a number of steps, so it may end anywhere in the set, as in the paper's recipe.
     """
 
     def __init__(self, slices: int, recipe: Recipe, seed: int, done: int = 0):
-        """Choose the batches of the epochs after the first `done` ones, of so many slices."""
+        """Choose the batches of the epochs after the first `done` ones.
+
+        Args:
+            slices: number of slices in the set.
+            recipe: says how many slices are in a batch, and how many steps in an epoch.
+            seed: seed of the order.
+            done: epochs that are done.
+        """
         self.slices, self.recipe, self.seed, self.done = slices, recipe, seed, done
         self._lap, self._order_N = -1, np.empty(0, int)
 
@@ -122,8 +129,8 @@ def training_batches(
 ) -> DataLoader:
     """Return the batches of a run after `done` epochs, without a pause between epochs.
 
-    Workers help where slices are read or labels drawn on the way; what they give does not depend
-    on their number.
+    Workers help where slices are read or labels are drawn on the fly; the batches do not depend on
+    their number.
     """
     sampler = CycledBatches(len(slices), recipe, seed, done)
     fresh = slices.labels is not None and slices.labels.draws == "per_epoch"
@@ -139,7 +146,7 @@ def training_batches(
 def batches_in_order(
     slices: Slices, batch_size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Iterate once over all slices in their order, labels of the first draw."""
+    """Iterate once over all slices in order, with labels of the first draw."""
     for start in range(0, len(slices), batch_size):
         stop = min(start + batch_size, len(slices))
         yield slices.__getitems__([(position, 0) for position in range(start, stop)])

@@ -1,4 +1,4 @@
-"""Checkpoints that explain themselves, and the keeper of the best N of them."""
+"""Checkpoints that need no config to be read, and TopNSaver, which keeps the best N."""
 
 import math
 import os
@@ -13,7 +13,7 @@ import torch
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, whole_file
 from labelnoise.networks import make_network
-from labelnoise.study import Recipe, RunFolder
+from labelnoise.study import CHECKPOINT, Recipe, RunFolder
 
 FORMAT = "labelnoise-checkpoint"
 FORMAT_VERSION = 1
@@ -30,8 +30,7 @@ class TopNSaver:
 
         Args:
             folder: existing folder that the checkpoints are written to.
-            recipe: says by which metric (`monitor`, `mode`), and how many checkpoints stay
-                (`keep`).
+            recipe: its `monitor`, `mode` and `keep` say which checkpoints are kept, and how many.
             description: what rebuilds the network and says how it was trained, see `save`.
         """
         self.folder, self.description = folder, description
@@ -41,8 +40,8 @@ class TopNSaver:
     def add(self, epoch: int, metrics: dict[str, Any], network: torch.nn.Module) -> None:
         """Keep this epoch's network if it is among the best N so far.
 
-        The file of the one that it displaces stays until `sweep`, so that a training state written
-        in between never names a file that is gone.
+        The file of the checkpoint that it displaces stays until `sweep`, so that a training state
+        written in between never names a file that is gone.
         """
         if math.isnan(metrics[self.monitor]):
             return
@@ -62,13 +61,13 @@ class TopNSaver:
     def finish(self, folder: Path) -> list[dict[str, Any]]:
         """Put the kept checkpoints into a folder as top1.pt, top2.pt ... and list them, best first.
 
-        They stay here as well, so that a finish which was interrupted can be done again.
+        They stay here as well, so that this can be repeated after an interruption.
 
         Returns:
             A list of {"rank", "epoch", "metrics"}.
 
         Raises:
-            InputError: no epoch had a metric that is a number.
+            InputError: the metric was NaN in every epoch.
         """
         if not self.kept:
             raise InputError(
@@ -76,7 +75,7 @@ class TopNSaver:
                 "another monitor, or validation cases that show the structure."
             )
         for rank, entry in enumerate(self.kept, start=1):
-            _link_or_copy(self._path(entry["epoch"]), Path(folder) / f"top{rank}.pt")
+            _link_or_copy(self._path(entry["epoch"]), folder / CHECKPOINT.format(rank=rank))
         return [{"rank": rank, **entry} for rank, entry in enumerate(self.kept, start=1)]
 
     def _order(self, entry):
@@ -106,7 +105,7 @@ def save(path: Path, network: torch.nn.Module, description: dict[str, Any]) -> N
 
 @dataclass
 class TrainedNetwork:
-    """A network with all that is known about how it came to be.
+    """A network, with what is known about its training.
 
     Attributes:
         network: the module, in evaluation mode, on the CPU.
@@ -133,7 +132,7 @@ class TrainedNetwork:
 
     @torch.no_grad()
     def predict_scaled(self, images_NHW: np.ndarray, batch_size: int = 8) -> np.ndarray:
-        """As `predict`, for slices that were windowed to [-1, 1], such as a dataset file holds."""
+        """Return what `predict` does, for slices windowed to [-1, 1] as in a dataset file."""
         inputs_N1HW = torch.from_numpy(images_NHW)[:, None]
         parts = [self.network(part).softmax(dim=1) for part in inputs_N1HW.split(batch_size)]
         return torch.cat(parts).numpy()
@@ -169,7 +168,7 @@ def load(path: Path) -> TrainedNetwork:
     state = content.pop("state")
     model = content["model"]
     if "weights" in model:
-        # Of the encoder, which the state holds: none need be fetched.
+        # The state holds the encoder's weights: nothing needs to be downloaded.
         model = {**model, "weights": None}
     network = make_network(model, classes=len(content["class_names"]))
     network.load_state_dict(state)
@@ -177,7 +176,7 @@ def load(path: Path) -> TrainedNetwork:
 
 
 def load_run(path: Path | str) -> TrainedNetwork:
-    """Rebuild the network that a run is judged by, without the config.
+    """Rebuild the network that a run is scored by, without the config.
 
     Args:
         path: a run folder (then the chosen checkpoint) or one checkpoint file.

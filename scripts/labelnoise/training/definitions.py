@@ -1,7 +1,7 @@
-"""Try out models and recipes before anything is trained with them.
+"""Try models and recipes before anything is trained with them.
 
 The schema knows the names of keys, but only the libraries know what they accept. They take seconds
-to import, so only what the schema cannot judge is tried, in a process of its own.
+to import, so only what the schema cannot check is tried, in a process of its own.
 """
 
 import json
@@ -16,7 +16,7 @@ from labelnoise.study import Recipe, Study
 
 
 def try_definitions(study: Study) -> None:
-    """Try those models and recipes of a study's matrix that only a library can judge.
+    """Try those models and recipes of a study's matrix that only a library can check.
 
     Raises:
         InputError: one cannot be built or used; the message names it.
@@ -92,7 +92,7 @@ def _named(section: str, name: str, function: Callable[[Any], Any], definition: 
 
 
 def _try_recipe(recipe: Recipe) -> None:
-    """Take one step on two small slices, with all that the recipe says of loss and optimiser."""
+    """Take one step on two small slices, with the recipe's loss and optimiser."""
     import torch
 
     from labelnoise.training.loop import make_optimiser

@@ -1,4 +1,4 @@
-"""The training loop: train, validate, keep the network if it is among the best, write it down.
+"""The training loop: train, validate, keep the network if it is among the best, save the state.
 
 Shape legend: N slices, C classes, H height, W width.
 """
@@ -29,7 +29,7 @@ from labelnoise.training.viewers import Viewer
 
 log = logging.getLogger(__name__)
 
-# The base class; one that steps by calls of its own; ones for sparse gradients or matrices alone.
+# The base class; one that needs a closure; ones for sparse gradients or matrices only.
 UNFIT_OPTIMISERS = {"Optimizer", "LBFGS", "SparseAdam", "Muon"}
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
@@ -70,8 +70,9 @@ def fit(
 ) -> tuple[Rows, Rows]:
     """Train a network, from its start or from the state that a keeper found.
 
-    With one seed, machine and thread count, the history is the same to the last digit on the CPU,
-    whether or not the training was interrupted; on a GPU as far as torch has deterministic kernels.
+    For the same seed, machine and thread count, the history is the same to the last digit on the
+    CPU, whether or not the training was interrupted; on a GPU as far as torch has deterministic
+    kernels.
 
     Args:
         setup: what is trained, on what, and where.
@@ -80,14 +81,14 @@ def fit(
         viewers: look at the network and its metrics after each epoch.
 
     Returns:
-        (history, timing): a list of mappings each, one per epoch.
+        (history, timing): two lists with one mapping per epoch.
 
     Raises:
         InputError: the loss stopped being a finite number, or the recipe's optimiser is unknown.
         SystemExit: see `leave_if_abandoned`.
     """
     network, recipe = setup.network, setup.recipe
-    # Channels last is the layout of the fast kernels: a third less time on a CPU.
+    # Channels last is the layout of the fast kernels: it saves a third of the time on a CPU.
     network.to(setup.device, memory_format=torch.channels_last)
     optimiser = make_optimiser(network.parameters(), recipe)
     generator = torch.Generator(setup.device).manual_seed(derive(setup.seed, "loss"))
@@ -96,7 +97,7 @@ def fit(
     order = derive(setup.seed, "order")
     batches = iter(training_batches(setup.slices["train"], recipe, order, setup.workers, done))
     if state:
-        # Not before the line above, which draws from torch's own generator.
+        # Only after the line above, which draws from torch's own generator.
         state.restore(network, optimiser, generator, saver)
     epochs = range(done + 1, recipe.epochs + 1)
     # disable=None: a bar on a terminal, nothing in a file.
@@ -131,8 +132,8 @@ def train_epoch(
 ) -> dict[str, float]:
     """Take one optimiser step per batch; return the epoch's loss, Dice, precision and recall.
 
-    The scores are those of the batches as they were seen, against the labels trained on. A batch is
-    taken in `recipe.accumulation` parts, see `memory.backward_in_parts`.
+    The scores are those of each batch at its step, against the labels trained on. A batch is taken
+    in `recipe.accumulation` parts, see `memory.backward_in_parts`.
     """
     network, device = setup.network.train(), setup.device
     losses, totals_C4 = [], 0
@@ -153,7 +154,7 @@ def train_epoch(
         optimiser.step()
         losses.append(value.detach())
         totals_C4 = totals_C4 + _totals(logits_NCHW, labels_NHW)
-    # One look at the end: asking a GPU for a number at each step would stop it each time.
+    # Fetched once, at the end: fetching a number from a GPU at each step would stall it.
     losses_S = torch.stack(losses).cpu()
     check_finite(losses_S, epoch, setup.recipe)
     return {"loss": losses_S.double().mean().item(), **scores(totals_C4)}
@@ -179,7 +180,7 @@ def evaluate(setup: Setup) -> dict[str, float]:
 
 
 def scores(totals_C4: torch.Tensor) -> dict[str, float]:
-    """Return Dice, precision and recall, each the mean over the structures (class 0 left out)."""
+    """Return Dice, precision and recall, each the mean over the structures (without class 0)."""
     structures = totals_C4[1:].cpu().numpy()
     return {
         "dice": float(np.mean(dice(structures))),

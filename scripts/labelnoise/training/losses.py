@@ -60,11 +60,11 @@ def class_sampled_cross_entropy(
     *,
     background_share: float,
 ) -> torch.Tensor:
-    """Cross-entropy over all labelled-foreground pixels and a random share of the background.
+    """Return cross-entropy over all labelled foreground and a random share of the background.
 
     The mean is taken over the kept pixels, as in the 2018 code (which adds 0.01 to their number
     and 1e-10 to the probability); with no kept pixel it is 0, with a gradient of 0. Unlike there,
-    where one mask is drawn when the graph is built, every call draws a fresh one. Keeping a share
+    where one mask is drawn when the graph is built, every call draws a new one. Keeping a share
     q of the background moves the decision from P(foreground) = 0.5 to q / (1 + q).
 
     Args:
@@ -91,7 +91,7 @@ def soft_dice(
     *,
     smooth: float = 1.0,
 ) -> torch.Tensor:
-    """1 - soft Dice, pooled over the pixels of the batch and averaged over the foreground classes.
+    """Return 1 - soft Dice, pooled over the batch and averaged over the foreground classes.
 
     With probabilities p and indicators y of a class, soft Dice is
     (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth) (Milletari et al. 2016, equation for D,
@@ -105,7 +105,7 @@ def soft_dice(
 
 
 def _pixel_losses(logits_NCHW, labels_NHW):
-    """Cross-entropy of every pixel, (N, H, W).
+    """Return the cross-entropy of every pixel, (N, H, W).
 
     Not torch's own, which refuses to run on a GPU when deterministic algorithms are asked for.
     """
@@ -121,7 +121,7 @@ def _checked(loss):
         if labels_NHW.shape != size:
             raise InputError(f"Labels of shape {tuple(labels_NHW.shape)} do not fit {tuple(size)}.")
         labels_NHW = labels_NHW.long()
-        # On a GPU the look would stop it at every step; dataset files are checked as they are read.
+        # On a GPU this would stall every step; dataset files are checked as they are read.
         on_cpu = labels_NHW.device.type == "cpu"
         if on_cpu and bool(((labels_NHW < 0) | (labels_NHW >= classes)).any()):
             low, high = labels_NHW.min().item(), labels_NHW.max().item()

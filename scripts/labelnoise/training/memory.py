@@ -1,10 +1,10 @@
-"""Memory that does not suffice: the sentence on it, and batches in parts that make one step.
+"""Running out of memory: what to say, and batches in parts that make one step.
 
 Shape legend: N slices, C classes, H height, W width.
 """
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
@@ -15,7 +15,7 @@ from labelnoise.study import Recipe
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether memory ran out, in torch's words or its libraries'."""
+    """Return whether memory ran out, as torch or its libraries report it."""
     said = str(error)
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError)
@@ -24,12 +24,12 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def training_sentence(error: Exception, recipe: Recipe, name: str, device: Device) -> str:
-    """Return in one sentence that memory did not suffice for a training, and the mends.
+    """Return one sentence: a training ran out of memory, and what helps.
 
-    A batch is not divided unasked: with batch norm that is another experiment.
+    A batch is never divided unasked: with batch norm that is another experiment.
 
     Args:
-        error: what torch said.
+        error: what torch raised.
         recipe, name: the recipe and its name in the config.
         device: where the training ran.
     """
@@ -51,8 +51,8 @@ def training_sentence(error: Exception, recipe: Recipe, name: str, device: Devic
 
 
 def describe(error: Exception, slices: int, device: Device) -> str:
-    """Return how much was wanted, and how much was in use, of what there is."""
-    # Further sentences of torch's are about its settings.
+    """Return how much memory was wanted and how much was in use."""
+    # The rest of torch's message is about its settings.
     wanted = ". ".join(str(error).split(". ")[:2]).strip().rstrip(".")
     at_once = f"{slices} slices" if slices > 1 else "one slice"
     return f"out of memory with {at_once} at a time on {device.label}: {wanted}{_in_use(device)}"
@@ -68,7 +68,7 @@ def _in_use(device: Device) -> str:
 
 
 def release(device: Device) -> None:
-    """Free what a failed attempt held; nothing may refer to its tensors any more."""
+    """Free the memory of a failed attempt, once nothing refers to its tensors."""
     gc.collect()
     if device.kind == "cuda":
         torch.cuda.empty_cache()
@@ -92,16 +92,16 @@ def backward_in_parts(
     A first pass without gradients gives the logits of all parts, from which the loss and its
     gradient by the logits follow for the batch as a whole, whatever the loss is; a second pass
     carries that gradient back part by part (Gao et al. 2021, "Scaling Deep Contrastive Learning
-    Batch Size under Memory Limited Setup"). Dropout draws the same in both. Batch norm alone
-    differs from an undivided batch: its statistics are those of a part, and its running averages
-    move by as much as one batch would move them.
+    Batch Size under Memory Limited Setup"). Dropout draws the same in both. Only batch norm differs
+    from an undivided batch: its statistics are those of a part; its running averages move by as
+    much as one batch would move them.
 
     Args:
         network: in training mode; its gradients are added to.
         compute_loss: a function of logits (N, C, H, W), float32.
         images_N1HW: the batch.
         parts: number of equal parts.
-        precision: a function that gives the context of a forward pass.
+        precision: a function that returns the context of a forward pass.
 
     Returns:
         The loss, and the logits (N, C, H, W), both detached.
@@ -140,29 +140,27 @@ def _set_random_state(device, state):
         torch.set_rng_state(state)
 
 
-@contextmanager
-def running_averages_kept(network: torch.nn.Module) -> Iterator[None]:
-    """Let batch norm use a batch's statistics without remembering them."""
-    norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm)]
-    before = [norm.track_running_stats for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm, value in zip(norms, before, strict=True):
-            norm.track_running_stats = value
+def running_averages_kept(network: torch.nn.Module) -> AbstractContextManager[None]:
+    """Let batch norm use a batch's statistics without updating its running averages."""
+    return _batch_norm_with(network, "track_running_stats", lambda tracked: False)
 
 
-@contextmanager
-def running_averages_slowed(network: torch.nn.Module, parts: int) -> Iterator[None]:
+def running_averages_slowed(network: torch.nn.Module, parts: int) -> AbstractContextManager[None]:
     """Let `parts` updates of batch norm's running averages weigh as much as one."""
-    norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm) and norm.momentum]
-    before = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1 - (1 - norm.momentum) ** (1 / parts)
+    return _batch_norm_with(
+        network, "momentum", lambda momentum: momentum and 1 - (1 - momentum) ** (1 / parts)
+    )
+
+
+@contextmanager
+def _batch_norm_with(network, name, change):
+    """Change an attribute of every batch norm inside the `with` block."""
+    norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm)]
+    before = [getattr(norm, name) for norm in norms]
+    for norm, value in zip(norms, before, strict=True):
+        setattr(norm, name, change(value))
     try:
         yield
     finally:
         for norm, value in zip(norms, before, strict=True):
-            norm.momentum = value
+            setattr(norm, name, value)

@@ -1,4 +1,4 @@
-"""Where, when and with what code a run was made."""
+"""Where, when and by which code a run was made."""
 
 import hashlib
 import platform
@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 RECORDED_PACKAGES = ("torch", "numpy", "h5py", "segmentation-models-pytorch", "snakemake")
-# What a run's numbers rest on: two runs of equal digest were made by the same code.
+# What the numbers of a run depend on: runs with equal digests were made by the same code.
 CODE = ("seeds.py", "counts.py", "data", "labels", "networks", "training")
 
 
 def begin_sitting(after_epoch: int) -> dict[str, Any]:
-    """Return what is known of a process as it starts to train, after so many epochs of others."""
+    """Return the record of a process that starts to train after this many epochs."""
     return {
         "after_epoch": after_epoch,
         "started": _now(),
@@ -26,7 +26,7 @@ def begin_sitting(after_epoch: int) -> dict[str, Any]:
 
 
 def provenance(sittings: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return where, when and with what code a run was made, and how often it was interrupted.
+    """Return where, when and by which code a run was made, and how often it was interrupted.
 
     Args:
         sittings: what `begin_sitting` returned in each process that trained the run.
@@ -48,7 +48,7 @@ def provenance(sittings: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def code_digest() -> str:
-    """Return twelve hexadecimal digits that change with the code that a run's numbers rest on."""
+    """Return a digest of the code that the numbers of a run depend on, 12 hexadecimal digits."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
     for part in CODE:
         path = package / part
@@ -63,7 +63,7 @@ def _now() -> str:
 
 
 def _git(*command: str) -> str | None:
-    """Return what git says of the project's repository; None where the package is not in it."""
+    """Return git's answer on the project's repository; None if the package is not inside it."""
     root = Path(__file__).parents[3]
     if not (root / "Snakefile").exists():
         return None

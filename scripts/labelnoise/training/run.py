@@ -42,14 +42,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Extras:
-    """What a training does beside, none of which changes its result.
+    """What a training does besides, none of which changes its result.
 
     Attributes:
         workers: processes that load slices.
         preview_every: epochs between grids of validation predictions; 0 draws none.
         viz: folder with a pair of arrays to show predictions on after each epoch, as files and in
             a window where there is a display, see `viewers.read_pair`; None shows none.
-        keep_state: whether the state stays, so that the run may go on beyond its epochs.
+        keep_state: whether the state is kept, so that the run can go on beyond its epochs.
     """
 
     workers: int = 0
@@ -67,7 +67,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     training needs: the same call goes on from the last whole epoch.
 
     Raises:
-        InputError: memory does not suffice, or see `fit`, `make_network`, `make_loss`, `Dataset`,
+        InputError: memory runs out, or see `fit`, `make_network`, `make_loss`, `Dataset`,
             `LabelFile` and `read_pair`.
     """
     recipe = task.recipe
@@ -114,7 +114,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
 
 @contextmanager
 def memory_explained(task: Task, device: Device) -> Iterator[None]:
-    """Turn torch's words for a lack of memory into one sentence with the mends."""
+    """Turn torch's out-of-memory errors into one sentence that says what helps."""
     try:
         yield
     except Exception as error:
@@ -125,14 +125,14 @@ def memory_explained(task: Task, device: Device) -> Iterator[None]:
 
 
 def count_parameters(network: torch.nn.Module) -> int:
-    """Return the number of trained numbers of a network."""
+    """Return the number of a network's parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def write_outputs(
     folder: RunFolder, saver: TopNSaver, history: Rows, timing: Rows, known: Mapping[str, Any]
 ) -> None:
-    """Write the checkpoints, tables and record of a run that is trained."""
+    """Write the checkpoints, tables and record of a trained run."""
     with whole_folder(folder.checkpoints) as temporary:
         kept = saver.finish(temporary)
     write_csv(folder.history, pd.DataFrame(history))
@@ -162,7 +162,7 @@ def choose_viewers(
     board: SummaryWriter,
     extras: Extras,
 ) -> Iterator[VizPreds]:
-    """Yield what draws predictions: on validation slices every few epochs, on the user's pair."""
+    """Yield viewers that draw predictions: on validation slices, and on the user's pair."""
     if extras.preview_every:
         shown = [(int(place), 0) for place in evenly_spaced(len(validation), SLICES)]
         images_N1HW, labels_NHW = validation.__getitems__(shown)
@@ -176,15 +176,15 @@ def choose_viewers(
 
 
 def make_repeatable(seed: int) -> None:
-    """Seed torch and ask it for kernels that repeat; a kernel without such a form only warns."""
+    """Seed torch and ask for deterministic kernels; an operation that has none only warns."""
     torch.manual_seed(seed)
-    # cuBLAS repeats its results only with a workspace of fixed size.
+    # cuBLAS is deterministic only with a workspace of fixed size.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def choose_slices(data: Dataset, labels: LabelFile, recipe: Recipe) -> dict[str, Slices]:
-    """Return the slices to train and to validate on, with the labels that the recipe wants."""
+    """Return the slices to train and to validate on, with the labels that the recipe asks for."""
     if labels.dataset != data.name:
         raise InputError(
             f"{labels.path} holds labels of dataset '{labels.dataset}', not of '{data.name}'; "
@@ -198,9 +198,9 @@ def choose_slices(data: Dataset, labels: LabelFile, recipe: Recipe) -> dict[str,
 
 
 def choose(kept: list[dict[str, Any]]) -> int:
-    """Return the rank of the kept checkpoint that the run is judged by: the best validation Dice.
+    """Return the rank of the kept checkpoint that the run is scored by: the best validation Dice.
 
-    As in the 2018 code. Of equal ones the better rank; where none is a number, rank 1.
+    As in the 2018 code. Of equal ones the better rank; if all are NaN, rank 1.
     """
 
     def quality(entry: dict[str, Any]) -> tuple[float, int]:
@@ -211,7 +211,7 @@ def choose(kept: list[dict[str, Any]]) -> int:
 
 
 def describe_run(folder: RunFolder) -> str:
-    """Return one line for the terminal: what a finished run came to and where it ran."""
+    """Return one line for the terminal: the result of a finished run and where it ran."""
     record = read_json(folder.record)
     metrics = record["checkpoints"][record["chosen_rank"] - 1]["metrics"]
     return (

@@ -1,4 +1,4 @@
-"""Training that may be stopped at any moment and goes on from its last whole epoch."""
+"""Training that can be stopped at any moment and goes on from its last whole epoch."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ FORMAT_VERSION = 3
 
 @dataclass
 class TrainingState:
-    """All that a training needs to go on after an epoch as if it had never stopped.
+    """What a training needs to go on after an epoch as if it had never stopped.
 
     The order of the batches and the draws of the labels depend on the epoch alone, so they are not
     part of it.
@@ -87,7 +87,7 @@ class TrainingState:
         generator: torch.Generator,
         saver: TopNSaver,
     ) -> None:
-        """Put everything back; whoever draws from torch's own generators must have done so."""
+        """Put everything back, torch's own generators too: nothing may draw from them meanwhile."""
         network.load_state_dict(self.network)
         optimiser.load_state_dict(self.optimiser)
         saver.kept = self.kept
@@ -98,7 +98,7 @@ class TrainingState:
 
 
 def make_identity(task: Task, seed: int, digests: dict[str, str], device: str) -> dict[str, str]:
-    """Return what a training is, so that no other one goes on from its state.
+    """Return what identifies a training, so that no other one goes on from its state.
 
     The number of epochs is left out: no epoch depends on how many are to come, so a finished
     training may go on.
@@ -110,7 +110,7 @@ def make_identity(task: Task, seed: int, digests: dict[str, str], device: str) -
         device: "cpu" or "cuda", since their random numbers differ.
 
     Returns:
-        A mapping of what to JSON text.
+        {what: its value as JSON}.
     """
     recipe = task.recipe.as_dict()
     del recipe["epochs"]
@@ -129,8 +129,8 @@ def make_identity(task: Task, seed: int, digests: dict[str, str], device: str) -
 class StateKeeper:
     """Keeps the state of one run in a folder of its own, whose lock the caller holds.
 
-    Kept checkpoints lie beside the state until the run is complete, since Snakemake deletes the
-    outputs that a rule declares before it starts a job.
+    Kept checkpoints are beside the state until the run is complete, since Snakemake deletes the
+    declared outputs of a rule before it starts a job.
 
     Attributes:
         folder: the folder.
@@ -147,7 +147,7 @@ class StateKeeper:
             epochs: epochs of this training; a state that is past them is set aside as well.
         """
         self.folder, self.identity, self.epochs = run_folder.state, identity, epochs
-        self.path, self._progress = self.folder / "state.pt", run_folder.progress
+        self.path, self._progress = run_folder.saved_state, run_folder.progress
         self.folder.mkdir(parents=True, exist_ok=True)
         self.state = self._read()
         earlier = self.state.sittings if self.state else []
@@ -166,7 +166,7 @@ class StateKeeper:
         generator: torch.Generator,
         saver: TopNSaver,
     ) -> None:
-        """Store the state after a whole epoch, and how far the training is.
+        """Store the state after a whole epoch, and how far the training has come.
 
         Args:
             history, timing: see TrainingState.
@@ -190,14 +190,14 @@ class StateKeeper:
         self._write_progress(timing)
 
     def _write_progress(self, timing: list[dict[str, Any]]) -> None:
-        """Write down how far the training is, for those who watch it."""
+        """Write how far the training has come, for the status page."""
         seconds = sum(epoch["train"] + epoch["validation"] for epoch in timing)
         progress = {"epoch": len(timing), "epochs": self.epochs, "seconds": round(seconds, 3)}
         write_json(self._progress, progress)
 
     def remove(self) -> None:
         """Delete the folder, once the run is complete."""
-        # NFS keeps the lock's file in it until the file is closed.
+        # NFS keeps the lock file in it until the file is closed.
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read(self) -> TrainingState | None:
@@ -225,17 +225,17 @@ class StateKeeper:
         aside = self.folder.with_name(f"{self.folder.name}-aside")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
-        # The state first: checkpoints without it are swept away.
+        # The state first: checkpoints without it are deleted as leftovers.
         for path in [self.path, *self.folder.glob("epoch*.pt")]:
             os.replace(path, aside / path.name)
         log.warning("%s It is set aside as %s, and training starts anew.", why, aside)
 
 
 def leave_if_abandoned() -> None:
-    """End the process if the Snakemake that started it is gone, or another one has its study.
+    """End the process if the Snakemake that started it has ended, or another has its study.
 
     Raises:
-        SystemExit: so it is. What the training needs to go on is on the disk.
+        SystemExit: it has. What the training needs to go on is on the disk.
     """
     if is_abandoned():
         log.warning("the snakemake that started this training has ended, so it ends as well")
@@ -247,7 +247,7 @@ def ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the process with exit code 143, cleaning up on the way out.
 
     The state of the last whole epoch is on the disk already. Outside the main thread, where Python
-    takes no signals, this does nothing.
+    handles no signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

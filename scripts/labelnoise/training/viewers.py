@@ -1,4 +1,4 @@
-"""What looks at a network after each epoch: TensorBoard, and VizPreds, which draws predictions.
+"""Viewers that look at a network after each epoch: TensorBoard, and drawings of predictions.
 
 Shape legend: N slices, H height, W width.
 """
@@ -44,13 +44,13 @@ class Board:
             if name != "epoch":
                 part, metric = name.split("_")
                 self.writer.add_scalar(f"{metric}/{part}", value, row["epoch"])
-        # Now, since an interrupted training does not show its past epochs again.
+        # Flushed now, since an interrupted training does not write its past epochs again.
         self.writer.flush()
 
 
 @contextmanager
 def open_board(folder: Path, epochs_done: int) -> Iterator[SummaryWriter]:
-    """Open a run's TensorBoard: empty, or going on after the epochs that are done."""
+    """Open a run's TensorBoard: empty, or continued after the epochs that are done."""
     if not epochs_done:
         shutil.rmtree(folder, ignore_errors=True)
     later = {"purge_step": epochs_done + 1} if epochs_done else {}
@@ -119,15 +119,15 @@ def evenly_spaced(total: int, most: int) -> np.ndarray:
 
 
 class Window:
-    """A window that shows the newest grid until the user closes it."""
+    """A window that shows the latest grid until the user closes it."""
 
     def __init__(self, title: str):
-        """Open nothing yet; the first grid does."""
+        """Open nothing yet; the first grid opens the window."""
         self.title, self._failed = title, False
         self._picture: Any = None
 
     def show(self, grid_HW: np.ndarray, caption: str) -> None:
-        """Show a grid. Trouble with the display ends the showing, never the training."""
+        """Show a grid. If the display fails, this stops showing, and the training goes on."""
         import matplotlib.pyplot as plt
 
         if self._failed:
@@ -146,7 +146,7 @@ class Window:
             self._picture.figure.canvas.draw()
             self._picture.figure.canvas.flush_events()
         except Exception as error:
-            log.warning("the window is given up (%s); PNG files go on", error)
+            log.warning("the window fails (%s); predictions are still written as PNG files", error)
             self._failed = True
 
 
@@ -155,7 +155,7 @@ def open_window(title: str) -> Window | None:
     import matplotlib.pyplot as plt
     from matplotlib.backends import BackendFilter, backend_registry
 
-    # The backend is found here; without a display it is one that cannot show anything.
+    # matplotlib chooses the backend here; without a display it is not an interactive one.
     if plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
         return Window(title)
     log.info("no display, so predictions are shown as PNG files and in TensorBoard")
@@ -178,7 +178,7 @@ def read_pair(
         images_NHW float32 in [-1, 1], references_NHW bool.
 
     Raises:
-        InputError: there is no pair, or not one only, or its arrays do not fit.
+        InputError: there is no pair, or more than one, or its arrays do not fit each other.
     """
     x_path, y_path = (_find(folder, letter, command) for letter in "xy")
     images_NHW = _drop_channel(x_path, _load(x_path), [1])
@@ -208,15 +208,14 @@ def write_pair(data: Dataset, folder: Path, slices: int) -> list[Path]:
     rows = data.rows("validation")
     images_NHW, labels_NHW = data.read(rows[evenly_spaced(len(rows), slices)])
     low, high = data.window
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "xviz.npy": ((images_NHW + 1) / 2 * (high - low) + low)[..., None].astype(np.float32),
         "yviz.npy": np.stack([labels_NHW > 0, labels_NHW == 0], axis=-1).astype(np.uint8),
     }
-    paths = [Path(folder) / name for name in arrays]
-    for path, array in zip(paths, arrays.values(), strict=True):
-        with whole_file(path) as temporary:
+    for name, array in arrays.items():
+        with whole_file(folder / name) as temporary:
             np.save(temporary, array)
-    return paths
+    return [folder / name for name in arrays]
 
 
 def _find(folder: Path, letter: str, command: str) -> Path:

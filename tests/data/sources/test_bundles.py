@@ -191,7 +191,7 @@ def test_archive_named_npy(lis):
 
 
 def test_missing_folder(tmp_path):
-    assert_refused(tmp_path / "nowhere", tmp_path / "nowhere", "is no folder", "correct `folder`")
+    assert_refused(tmp_path / "nowhere", tmp_path / "nowhere", "there is no folder", "lis.folder")
 
 
 def test_missing_split(lis):

@@ -394,7 +394,7 @@ def test_orientation_that_is_none(one):
     root, paths = one
     for path in paths:
         edit(path, ImageOrientationPatient=[1, 0, 0, 1, 0, 0])
-    assert_refused(root, settings(root), paths[0].parent, "no pair of unit vectors")
+    assert_refused(root, settings(root), paths[0].parent, "not a pair of unit vectors")
 
 
 def test_colour_images(one):
@@ -452,7 +452,7 @@ def test_several_frames_in_one_file(one):
 def test_folder_without_series(one):
     root, _ = one
     nowhere = root / "nowhere"
-    assert_refused(root, settings(root, folder=str(nowhere)), nowhere, "is no folder")
+    assert_refused(root, settings(root, folder=str(nowhere)), nowhere, "there is no folder")
     labels = root / "labels"
     words = ("holds no DICOM slice (1 files that are not DICOM)", "correct `folder`")
     assert_refused(root, settings(root, folder=str(labels)), labels, *words)
@@ -528,7 +528,7 @@ def test_labels_folder_without_labels(one):
     root, _ = one
     place = root / "elsewhere"
     found = settings(root, labels_folder=str(place))
-    assert_refused(root, found, place, "is no folder", "`labels_folder`")
+    assert_refused(root, found, place, "there is no folder", "labels_folder")
     place.mkdir()
     assert_refused(root, found, place, "no file whose whole name matches `labels`", "correct")
     assert_refused(root, found | {"label_kind": "seg"}, place, "no DICOM-SEG", "`label_kind`")

@@ -168,9 +168,13 @@ def test_masks_without_images(folder):
     assert_refused(folder, "6 masks have no image", "p0_s10, p0_s9, p1_s10, ...", "remove the rest")
 
 
-@pytest.mark.parametrize("key", ["folder", "images", "masks"])
-def test_missing_folder(folder, key):
-    assert_refused(folder, "nowhere", "is no folder", f"`{key}`", **{key: "nowhere"})
+def test_missing_folder(folder):
+    assert_refused(folder, "there is no folder nowhere", ".folder.", folder="nowhere")
+
+
+@pytest.mark.parametrize("key", ["images", "masks"])
+def test_missing_folder_of_images_or_masks(folder, key):
+    assert_refused(folder, "nowhere", "is not a folder", f"`{key}`", **{key: "nowhere"})
 
 
 def test_empty_folder(folder):

@@ -201,7 +201,7 @@ def test_missing_description(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", ("no JSON", "again")),
+        ("{", ("not JSON", "again")),
         ("[1]", ("type list", "correct the file")),
         ('{"labels": ["liver"]}', ("`labels`", "type list", "expected dict")),
         ('{"labels": {"0": "background"}}', ("names no structure", "set `classes`")),
@@ -209,7 +209,7 @@ def test_missing_description(tmp_path):
         ('{"labels": {"1": "liver"}}', ("no pair", "`file_ending`")),
         ('{"labels": {"1": "liver"}, "training": [{"image": "a"}]}', ("{'image': 'a'}",)),
         ('{"labels": {"1": "liver"}, "file_ending": ".png"}', ("'.png'", ".nii.gz", "convert")),
-        ('{"labels": {"1": "liver"}, "file_ending": ".nii"}', ("imagesTr", "no folder")),
+        ('{"labels": {"1": "liver"}, "file_ending": ".nii"}', ("imagesTr", "not a folder")),
     ],
 )
 def test_descriptions_that_say_too_little(tmp_path, text, words):

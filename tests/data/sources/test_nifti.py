@@ -169,7 +169,7 @@ def test_labels_without_images(folder):
 
 @pytest.mark.parametrize("key", ["folder", "labels_folder"])
 def test_missing_folder(folder, key):
-    assert_refused(folder, "nowhere is no folder", f"`{key}`", **{key: "nowhere"})
+    assert_refused(folder, "there is no folder nowhere", f".{key}.", **{key: "nowhere"})
 
 
 @pytest.mark.parametrize("key", ["images", "labels"])
@@ -248,4 +248,4 @@ def test_left_out_cases_are_counted(folder, tmp_path, caplog):
     split = {"train": 0.6, "validation": 0.2, "test": 0.2}
     # A seed that puts the empty case among the three of the training split.
     prepare_dataset("lis", settings(folder, split=split), 0, tmp_path / "lis.h5")
-    assert "1 of 5 cases are left out, as no slice of theirs shows a structure: 8" in caplog.text
+    assert "1 of 5 cases are left out, as none of their slices shows a structure: 8" in caplog.text

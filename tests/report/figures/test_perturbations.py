@@ -48,7 +48,7 @@ def test_equal_overlays_give_equal_files(suffix, tmp_path):
 
 
 def test_disc_is_round_and_centred():
-    mask = disc(64, radius=20)
+    mask = disc(80)
     assert mask.dtype == np.uint8
     assert mask.sum() == pytest.approx(np.pi * 20**2, rel=0.01)
     for turned in [mask[::-1], mask[:, ::-1], mask.T]:

@@ -17,7 +17,7 @@ from labelnoise.errors import InputError
 Settings = Mapping[str, Any]
 # Structures in the order of their class index, with the label values that mean them.
 Classes = Mapping[str, list[int]]
-# Where the data of the paper's two datasets are had, by their names in studies/labels18.yaml.
+# What to download for the paper's two datasets, by their names in studies/labels18.yaml.
 DOWNLOADS = {
     "lis": "the training data of the LiTS challenge (volume-N.nii with segmentation-N.nii)",
     "psd": "NIH Pancreas-CT from The Cancer Imaging Archive (PANCREAS_0001/... of DICOM files, and "
@@ -48,7 +48,7 @@ def open_source(name: str) -> ModuleType:
 
 
 def check_folder(name: str, settings: Settings) -> None:
-    """Refuse a dataset whose folder of source data is not there, and say how to get it.
+    """Refuse a dataset whose folder of source data does not exist, and say how to get it.
 
     Raises:
         InputError: a folder that the settings name does not exist.

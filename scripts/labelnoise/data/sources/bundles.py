@@ -6,7 +6,7 @@
 n is 20 and the slices are 512 x 512 in the paper's files. In one-hot labels channel 0 is the
 structure and channel 1 the background: the 2018 code fills sparse labels into channel 0, perturbs
 channel 0 and scores channel 0 (DataGenerator.py, preprocessing/tools.py, Models/metrics.py).
-Images hold HU as they came: the 2018 code clips them to [-128, 128] when it loads them.
+Images hold unclipped HU: the 2018 code clips them to [-128, 128] when it loads them.
 
 `ntl` bundles are those that the 2018 code reads, slices that show the structure; `tvl` bundles are
 the rest, taken only with `select: all`. Bundles name no patients, so each bundle counts as a case:
@@ -35,8 +35,8 @@ def cases(settings: Settings, seed: int) -> list[Case]:
     """Return one case per bundle, in the order of folders and numbers; the seed is not used.
 
     Raises:
-        InputError: a folder is missing, unknown or holds no bundle, an x or y has no partner, or a
-            file is no array of the right shape.
+        InputError: a split's folder is missing, unknown or holds no bundle, an x or y has no
+            partner, or a file is not an array of the right shape.
     """
     kinds = ("ntl",) if settings["select"] == "structure" else ("ntl", "tvl")
     found = []
@@ -65,13 +65,11 @@ def describe(settings: Settings) -> dict:
 
 
 def _folders(folder):
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder, expected one; correct `folder`.")
     expected = ", ".join(SPLIT_OF)
     names = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
     for name in sorted(names - set(SPLIT_OF)):
         raise InputError(
-            f"{folder / name} is no folder of the 2018 code, expected {expected}; rename it to "
+            f"{folder / name} is not a folder of the 2018 code, expected {expected}; rename it to "
             "one of these, or move it elsewhere."
         )
     for name in SPLIT_OF:
@@ -83,7 +81,7 @@ def _folders(folder):
 
 
 def _pairs(folder, kinds):
-    """{(kind, number): (x path, y path)}, sorted.
+    """Return {(kind, number): (x path, y path)}, sorted.
 
     Raises:
         InputError: a bundle lacks a file or is there twice, or there is no bundle.
@@ -104,13 +102,13 @@ def _pairs(folder, kinds):
         )
     if others:
         logger.info(
-            "%s: %d files are no %s bundle and are left", folder, others, " or ".join(kinds)
+            "%s: %d files are not %s bundles and are ignored", folder, others, " or ".join(kinds)
         )
     return {key: _pair(folder, key, files[key]) for key in sorted(files)}
 
 
 def _pair(folder, key, parts):
-    """The one x and the one y of a bundle, both dense or both sparse."""
+    """Return the one x and the one y of a bundle, both dense or both sparse."""
     names = ", ".join(sorted(path.name for paths in parts.values() for path in paths))
     if len(parts) == 1 and all(len(paths) == 1 for paths in parts.values()):
         part = next(iter(parts))
@@ -133,8 +131,8 @@ def _check_shapes(x_path, y_path):
     channels = 2 if y_path.name.startswith("y") else 1
     if len(x_shape) != 4 or x_shape[3] != 1 or 0 in x_shape:
         raise InputError(
-            f"{x_path} has shape {x_shape}, expected (slices, height, width, 1); it is no bundle "
-            "of images, replace or remove it."
+            f"{x_path} has shape {x_shape}, expected (slices, height, width, 1); it is not a "
+            "bundle of images, replace or remove it."
         )
     if y_shape != (*x_shape[:3], channels):
         raise InputError(
@@ -158,7 +156,7 @@ def _load(path):
 
 
 def _read(x_path, y_path):
-    """Images float32 HU, labels uint8 and slice numbers in the bundle."""
+    """Return images float32 HU, labels uint8 and slice numbers in the bundle."""
     images_SHW = np.array(_load(x_path)[..., 0], np.float32)
     stored_SHWC = _load(y_path)
     labels_SHW = np.empty(images_SHW.shape, np.uint8)

@@ -1,6 +1,6 @@
 """CT or MR as DICOM, one series per case, with labels as NIfTI or DICOM-SEG.
 
-Files are found by their headers, anywhere below `folder`; names and order of files mean nothing.
+Files are found by their headers, anywhere below `folder`; names and order of files do not matter.
 Slices are sorted by position along the slice normal, and values rescaled as the headers say. Labels
 come onto the image's grid by their positions in the patient: a NIfTI label may be flipped, permuted
 and in another slice order, a DICOM-SEG may lack frames. Orientation of the slices: `volumes`.
@@ -67,7 +67,7 @@ def describe(settings: Settings) -> dict:
 
 
 def _series(folder, found, settings):
-    """{case: Series}; the one series of each case that `series_description` leaves."""
+    """Return {case: Series}, the one series of each case that matches `series_description`."""
     if not found.slices:
         raise InputError(
             f"{folder} holds no DICOM slice ({found.words()}), expected a series per case; "
@@ -103,7 +103,7 @@ def _case_name(folder, slice_, case_by, pattern):
 
 
 def _choose(name, candidates, description):
-    """Slices of the one series of a case that matches `series_description`."""
+    """Return the slices of the one series of a case that matches `series_description`."""
     listed = "; ".join(
         f"{slices[0].description or 'no description'!r}, {len(slices)} slices in "
         f"{slices[0].path.parent}"
@@ -123,7 +123,7 @@ def _choose(name, candidates, description):
 
 
 def _labels(folder, found, settings, series):
-    """{case: path of its label}; labels without a case are counted and left."""
+    """Return {case: path of its label}; labels without a case are counted and ignored."""
     place = Path(settings["labels_folder"] or folder)
     if settings["label_kind"] == "seg":
         candidates = _segmentations(place, found if place == folder else scan(place), series)
@@ -156,7 +156,7 @@ def _segmentations(place, found, series):
 
 
 def _labelled(folder, series, labels, settings):
-    """The cases that have a label; the others are refused or left, by `unlabelled`."""
+    """Return the cases that have a label; others are refused or skipped, as `unlabelled` says."""
     without = sorted(set(series) - set(labels))
     if without and (settings["unlabelled"] == "refuse" or len(without) == len(series)):
         spare = ", ".join(sorted(set(labels) - set(series))) or "none"

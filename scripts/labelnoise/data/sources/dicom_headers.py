@@ -62,7 +62,7 @@ class Slice:
 
 @dataclass
 class Scan:
-    """What a folder holds: slices, files of a placed series without a place, DICOM-SEG files."""
+    """What a folder holds: slices, images without a position, DICOM-SEG files, and the rest."""
 
     slices: list[Slice] = field(default_factory=list)
     unplaced: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -70,7 +70,7 @@ class Scan:
     skipped: Counter = field(default_factory=Counter)
 
     def words(self) -> str:
-        """Return the files that are no slices, counted."""
+        """Return in words how many files of which kind are not slices."""
         found = ", ".join(f"{number} {kind}" for kind, number in sorted(self.skipped.items()))
         return found or "nothing else"
 
@@ -79,10 +79,8 @@ def scan(folder: Path) -> Scan:
     """Read the headers of all files below a folder, whatever their names.
 
     Raises:
-        InputError: the folder is missing, a DICOM file is damaged or of several frames.
+        InputError: a DICOM file is damaged or has several frames.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder, expected one with DICOM files; correct it.")
     found = Scan()
     for path in walk(folder):
         _add(found, path)

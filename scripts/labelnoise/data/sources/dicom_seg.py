@@ -89,7 +89,7 @@ def _check(path, dataset, frame_uid):
 
 
 def _frames(dataset):
-    """Frames (J, I), one after the other: whole-body files hold thousands."""
+    """Return an iterable of frames (J, I), decoded one by one: whole-body files hold thousands."""
     shape = (dataset.Rows, dataset.Columns)
     packed = not dataset.file_meta.TransferSyntaxUID.is_encapsulated
     if packed and shape[0] * shape[1] % 8:
@@ -112,7 +112,7 @@ def _class(path, dataset, group, class_of_segment):
 
 
 def _voxels(path, dataset, group, pixels_JI, image):
-    """Voxel indices (3, P) of the foreground pixels of a frame."""
+    """Return the voxel indices (3, P) of the foreground pixels of a frame."""
     frame_affine, between = _frame_grid(dataset, group)
     to_image = np.linalg.inv(image.affine) @ frame_affine
     _check_steps(path, to_image, pixels_JI.shape)
@@ -129,7 +129,7 @@ def _voxels(path, dataset, group, pixels_JI, image):
 
 
 def _check_steps(path, to_image, shape):
-    """A pixel of the frame must be a voxel of the image, in every corner of the frame."""
+    """Refuse a frame whose pixels are not voxels of the image, in every corner of the frame."""
     steps = to_image[:3, [0, 1]]
     whole = np.rint(steps)
     if (np.abs(whole).sum(axis=0) != 1).any():
@@ -150,7 +150,7 @@ def _off_grid(path, to_image, how):
 
 
 def _frame_grid(dataset, group):
-    """Affine of a frame, its third axis the unit normal, and mm to the next frame or None."""
+    """Return a frame's affine, whose third axis is the unit normal, and mm to the next or None."""
     measures = _find(dataset, group, "PixelMeasuresSequence")
     orientation = _find(dataset, group, "PlaneOrientationSequence").ImageOrientationPatient
     position = _find(dataset, group, "PlanePositionSequence").ImagePositionPatient
@@ -163,5 +163,5 @@ def _frame_grid(dataset, group):
 
 
 def _find(dataset, group, name):
-    """A functional group of a frame: its own, or the one that all frames share."""
+    """Return a functional group of a frame: its own, or the one that all frames share."""
     return (group if name in group else dataset.SharedFunctionalGroupsSequence[0])[name].value[0]

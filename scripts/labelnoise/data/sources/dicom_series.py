@@ -18,8 +18,8 @@ from labelnoise.data.sources.dicom_headers import DAMAGED, GEOMETRY, Slice, dama
 from labelnoise.data.sources.volumes import Volume
 from labelnoise.errors import InputError
 
-# Share by which a gap between neighbours may differ from the series' median gap, and by which a
-# slice may lie off the line of the others, in pixels. Headers round; a missing slice doubles a gap.
+# Share by which a gap between neighbours may differ from the series' median gap, and how far, in
+# pixels, a slice may be off the line of the others. Headers round; a missing slice doubles a gap.
 TOLERANCE = 0.1
 # Direction cosines and pixel spacings (mm) of one series are equal up to their rounding.
 ROUNDING = 1e-3
@@ -48,7 +48,7 @@ def arrange(slices: list[Slice], unplaced: Sequence[Path] = ()) -> Series:
         unplaced: image files of the series that lack a position.
 
     Raises:
-        InputError: slices differ in size, orientation or pixel spacing, lie on one another, are
+        InputError: slices differ in size, orientation or pixel spacing, share a position, are
             unevenly spaced, lack a position, or are compressed in a way that nothing here decodes.
     """
     if unplaced:
@@ -69,7 +69,7 @@ def arrange(slices: list[Slice], unplaced: Sequence[Path] = ()) -> Series:
 def _check_alike(first, other):
     row, column = first.orientation[:3], first.orientation[3:]
     if max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column)) > ROUNDING:
-        raise damaged(first.path, "its ImageOrientationPatient is no pair of unit vectors")
+        raise damaged(first.path, "its ImageOrientationPatient is not a pair of unit vectors")
     if other.shape[2] != 1 or min(other.spacing) <= 0:
         raise InputError(
             f"{other.path} holds {other.shape[2]} values per pixel at a pixel spacing of "
@@ -111,7 +111,7 @@ def _check_readable(slice_):
 
 
 def _check_even(ordered, normal):
-    """Refuse slices on one another, gaps where slices are missing, and slices off the line."""
+    """Refuse slices at one position, gaps where slices are missing, and slices off the line."""
     places = np.array([slice_.position @ normal for slice_ in ordered])
     gaps = np.diff(places)
     usual = np.median(gaps) if len(gaps) else 1.0
@@ -146,7 +146,7 @@ def _check_straight(ordered, normal):
 
 
 def _line(ordered, normal):
-    """Position of the first slice and the step to the next, from first to last."""
+    """Return the position of the first slice and the mean step from one to the next."""
     first, last = ordered[0], ordered[-1]
     if len(ordered) == 1:
         return first.position, normal * first.thickness
@@ -200,7 +200,7 @@ def _fits(values):
 
 
 def _read_values(slice_):
-    """Stored values with rescale slope and intercept applied (J, I), int64 where exact."""
+    """Return values (J, I) with rescale slope and intercept applied, int64 where exact."""
     try:
         dataset = pydicom.dcmread(slice_.path)
         stored_JI = dataset.pixel_array

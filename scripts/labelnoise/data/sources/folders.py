@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder in the order of names, but no hidden ones, as macOS leaves."""
+    """Yield the files below a folder in the order of names, without hidden ones such as macOS's."""
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -36,14 +36,14 @@ def find_files(folder: Path, pattern: str, key: str, folder_key: str) -> list[tu
     """Return the case and path of all files, over all sub-folders, whose whole name matches.
 
     Args:
-        key: what the pattern follows from, for messages, such as a key of the config.
-        folder_key: what the folder follows from.
+        key: what the pattern comes from, for messages, such as a key of the config.
+        folder_key: what the folder comes from.
 
     Raises:
         InputError: the folder is missing, nothing matches, or a match names no case.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder, expected one; correct {folder_key}.")
+        raise InputError(f"{folder} is not a folder, expected one; correct {folder_key}.")
     found = []
     for path in walk(folder):
         match = re.fullmatch(pattern, path.name)
@@ -73,7 +73,7 @@ def find_cases(folder: Path, pattern: str, key: str, folder_key: str) -> dict[st
         if case in paths:
             raise InputError(
                 f"{path} and {paths[case]} are both case {case!r}, expected one file each; "
-                f"remove one of them, or mend the pattern {key}."
+                f"remove one of them, or correct the pattern {key}."
             )
         paths[case] = path
     return paths
@@ -82,7 +82,7 @@ def find_cases(folder: Path, pattern: str, key: str, folder_key: str) -> dict[st
 def pair_up(
     where: str | Path, images: Mapping[str, Path], labels: Mapping[str, Path], unlabelled: str
 ) -> dict[str, tuple[Path, Path]]:
-    """Map each case with image and label to both paths, in the order of names.
+    """Map each case that has image and label to both paths, in the order of names.
 
     Args:
         where: the place, for messages.
@@ -113,7 +113,7 @@ def pair_up(
 
 
 def list_names(paths: Iterable[Path]) -> str:
-    """Return the names of all files: whoever must find the missing ones needs each of them."""
+    """Return the names of all files, none left out: the user must find each of them."""
     return ", ".join(path.name for path in paths)
 
 
@@ -123,7 +123,7 @@ def class_names(settings: Settings) -> list[str]:
 
 
 def describe_folder(settings: Settings, what: str, **more: Any) -> dict:
-    """Return the provenance of files in a folder: what is in it is the user's to say."""
+    """Return the provenance of files in a folder, whose content only the user knows."""
     return {
         "what": what,
         "licence": "not known to this project; see the folder's own documents",

@@ -73,7 +73,7 @@ def _pairs(settings):
 
 def _files(folder, key):
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder, expected one; correct `folder` or `{key}`.")
+        raise InputError(f"{folder} is not a folder, expected one; correct `folder` or `{key}`.")
     found = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
@@ -93,7 +93,7 @@ def _files(folder, key):
 
 
 def _parse(stem, path, pattern):
-    """The case's name, and the slice number or None where the pattern has no group for it."""
+    """Return the case's name, and the slice number or None if the pattern has no group for it."""
     match = pattern.search(stem)
     groups, case = match.groupdict() if match else {}, case_of(match)
     number = groups.get("slice", "0")
@@ -130,7 +130,7 @@ def _check_size(path, image_HW, other, other_HW):
 
 
 def _read_image(path):
-    """Grey values (H, W), float32."""
+    """Return grey values (H, W), float32."""
     image = _open(path)
     if image.mode in COLOUR_MODES:
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.float32), 2, 0)
@@ -139,7 +139,7 @@ def _read_image(path):
 
 
 def _read_mask(path):
-    """Mask values (H, W): grey levels or palette indices."""
+    """Return mask values (H, W): grey levels or palette indices."""
     mask = _open(path)
     if mask.mode not in (*GREY_MODES, "P"):
         raise InputError(
@@ -169,7 +169,7 @@ def _open(path):
 
 
 def _to_classes(path, values_HW, classes):
-    """Class indices (H, W), uint8; 0 is background, then the classes in the order of the config."""
+    """Return class indices (H, W), uint8: 0 is background, then classes in the config's order."""
     labels_HW = np.zeros(values_HW.shape, np.uint8)
     known_HW = values_HW == 0
     for index, values in enumerate(classes.values(), start=1):

@@ -1,7 +1,7 @@
 """Real MRI without a download: the MNI152 T1 template, with its white matter as the structure.
 
-It is ONE brain, the average of 152 registered adults, cut into slabs. The slabs are no patients:
-how scores spread over these cases says nothing about how they would spread over people.
+It is ONE brain, the average of 152 registered adults, cut into slabs. The slabs are not patients:
+the spread of scores over these cases says nothing about their spread over people.
 """
 
 from functools import lru_cache, partial
@@ -13,7 +13,7 @@ from labelnoise.data.sources import Case, Settings
 # Axial slices 26 to 148 of the 1 mm template hold enough white matter to see at 48 pixels.
 FIRST_SLICE = 26
 SLAB_SLICES = 5
-# Slices thrown away between slabs of two splits: neighbours at 1 mm are nearly the same image.
+# Slices skipped between slabs of two splits: neighbours at 1 mm are nearly the same image.
 GAP_SLICES = 4
 # Three rounds of this pattern, so each split sees low, middle and high slices.
 PATTERN = ("train", "validation", "train", "test", "train")
@@ -61,8 +61,8 @@ def _read(numbers):
 
 @lru_cache(maxsize=1)
 def _volumes():
-    """T1 and white matter (X, Y, Z) at 1 mm, float32, each scaled to [0, 1] by nilearn."""
-    # Both files lie in the nilearn wheel and need no resampling at 1 mm: no network is touched.
+    """Return T1 and white matter (X, Y, Z) at 1 mm, float32, each scaled to [0, 1] by nilearn."""
+    # Both files are in the nilearn wheel and need no resampling at 1 mm: nothing is downloaded.
     from nilearn.datasets import load_mni152_template, load_mni152_wm_template
 
     volumes = load_mni152_template(resolution=1), load_mni152_wm_template(resolution=1)

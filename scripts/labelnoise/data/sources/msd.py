@@ -1,7 +1,7 @@
 """A task folder of the Medical Segmentation Decathlon, or a raw dataset folder of nnU-Net.
 
 Both hold `dataset.json`, `imagesTr/` and `labelsTr/`. The Decathlon lists its training pairs in
-`dataset.json` and may keep several channels in one image. nnU-Net v2 (told by `file_ending`) lists
+`dataset.json` and may keep several channels in one image. nnU-Net v2 (it has `file_ending`) lists
 none: `imagesTr/CASE_0000.nii.gz`, a file per channel, goes with `labelsTr/CASE.nii.gz`. Test
 images have no public labels and are not read. Slices are axial and in radiological view, see
 `volumes`.
@@ -80,7 +80,7 @@ def _about(settings):
     try:
         about = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}); download or write it again.") from None
+        raise InputError(f"{path} is not JSON ({error}); download or write it again.") from None
     for key, kind in {"labels": dict, "file_ending": str, "training": list}.items():
         found = about.get(key, kind()) if isinstance(about, dict) else about
         if not isinstance(found, kind):
@@ -92,7 +92,7 @@ def _about(settings):
 
 
 def _classes(settings, about):
-    """The setting `classes`, or else the labels of dataset.json: {name: values}."""
+    """Return the setting `classes`, or else the labels of dataset.json: {name: values}."""
     if "classes" in settings:
         return {name: list(values) for name, values in settings["classes"].items()}
     labels, path = about.get("labels", {}), _path(settings)
@@ -134,7 +134,7 @@ def _check_values(path, values_of):
 
 
 def _channel(settings, about):
-    """The setting `channel`, checked against dataset.json."""
+    """Return the setting `channel`, checked against dataset.json."""
     channel = settings["channel"]
     names = about.get("channel_names") or about.get("modality") or ["one"]
     listed = names.items() if isinstance(names, dict) else enumerate(names)
@@ -181,7 +181,7 @@ def _listed_pairs(settings, about, channel):
 
 
 def _with_channel(image, channel):
-    """The image as listed, or the file of one channel beside it, as nnU-Net v1 names it."""
+    """Return the image as listed, or the file of one channel beside it, as nnU-Net v1 names it."""
     stem = _stem(image.name)
     single = image.with_name(f"{stem}_{channel:04d}{image.name.removeprefix(stem)}")
     return single if single.is_file() and not image.is_file() else image

@@ -1,4 +1,4 @@
-"""Pairs of NIfTI files, image and label, with the case in the file name, such as LiTS ships them.
+"""Pairs of NIfTI files, image and label, with the case in the file name, as LiTS ships them.
 
 By default `volume-7.nii` or `.nii.gz` goes with `segmentation-7.nii` or `.nii.gz`, searched for in
 all sub-folders of `folder`. Slices are axial and in radiological view, see `volumes`.

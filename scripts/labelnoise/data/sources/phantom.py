@@ -403,7 +403,7 @@ class Anatomy:
         yield from self._lesions(shape, z)
 
     def _lesions(self, shape, z):
-        """Darker spots in one liver out of three or so; the label counts them as liver."""
+        """Yield darker spots, in about one liver out of three; the label counts them as liver."""
         for there, where, reach, height, size in self.lesions:
             cut = 1 - ((z - 0.4 * (height - 0.5)) / (0.04 + 0.06 * size)) ** 2
             if there < 0.15 and cut > 0:
@@ -422,7 +422,7 @@ class Anatomy:
         return Chain(x_K[keep_K], y_K[keep_K], np.sqrt(cut_K[keep_K]))
 
     def _pancreas_balls(self):
-        """Balls along a curve from the head (image's left) over the spine to the tail."""
+        """Return balls along a curve from the head (image's left) over the spine to the tail."""
         knots_x = np.array([-0.20, -0.13, 0.02, 0.19, 0.34])
         knots_y = np.array([0.10, -0.02, -0.06, -0.01, 0.05])
         knots_z = np.array([0.085, 0.045, 0.0, -0.025, -0.045])
@@ -435,7 +435,7 @@ class Anatomy:
         return x + x_K, y - 0.04 + y_K, z_K, radius_K * lobes_K * self.pancreas_size
 
     def _pancreas_extent(self):
-        """Heights between which the gland is more than a sliver."""
+        """Return the heights between which the gland is more than a sliver."""
         _, _, z_K, radius_K = self._pancreas_balls()
         half_K = 0.5 * PANCREAS_STRETCH * radius_K
         return (z_K - half_K).min(), (z_K + half_K).max()
@@ -451,7 +451,7 @@ class Anatomy:
 
 
 def _key_radius(key):
-    """Radius at every angle of a key's outline: straight between its points, then rounded."""
+    """Return the radius of a key's outline at every angle: straight lines, then rounded."""
     _, centre, points = key
     offsets = np.array(points) - centre
     angles = np.arctan2(offsets[:, 1], offsets[:, 0])
@@ -476,6 +476,6 @@ def _inside(u, v, limit):
 
 
 def _smooth(knots, along_K):
-    """A smooth curve near the knots."""
+    """Return a smooth curve near the knots."""
     fine = np.interp(along_K, np.linspace(0, 1, len(knots)), knots)
     return gaussian_filter1d(fine, 5, mode="nearest")

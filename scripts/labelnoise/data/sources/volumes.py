@@ -128,7 +128,7 @@ def _is_signed_permutation(matrix):
 
 
 def _moved(to_image, shape):
-    """Largest shift of a corner voxel along an axis, in voxels."""
+    """Return the largest shift of a corner voxel along an axis, in voxels."""
     corners = np.array(list(product(*((0, length - 1) for length in shape))))
     return np.abs(corners @ to_image[:3, :3].T + to_image[:3, 3] - corners).max()
 
@@ -138,7 +138,7 @@ def _spacing(affine):
 
 
 def _grid(volume):
-    """Shape, spacing, origin and direction of a grid in words."""
+    """Return shape, spacing, origin and direction of a grid in words."""
     spacing = _spacing(volume.affine)
     directions = (volume.affine[:3, :3] / spacing).T + 0.0
     return (
@@ -192,7 +192,7 @@ def to_class_indices(
 
 
 def class_of_value(classes: Classes, ignore: Collection[int] = ()) -> dict[int, int]:
-    """Map each known label value to its class index, 0 for background and what is ignored."""
+    """Map each known label value to its class index, 0 for background and ignored values."""
     index_of = dict.fromkeys([0, *ignore], 0)
     for index, values in enumerate(classes.values(), start=1):
         index_of |= dict.fromkeys(values, index)
@@ -200,7 +200,7 @@ def class_of_value(classes: Classes, ignore: Collection[int] = ()) -> dict[int, 
 
 
 def _whole(values, where):
-    """Values as int64; floats must be whole."""
+    """Return values as int64; floats must be whole."""
     if values.dtype.kind in "biu":
         return values.astype(np.int64)
     if values.dtype.kind == "f":
@@ -212,7 +212,7 @@ def _whole(values, where):
         found = f"type {values.dtype}"
     raise InputError(
         f"{where}: the labels are not whole numbers ({found}), expected one whole number per "
-        "voxel; export the labels without interpolation, or check that this is no image."
+        "voxel; export the labels without interpolation, or check that this is not an image."
     )
 
 
@@ -298,7 +298,7 @@ def _read_voxels(path, image, channel):
 
 
 def _read_whole(path, proxy):
-    """The stored numbers (I, J, rest), doubles and 64-bit integers as float32.
+    """Return the stored numbers (I, J, rest), doubles and 64-bit integers as float32.
 
     Read slab by slab, so that no volume of wide numbers is ever whole in memory, and to the end of
     the file, where gzip keeps its checksum.
@@ -327,7 +327,7 @@ def _scaled(stored_IJK, slope, inter):
 
 
 def _scaled_type(stored_IJK, slope, inter):
-    """int16 where it holds every scaled value, else float32."""
+    """Return int16 if it holds every scaled value, else float32."""
     if stored_IJK.dtype.kind == "f" or slope % 1 or inter % 1:
         return np.float32
     ends = [int(end) * slope + inter for end in (stored_IJK.min(), stored_IJK.max())]

@@ -81,11 +81,11 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def save_all(figure: Figure, paths: Iterable[Path]) -> None:
-    """Write a figure to each of several paths; see `save`."""
-    # The layout settles as it is drawn first; all files show the settled one.
-    figure.draw_without_rendering()
+    """Write a figure to several paths; see `save`."""
     for path in paths:
         save(figure, path)
+        # Another drawing would move the panels by a trifle; all files show the layout of the first.
+        figure.set_layout_engine("none")
 
 
 def panel_grid(
@@ -102,9 +102,9 @@ def panel_grid(
         rows: rows of panels.
         titles: title of each column.
         height: of the figure, inches.
-        wide: whether it takes the width of a page, not of a column.
-        sharey: what shares its y axis, as `Figure.subplots` has it.
-        xlabel: what stands below the last row.
+        wide: whether it is as wide as a page, not a column.
+        sharey: which panels share their y axis, as in `Figure.subplots`.
+        xlabel: label below the last row.
     """
     figure = Figure(figsize=(PAGE_WIDTH if wide else COLUMN_WIDTH, height), layout="constrained")
     axes = figure.subplots(rows, len(titles), sharex=True, sharey=sharey, squeeze=False)
@@ -118,7 +118,7 @@ def panel_grid(
 def grouped_legend(
     figure: Figure, groups: list[list[tuple[str, object]]], loc: str = "outside lower center"
 ) -> None:
-    """Put one legend below all panels, a column for each group of (text, handle) pairs."""
+    """Put one legend below all panels, with one column per group of (text, handle) pairs."""
     groups = [group for group in groups if group]
     length = max(len(group) for group in groups)
     # matplotlib fills a legend column by column, so short groups are filled up with blanks.

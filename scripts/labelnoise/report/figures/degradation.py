@@ -17,11 +17,11 @@ IDENTITY = {"color": style.REFERENCE_LINE, "linestyle": (0, (1, 1.5)), "linewidt
 def draw_degradation(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Draw how test Dice falls with label Dice.
 
-    A row of panels for each dataset and structure, a column for each kind, a line for each network
-    (colour, marker) and recipe (line style, marker fill). Every line starts at its control. Large
-    markers are means with their 95 % interval over repeats and test cases, dots single runs. Lines
-    are moved sideways by up to a few points, so that they do not hide each other; their data are
-    not moved. On the dotted line test Dice equals label Dice.
+    One row of panels per dataset and structure, one column per kind, one line per network (colour,
+    marker) and recipe (line style, marker fill). Every line starts at its control. Large markers
+    are means with their 95 % interval over repeats and test cases, dots single runs. Lines are
+    shifted sideways by up to a few points, so that they do not hide each other; their data are not
+    changed. On the dotted line test Dice equals label Dice.
 
     Args:
         table: what `tables.degradation_table` returns.
@@ -35,8 +35,10 @@ def draw_degradation(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     for row_axes, (dataset, structure) in zip(axes, rows, strict=True):
         cells, dots = (style.in_panel(found, dataset, structure) for found in (table, runs))
         for panel, kind in zip(row_axes, columns, strict=True):
-            shown = [found[found["kind"].isin(["control", kind])] for found in (cells, dots)]
-            _draw_lines(panel, *shown, table)
+            means, single = (
+                found[found["kind"].isin(["control", kind])] for found in (cells, dots)
+            )
+            _draw_lines(panel, means, single, table)
         row_axes[0].set_ylabel(f"{style.display_panel(dataset, structure)}\ntest Dice")
         _set_y(row_axes[0], cells, dots)
     _set_x(axes[0, 0], runs)
@@ -63,7 +65,7 @@ def _draw_lines(panel, cells, dots, table):
 
 
 def _moved(panel, points):
-    """Return data coordinates that are drawn some points to the right."""
+    """Return data coordinates shifted to the right by some points."""
     inches = panel.get_figure().dpi_scale_trans
     return panel.transData + ScaledTranslation(points / 72, 0, inches)
 
@@ -98,7 +100,7 @@ def _set_y(panel, cells, dots):
 
 
 def _set_x(panel, runs):
-    """Label Dice falls to the right: the error grows as one reads on."""
+    """Let label Dice fall to the right, so that the error grows from left to right."""
     low = runs["label_dice"].min()
     pad = max(0.1 * (1 - low), 0.01)
     panel.set_xlim(1 + pad, low - pad)

@@ -50,8 +50,8 @@ def draw_overlays(
         rows: the panels of each row; the longest row need not be the first.
         titles: name of each row.
         margin: how much is shown around the reference, as a share of its size; None shows all.
-        legend: what pixels are called that a mask adds, and that it misses.
-        lines: how many the panels' titles have.
+        legend: names of pixels that a mask adds, and of pixels that it misses.
+        lines: number of lines in the panels' titles.
     """
     figure, axes = _square_panels(len(rows), max(map(len, rows)), lines)
     for row_axes, row, name in zip(axes, rows, titles, strict=True):
@@ -72,8 +72,8 @@ def draw_overlays(
 def _square_panels(rows: int, columns: int, lines: int = 1) -> tuple[Figure, np.ndarray]:
     """Return a figure and its (rows, columns) square Axes, close together.
 
-    It is one column of a paper wide for up to four columns of panels, else a page. Above the first
-    row is room for titles of so many lines.
+    It is as wide as a column of a paper for up to four columns of panels, else as a page. Above the
+    first row is room for titles of `lines` lines.
     """
     width = COLUMN_WIDTH if columns <= 4 else PAGE_WIDTH
     side = (width - LEFT - RIGHT - GAP * (columns - 1)) / columns
@@ -100,7 +100,7 @@ def _square_panels(rows: int, columns: int, lines: int = 1) -> tuple[Figure, np.
 def draw_overlay(panel: Axes, shown: Overlay, view: tuple[slice, slice]) -> None:
     """Draw image, reference outline, and the pixels that the mask adds or misses; Dice below.
 
-    `view` is what to show of the rows and columns; Dice is that of the whole slice.
+    `view` says which rows and columns are shown; Dice is that of the whole slice.
     """
     _, image_HW, reference_HW, mask_HW = shown
     if image_HW is not None:
@@ -151,7 +151,7 @@ def crop_window(reference_HW: np.ndarray, margin: float | None) -> tuple[slice, 
 
 
 def _inside(start, side, size):
-    """Return a slice of length `side`, moved into 0..size, or all of it."""
+    """Return a slice of length `side`, moved into 0..size, or the whole range."""
     start = max(min(int(start), size - side), 0)
     return slice(start, min(start + side, size))
 

@@ -29,7 +29,7 @@ def draw_perturbations(rows: list[list[Overlay]], titles: list[str]) -> Figure:
     The label Dice is that of the whole slice shown, not of the training set.
 
     Args:
-        rows: a list for each row (disc, slice A, ...) of a panel for each kind and size.
+        rows: for each row (disc, slice A, ...) its panels, one per kind and size.
         titles: name of each row.
     """
     rows = [
@@ -75,19 +75,17 @@ def perturbed_rows(
     return rows, titles
 
 
-def disc(size: int = 128, radius: float | None = None) -> np.ndarray:
+def disc(size: int) -> np.ndarray:
     """Return a disc in the middle of a square slice, the plainest object to perturb.
 
     Args:
-        size: side of the slice, pixels.
-        radius: pixels; a quarter of the side if not given.
+        size: side of the slice, pixels; the radius is a quarter of it.
 
     Returns:
         (size, size) uint8 mask in {0, 1}.
     """
-    radius = size / 4 if radius is None else radius
     offset = np.arange(size) - (size - 1) / 2
-    return (offset[:, None] ** 2 + offset**2 <= radius**2).astype(np.uint8)
+    return (offset[:, None] ** 2 + offset**2 <= (size / 4) ** 2).astype(np.uint8)
 
 
 def _panel(calibration, structure, name, image_HW, reference_HW, seed):

@@ -23,7 +23,7 @@ def draw_predictions(rows: list[list[Overlay]], titles: list[str]) -> Figure:
     """Draw each slice with its reference, then one prediction per column, its Dice below.
 
     Args:
-        rows: a list for each test slice of its panels: the reference, then each prediction.
+        rows: for each test slice its panels: the reference, then each prediction.
         titles: name of each slice.
     """
     return draw_overlays(rows, titles, margin=0.6, legend=("false positive", "false negative"))
@@ -32,7 +32,7 @@ def draw_predictions(rows: list[list[Overlay]], titles: list[str]) -> Figure:
 def predicted_rows(
     data: Dataset, networks: dict[str, TrainedNetwork], number: int = 4
 ) -> tuple[list[list[Overlay]], list[str]]:
-    """Predict a few test slices with several trained networks; every structure on its own rows.
+    """Predict a few test slices with several trained networks; every structure in its own rows.
 
     Args:
         data: the dataset.

@@ -12,8 +12,8 @@ from labelnoise.evaluation.tables import spread
 from labelnoise.report import style
 from labelnoise.report.figures.canvas import grouped_legend, panel_grid, styled
 
-# False positive rates that curves are averaged at. Most pixels are background: what tells networks
-# apart happens below a rate of 0.01, which a linear axis would hide.
+# False positive rates at which curves are averaged. Most pixels are background: networks differ
+# below a rate of 0.01, which a linear axis would hide.
 GRID = np.geomspace(1e-4, 1, 241)
 OPACITY = 0.25
 
@@ -22,8 +22,8 @@ OPACITY = 0.25
 def draw_roc(curves: pd.DataFrame) -> Figure:
     """Draw the mean true positive rate over repeats against the false positive rate, log scale.
 
-    A row of panels for each structure and network, a column for each recipe, a line for each
-    perturbation. The band is one standard deviation over repeats to each side (none for a single
+    One row of panels per structure and network, one column per recipe, one line per perturbation.
+    The band is one standard deviation over repeats to each side (none for a single
     repeat), the dot the mean rates at probability 0.5, where masks are scored. The numbers are mean
     AUC and its standard deviation.
 
@@ -62,7 +62,8 @@ def mean_curve(histograms: list[ScoreHistogram]) -> tuple[np.ndarray, np.ndarray
     """
     rates = np.array([_at_grid(*histogram.curve()) for histogram in histograms])
     summaries = [spread(column) for column in rates.T]
-    return tuple(np.array([of[name] for of in summaries]) for name in ("mean", "sd"))
+    mean = np.array([summary["mean"] for summary in summaries])
+    return mean, np.array([summary["sd"] for summary in summaries])
 
 
 def _at_grid(false_positive_rate, true_positive_rate):
@@ -81,9 +82,17 @@ def _draw_panel(panel, curves):
             handles.append(Line2D([], [], label=_label(name, auc), **_rimmed(look)))
     panel.set(xscale="log", xlim=(GRID[0], 1), ylim=(0, 1.02))
     # The curves of a poor network pass below the legend, which stays readable on white.
-    ground = {"frameon": True, "framealpha": 0.8, "edgecolor": "none"}
-    look = {"title_fontsize": 6.5, "alignment": "left", "borderaxespad": 0.3, **ground}
-    panel.legend(handles=handles, loc="lower right", title="AUC", **look)
+    panel.legend(
+        handles=handles,
+        loc="lower right",
+        title="AUC",
+        title_fontsize=6.5,
+        alignment="left",
+        borderaxespad=0.3,
+        frameon=True,
+        framealpha=0.8,
+        edgecolor="none",
+    )
 
 
 def _draw_mean(panel, histograms, look, name):
@@ -105,7 +114,7 @@ def _rimmed(look):
 
 
 def _label(name, auc):
-    """Return the AUC, then the perturbation, so that the numbers stand below each other."""
+    """Return the AUC, then the perturbation, so that the numbers are aligned."""
     mean = "–" if np.isnan(auc["mean"]) else f"{auc['mean']:.4f}"
     sd = "" if np.isnan(auc["sd"]) else f" ± {auc['sd']:.4f}"
     return f"{mean}{sd}  {style.display_perturbation(name)}"

@@ -17,8 +17,8 @@ WIDTH = 0.84  # share of a network's room that its perturbations take
 def draw_runs(runs: pd.DataFrame) -> Figure:
     """Draw one marker per run: network along x, perturbations side by side, test Dice along y.
 
-    A row of panels for each dataset and structure, a column for each recipe; the colour is the
-    kind of error, the marker its size. The line in each network is the mean of its control.
+    One row of panels per dataset and structure, one column per recipe; the colour is the kind of
+    error, the marker its size. The line in each network is the mean of its control.
 
     Args:
         runs: what `tables.runs_table` returns.
@@ -39,7 +39,7 @@ def draw_runs(runs: pd.DataFrame) -> Figure:
 
 
 def _places(runs):
-    """Return where each perturbation stands in its network, in (-0.5, 0.5), by kind, then size."""
+    """Return the place of each perturbation in its network, in (-0.5, 0.5), by kind, then size."""
     kinds, sizes = list(style.kinds(runs["kind"])), list(style.sizes(runs["size"]))
     found = runs[["perturbation", "kind", "size"]].drop_duplicates("perturbation")
     ordered = sorted(
@@ -61,7 +61,7 @@ def _draw_panel(panel, runs, places, names, everything):
             panel.plot([centre - 0.45, centre + 0.45], [control.mean()] * 2, **look)
         for perturbation, cell in group.groupby("perturbation", sort=False):
             kind, size = cell[["kind", "size"]].iloc[0]
-            # Repeats stand beside each other, within half the room of their perturbation.
+            # Repeats are side by side, within half the room of their perturbation.
             x = centre + places[perturbation] + np.linspace(-1, 1, len(cell) + 2)[1:-1] * room / 4
             look = {"color": colors[kind], "marker": markers[size], "linestyle": "", **EDGE}
             panel.plot(x, cell["dice"], label=f"_{name} {perturbation}", **look)

@@ -16,8 +16,8 @@ def typical_rows(data: Dataset, split: str, number: int) -> dict[int, list[int]]
     Args:
         data: the dataset.
         split: the split to choose from.
-        number: how many, shared among the structures, but one of each at least; fewer where the
-            split has fewer cases.
+        number: how many, shared among the structures, but at least one of each; fewer if the split
+            has fewer cases.
 
     Returns:
         {class index: rows of the dataset, one per case, which show that structure}.
@@ -34,7 +34,7 @@ def typical_rows(data: Dataset, split: str, number: int) -> dict[int, list[int]]
 
 
 def slice_name(data: Dataset, row: int) -> str:
-    """Return the name of a slice: its case and its place there."""
+    """Return the name of a slice: its case and its number there."""
     return f"{data.case[row]}, slice {data.slice[row]}"
 
 
@@ -44,7 +44,7 @@ def row_title(data: Dataset, index: int, name: str) -> str:
 
 
 def _largest_of_cases(data, rows, areas_N, number):
-    """Return of evenly spaced cases the slice with the largest area, where there is any."""
+    """Return the slice with the largest area of evenly spaced cases that have any."""
     largest = {}
     for row, area in zip(rows[areas_N > 0], areas_N[areas_N > 0], strict=True):
         largest[data.case[row]] = max(largest.get(data.case[row], (area, row)), (area, row))

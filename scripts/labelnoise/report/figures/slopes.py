@@ -1,4 +1,4 @@
-"""Dice lost for each label Dice lost: a dot for each network and kind of error."""
+"""Dice lost per label Dice lost: one dot per network and kind of error."""
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,8 @@ ROOM = 0.7  # share of a network's room that its kinds take
 def draw_slopes(table: pd.DataFrame) -> Figure:
     """Draw each slope with its 95 % interval, and the paper's beside it.
 
-    A row of panels for each dataset and structure, a column for each recipe; networks from top to
-    bottom, kinds of error by colour and marker. Diamonds are the slopes of the paper's Table 1 for
+    One row of panels per dataset and structure, one column per recipe; networks from top to bottom,
+    kinds of error by colour and marker. Diamonds are the slopes of the paper's Table 1 for
     liver CT. At 1, test Dice falls as much as label Dice; at 0, it does not fall. Intervals of two
     or three repeats may be far wider than the slopes; where they leave the panel they are cut.
 
@@ -37,7 +37,7 @@ def draw_slopes(table: pd.DataFrame) -> Figure:
         return figure
     rows, recipes = style.panels(table), list(style.recipes(table["recipe"]))
     networks, kinds = list(style.networks(table["model"])), style.kinds(table["kind"])
-    # At least as high as the name of the dataset is long.
+    # At least as high as the vertical name of the dataset.
     height = max((0.13 * len(kinds) + 0.1) * len(networks) + 0.25, 1.0)
     figure, axes = panel_grid(
         len(rows),
