@@ -18,7 +18,7 @@ ROOMS = ["jobs", "data", "labels", "networks", "training", "evaluation", "report
 def test_no_room_imports_from_a_later_one(room):
     later = {f"labelnoise.{name}" for name in ROOMS[ROOMS.index(room) + 1 :]}
     for path in PACKAGE.joinpath(room).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
             found = {".".join(name.split(".")[:2]) for name in names}

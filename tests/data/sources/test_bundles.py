@@ -191,7 +191,8 @@ def test_archive_named_npy(lis):
 
 
 def test_missing_folder(tmp_path):
-    assert_refused(tmp_path / "nowhere", tmp_path / "nowhere", "is no folder", "correct `folder`")
+    nowhere = tmp_path / "nowhere"
+    assert_refused(nowhere, f"there is no folder {nowhere};", "datasets.lis.folder")
 
 
 def test_missing_split(lis):

@@ -168,9 +168,14 @@ def test_masks_without_images(folder):
     assert_refused(folder, "6 masks have no image", "p0_s10, p0_s9, p1_s10, ...", "remove the rest")
 
 
-@pytest.mark.parametrize("key", ["folder", "images", "masks"])
-def test_missing_folder(folder, key):
-    assert_refused(folder, "nowhere", "is no folder", f"`{key}`", **{key: "nowhere"})
+def test_missing_folder(folder):
+    words = ("there is no folder nowhere;", "datasets.pairs.folder")
+    assert_refused(folder, *words, folder="nowhere")
+
+
+@pytest.mark.parametrize("key", ["images", "masks"])
+def test_missing_folder_inside(folder, key):
+    assert_refused(folder, "nowhere is no folder", f"`{key}`", **{key: "nowhere"})
 
 
 def test_empty_folder(folder):

@@ -169,7 +169,8 @@ def test_labels_without_images(folder):
 
 @pytest.mark.parametrize("key", ["folder", "labels_folder"])
 def test_missing_folder(folder, key):
-    assert_refused(folder, "nowhere is no folder", f"`{key}`", **{key: "nowhere"})
+    words = ("there is no folder nowhere;", f"datasets.lis.{key}")
+    assert_refused(folder, *words, **{key: "nowhere"})
 
 
 @pytest.mark.parametrize("key", ["images", "labels"])
