@@ -43,7 +43,7 @@ jobs:
 
 ## What `check` does, then the tests.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ## A tiny study on a real Slurm of one node, which ../shared/slurm starts; skipped where that is absent.
 test-slurm: $(READY_TO_CHECK)

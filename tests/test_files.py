@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from labelnoise.errors import InputError
-from labelnoise.files import check_writable, whole_file, whole_folder
+from labelnoise.files import check_writable, whole_file, whole_folder, write_text
 from labelnoise.seeds import derive, label_seed, training_seed
 
 
@@ -29,6 +29,12 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_is_written_whole_and_as_utf_8(tmp_path):
+    write_text(tmp_path / "tables" / "a.md", "±\n")
+    assert (tmp_path / "tables" / "a.md").read_bytes() == b"\xc2\xb1\n"
+    assert len(list((tmp_path / "tables").iterdir())) == 1
 
 
 def test_a_folder_replaces_the_old_one_only_when_it_is_whole(tmp_path):

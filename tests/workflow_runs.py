@@ -15,8 +15,9 @@ TINY = {
             "loss": "class_sampled_cross_entropy",
             "learning_rate": 0.01,
             "batch_size": 4,
-            "steps_per_epoch": 4,
-            "epochs": 2,
+            # So many that an interruption can meet a training between two of them.
+            "steps_per_epoch": 2,
+            "epochs": 12,
             "keep": 2,
         }
     },
@@ -31,7 +32,7 @@ TINY = {
 
 
 def snakemake(folder, study, *arguments, limit=None):
-    """Run Snakemake in a folder, on the project's config under a study; give the finished process.
+    """Run Snakemake in a folder, on the config under a study; return the finished process.
 
     Args:
         folder: where results/ goes.
@@ -49,20 +50,25 @@ def snakemake(folder, study, *arguments, limit=None):
     )
 
 
-def command(folder, study, *arguments):
-    """Write the study beside its results and give the command that runs it; see `snakemake`."""
+def command(folder, study, *arguments, cores=2):
+    """Write the study beside its results and return the command that runs it; see `snakemake`."""
     overlay = folder / "study.yaml"
     overlay.write_text(yaml.safe_dump(study))
     return [
         *(sys.executable, "-m", "snakemake", *arguments),
         *("--snakefile", ROOT / "Snakefile", "--directory", folder),
-        *("--cores", "2", "--workflow-profile", ROOT / "profiles" / "cpu"),
+        *("--cores", str(cores), "--workflow-profile", ROOT / "profiles" / "cpu"),
         *("--configfile", ROOT / "config.yaml", overlay),
     ]
 
 
+def changed(**sections):
+    """Return TINY with other values in some sections."""
+    return TINY | {name: TINY.get(name, {}) | values for name, values in sections.items()}
+
+
 def job_counts(dry_run):
-    """Read the table of jobs off a dry-run's output."""
+    """Return the number of jobs per rule, off a dry-run's output."""
     lines = dry_run.stdout.splitlines()
     if not any(line.startswith("Job stats:") for line in lines):
         return {}

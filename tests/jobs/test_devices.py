@@ -15,6 +15,7 @@ import pytest
 from labelnoise.errors import InputError
 from labelnoise.jobs import devices
 from labelnoise.jobs.devices import GIB, Card, Device, installed_cards, lease_device, visible
+from workflow_runs import ROOT
 
 CARDS = [Card(index, f"GPU-{index}abc", "Pretended") for index in range(3)]
 
@@ -58,7 +59,7 @@ def environment(monkeypatch):
 
 def hold(folder, cards, seconds, program=HOLDER, slots=1):
     command = [sys.executable, "-c", program, *map(str, (folder, cards, seconds, slots))]
-    environment = {**os.environ, "PYTHONPATH": "scripts"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 

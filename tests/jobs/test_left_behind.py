@@ -14,6 +14,7 @@ import pytest
 from labelnoise.jobs.locks import holder_of
 from labelnoise.study import Results, Run
 from tiny import write_files
+from workflow_runs import ROOT
 
 RUN = Run("discs", "small", "short", "choppy-x", 0)
 # Stands for Snakemake: holds the study, starts a training, and leaves behind how that ended.
@@ -40,7 +41,7 @@ from labelnoise.study import Model, Results, Run, Task, read_study
 from labelnoise.training.run import train_run
 torch.set_num_threads(1)
 results, dataset, labels, log = map(Path, sys.argv[1:])
-recipe = replace(read_study("config.yaml").recipes["plain"], batch_size=4, steps_per_epoch=1)
+recipe = replace(read_study("{ROOT}/config.yaml").recipes["plain"], batch_size=4, steps_per_epoch=1)
 model = Model("unet", {{"width": 2, "depth": 2}})
 run = Run.parse("{RUN.name}")
 task = Task(run, model, replace(recipe, epochs=10**6), 1, dataset, labels)
@@ -60,7 +61,7 @@ def start(tmp_path):
         paths = [tmp_path / "results", files["dataset"], files["labels"], tmp_path / f"{name}.log"]
         ended = tmp_path / f"{name}.ended"
         command = [sys.executable, "-c", SNAKEMAKE, TRAINING, *paths, ended]
-        environment = {**os.environ, "PYTHONPATH": "scripts", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen([*map(str, command)], env=environment)
         started[ended] = process
         return process
@@ -73,7 +74,7 @@ def start(tmp_path):
 
 
 def wait_until(is_true):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not is_true():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -28,6 +28,7 @@ from labelnoise.jobs.locks import (
     unlock,
 )
 from labelnoise.study import Results, RunFolder
+from workflow_runs import ROOT
 
 FORK = multiprocessing.get_context("fork")
 # A Snakemake that holds a study and starts a job, which answers whether it is abandoned: at first,
@@ -51,7 +52,7 @@ for line in sys.stdin:
 
 
 def start(program, *arguments):
-    environment = {**os.environ, "PYTHONPATH": "scripts"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, **pipes)

@@ -1,5 +1,6 @@
 """What trainings ask a cluster for."""
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -77,14 +78,14 @@ def test_guesses_grow_with_the_pixels():
 
 
 def test_a_study_asks_by_the_names_of_a_run(tmp_path):
-    """Of the tiny study: 2 epochs of 10 s make a minute, and the size of its slices is 32."""
+    """Of the tiny study: 12 epochs of 10 s make 2 x 2 minutes; the size of its slices is 32."""
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     study = read_study(ROOT / "config.yaml", tmp_path / "tiny.yaml")
     study = replace(study, results=Results(tmp_path))
     run = study.runs[0]
     names = {"dataset": run.dataset, "model": run.model, "recipe": run.recipe}
     write_timing(study.results, run, [9.5, 9.5])
-    assert minutes_to_train(study, names) == START_MINUTES + 1
+    assert minutes_to_train(study, names) == START_MINUTES + 4
     asked = training_megabytes(study.models[run.model], study.recipes[run.recipe], 32, attempt=2)
     assert megabytes_to_train(study, names, attempt=2) == asked
 
@@ -116,25 +117,22 @@ def test_memory_grows_with_image_batch_width_and_attempt_and_falls_with_accumula
     assert training_megabytes(unet, halved, 256) == asked
 
 
-def test_rules_ask_for_them_and_what_they_ask_makes_nothing_stale(tmp_path):
-    target = "results/labels/tiny/control/rep0.h5"
-    run = "results/runs/tiny/small/short/control/rep0/run.json"
-    assert snakemake(tmp_path, TINY, target).returncode == 0
+def test_rules_ask_for_them_and_what_they_ask_makes_nothing_stale(study_copy):
+    results = Results(study_copy / "results")
+    shutil.rmtree(results.root / "runs")
+    run = Run("tiny", "small", "short", "control", 0)
+    target = "results/runs/tiny/small/short/control/rep0/run.json"
 
     def dry_run(*options):
-        return snakemake(tmp_path, TINY, target, run, "--dry-run", *options).stdout
+        return snakemake(study_copy, TINY, target, "--dry-run", *options).stdout
 
     first = dry_run()
-    assert "runtime=11" in first and "mem_mb=3023" in first
-    # As at the third attempt, and with a cell that has been measured.
+    assert f"runtime={START_MINUTES + 1}" in first and "mem_mb=3023" in first
+    # As at the third attempt, once an epoch of the setting has been measured.
+    write_timing(results, replace(run, perturbation="choppy-0.85"), [59.5])
     third = dry_run("--attempt", "3")
-    assert "runtime=33" in third and "mem_mb=9069" in third
-    write_timing(
-        Results(tmp_path / "results"), Run("tiny", "small", "short", "choppy-0.85", 0), [599.5]
-    )
-    measured = dry_run()
-    assert f"runtime={START_MINUTES + 2 * 2 * 10}" in measured
-    assert "perturb_labels" not in first + third + measured
+    assert f"runtime={3 * (START_MINUTES + 2 * 12)}" in third and "mem_mb=9069" in third
+    assert "perturb_labels" not in first + third
 
 
 @pytest.mark.parametrize(

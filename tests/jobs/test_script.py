@@ -10,6 +10,7 @@ import pytest
 
 from labelnoise.errors import InputError
 from labelnoise.jobs.script import TAIL, explain, last_error, logged
+from workflow_runs import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,15 @@ def test_a_mistake_ends_in_one_sentence_which_the_log_ends_in(tmp_path, capsys):
         warnings.warn("a warning", stacklevel=1)
     assert last_error(path) is None
     assert "a warning" in path.read_text() and "at work" not in path.read_text()
+
+
+def test_an_unexpected_error_names_the_log_with_the_traceback(tmp_path):
+    path = tmp_path / "rule.log"
+    with pytest.raises(SystemExit) as ended, logged(str(path)):
+        raise KeyError("wheel")
+    assert str(ended.value).startswith("error: KeyError: 'wheel' (")
+    assert str(path) in str(ended.value)
+    assert "Traceback" in path.read_text()
 
 
 def test_an_error_counts_where_a_log_ends_in_it(tmp_path):
@@ -69,7 +79,9 @@ def test_a_job_that_was_left_behind_spoils_no_log(tmp_path):
     )
     command = [sys.executable, "-c", program, path]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, env={"PYTHONPATH": "scripts"}, **pipes) as left_behind:
+    with subprocess.Popen(
+        command, env={"PYTHONPATH": str(ROOT / "scripts")}, **pipes
+    ) as left_behind:
         left_behind.stdout.readline()
         with logged(str(path)):
             logging.info("new")

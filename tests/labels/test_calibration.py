@@ -25,7 +25,7 @@ def discs(number, size, low, high, seed=0):
 @pytest.fixture(autouse=True)
 def fewer_draws(monkeypatch):
     """Tests need the method, not its full precision."""
-    monkeypatch.setattr(calibration, "ENOUGH_SLICES", 200)
+    monkeypatch.setattr(calibration, "ENOUGH_SLICES", 100)
     monkeypatch.setattr(calibration, "STANDARD_ERROR", 3)
 
 
@@ -36,7 +36,7 @@ def test_the_target_is_met_within_the_tolerance(kind, target, low, high):
     masks_NHW = discs(40, 64, low, high)
     found = calibrate(masks_NHW, kind, target, masks_NHW.mean(), 5)
     assert found.error.label_dice == pytest.approx(target, abs=0.002)
-    assert found.draws * len(masks_NHW) >= 200
+    assert found.draws * len(masks_NHW) >= 100
     assert found.evaluations <= 12
     if kind == "random":
         assert found.severity == pytest.approx(1 - target)
@@ -50,7 +50,8 @@ def test_a_larger_error_takes_a_larger_severity():
 
 
 @pytest.mark.parametrize("kind", BOUNDARY)
-def test_the_severity_is_a_property_of_the_set_and_not_of_the_draws(kind):
+def test_the_severity_is_a_property_of_the_set_and_not_of_the_draws(monkeypatch, kind):
+    monkeypatch.setattr(calibration, "ENOUGH_SLICES", 200)
     masks_NHW = discs(50, 64, 8, 12)
     found = calibrate(masks_NHW, kind, 0.9, None, seed=5)
     rng = np.random.default_rng(99)
@@ -66,16 +67,18 @@ def test_the_severity_is_a_property_of_the_set_and_not_of_the_draws(kind):
 @pytest.mark.parametrize("kind", BOUNDARY)
 def test_draws_are_added_until_fresh_ones_average_within_the_tolerance(monkeypatch, kind):
     monkeypatch.setattr(calibration, "STANDARD_ERROR", 1 / 3)
+    monkeypatch.setattr(calibration, "TOLERANCE", 0.004)
     masks_NHW = discs(20, 48, 6, 9)
-    found = calibrate(masks_NHW, kind, 0.9, None, seed=5)
-    assert found.draws > 10 and found.draw_sd / found.draws**0.5 == pytest.approx(7e-4, rel=0.2)
+    found = calibrate(masks_NHW, kind, 0.9, None, seed=5, tolerance=0.004)
+    standard_error = found.draw_sd / found.draws**0.5
+    assert found.draws > 6 and standard_error == pytest.approx(0.004 / 3, rel=0.2)
     rng = np.random.default_rng(99)
-    fresh = [m for m in masks_NHW for _ in range(100)]
+    fresh = [m for m in masks_NHW for _ in range(60)]
     counts = [overlap(m, perturb(m, kind, found.severity, rng)) for m in fresh]
-    assert dice(np.sum(counts, axis=0)) == pytest.approx(0.9, abs=0.002)
+    assert dice(np.sum(counts, axis=0)) == pytest.approx(0.9, abs=0.004)
     given = assess(masks_NHW, kind, found.severity, None, seed=5)
     assert given.draws == pytest.approx(found.draws, rel=0.2)
-    assert given.error.label_dice == pytest.approx(0.9, abs=0.001)
+    assert given.error.label_dice == pytest.approx(0.9, abs=0.002)
 
 
 def test_the_spread_between_draws_is_that_of_their_label_dice():

@@ -123,7 +123,7 @@ def test_fits_a_disc(name):
     extra = {"dropout": 0.0, "head_width": 64} if "fcn" in name else {}
     network = make_network(SPECS[name] | extra).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=0.005)
-    for _ in range(50):
+    for _ in range(30):
         optimiser.zero_grad()
         F.cross_entropy(network(slices), labels).backward()
         optimiser.step()

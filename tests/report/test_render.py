@@ -6,7 +6,6 @@ import pytest
 
 from labelnoise.evaluation.claims import definition
 from labelnoise.evaluation.tables import degradation_table
-from labelnoise.files import write_text
 from labelnoise.report.paper import compare_with_paper, slopes_beside_paper
 from labelnoise.report.render import (
     claims_tables,
@@ -148,12 +147,6 @@ def test_what_is_not_known_is_a_dash():
     assert "| –" in text
     assert "nan" not in text + latex(tables)
     assert "n = 1 repeat" in text
-
-
-def test_text_is_written_whole(tmp_path):
-    write_text(tmp_path / "tables" / "a.md", "±\n")
-    assert (tmp_path / "tables" / "a.md").read_text(encoding="utf-8") == "±\n"
-    assert len(list((tmp_path / "tables").iterdir())) == 1
 
 
 def test_table_1_as_markdown(runs):

@@ -28,7 +28,7 @@ TARGET = "results/tables/degradation.csv"
 GPUS = 4
 # Six trainings, long enough to be interrupted.
 STUDY = copy.deepcopy(TINY)
-STUDY["recipes"]["short"]["epochs"] = 80
+STUDY["recipes"]["short"]["epochs"] = 120
 STUDY["matrix"]["repeats"] = 3
 # As profiles/cpu, which makes the twin: numbers are equal for equal threads.
 THREADS = ("--set-threads", "train_model=1", "test_model=1")

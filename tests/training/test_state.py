@@ -7,10 +7,7 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -136,27 +133,9 @@ def test_a_training_killed_at_many_moments_equals_one_that_was_not(files, twin, 
     assert {path.name for path in folder.path.iterdir()} == {*DECLARED, "tensorboard"}
 
 
-PROGRAM = """
-import sys, torch
-torch.set_num_threads(1)
-from test_state import train
-train(sys.argv[1], {"dataset": sys.argv[2], "labels": sys.argv[3]})
-"""
-
-
-def start(folder, files):
-    here = Path(__file__).parent
-    paths = os.pathsep.join(map(str, [here, here.parent, here.parents[1] / "scripts"]))
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, folder.path, files["dataset"], files["labels"]],
-        env=os.environ | {"PYTHONPATH": paths},
-        stderr=subprocess.DEVNULL,
-    )
-
-
 def wait_for_state(folder, process, older_than=0):
     path = folder.state / "state.pt"
-    while process.poll() is None:
+    while process.is_alive():
         if path.exists() and path.stat().st_mtime_ns > older_than:
             return path.stat().st_mtime_ns
         time.sleep(0.001)
@@ -166,11 +145,13 @@ def wait_for_state(folder, process, older_than=0):
 def test_signals_from_outside_cost_at_most_an_epoch(files, twin, tmp_path):
     folder, stamp, chance = RunFolder(tmp_path / "rep0"), 0, random.Random(3)
     for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
-        process = start(folder, files)
+        process = FORK.Process(target=train, args=(folder.path, files))
+        process.start()
         stamp = wait_for_state(folder, process, stamp)
         time.sleep(chance.uniform(0, 0.02))
-        process.send_signal(number)
-        assert process.wait(timeout=60) == code
+        os.kill(process.pid, number)
+        process.join()
+        assert process.exitcode == code
         assert 1 <= read_state(folder).epoch < 8
         if number == signal.SIGTERM:
             assert not list(folder.path.rglob(".*.part-*"))
@@ -206,10 +187,17 @@ def test_progress_tells_epochs_and_seconds_until_the_run_is_complete(files, tmp_
     assert not folder.state.exists()
 
 
-@pytest.fixture
-def interrupted(files, tmp_path):
+@pytest.fixture(scope="module")
+def two_epochs(files, tmp_path_factory):
     """A finished run of two epochs that kept its state."""
-    return train(tmp_path / "rep0", files, {"epochs": 2}, keep_state=True)
+    path = tmp_path_factory.mktemp("two-epochs") / "rep0"
+    return train(path, files, {"epochs": 2}, keep_state=True)
+
+
+@pytest.fixture
+def interrupted(two_epochs, tmp_path):
+    """A copy of that run."""
+    return RunFolder(shutil.copytree(two_epochs.path, tmp_path / "rep0"))
 
 
 def test_a_finished_training_may_go_on(files, twin, interrupted):

@@ -1,9 +1,9 @@
-"""A study whose processes are killed again and again ends as one that was left alone."""
+"""A study that is interrupted again and again ends as one that was left alone."""
 
 import json
 import os
 import random
-import re
+import shutil
 import signal
 import subprocess
 import time
@@ -13,27 +13,50 @@ import pandas as pd
 import pytest
 import torch
 
-from workflow_runs import TINY, command, snakemake
+from labelnoise.jobs.locks import holder_of
+from workflow_runs import changed, command, snakemake
 
-# What is under way when Snakemake is killed: the first log of a rule that is written from then on.
+# The shared study's first repeat, so that its runs need not be made once more for the twin.
+STUDY = changed(matrix={"repeats": 1})
+TARGETS = ("results/tables/degradation.md", "results/figures/runs.png")
+# What is under way when a signal comes: a rule, from its job's log on, or the epochs of a training.
+# A kill of "all" is a power cut; one of "snakemake" leaves its job as an orphan. A terminal, or the
+# end of a session, reaches all processes as well.
 MOMENTS = (
-    *("prepare_dataset", "calibrate_perturbation", "perturb_labels"),
-    *("train_model", "train_model", "train_model", "train_model"),
-    *("test_model", "summarise_runs", "plot_runs"),
+    ("prepare_dataset", "all", signal.SIGKILL),
+    ("calibrate_perturbation", "snakemake", signal.SIGKILL),
+    ("perturb_labels", "all", signal.SIGKILL),
+    ("epochs", "snakemake", signal.SIGKILL),
+    ("train_model", "all", signal.SIGKILL),
+    ("epochs", "all", signal.SIGINT),
+    ("epochs", "snakemake", signal.SIGKILL),
+    ("epochs", "all", signal.SIGTERM),
+    ("epochs", "all", signal.SIGKILL),
+    ("test_model", "snakemake", signal.SIGKILL),
+    ("summarise_runs", "all", signal.SIGKILL),
+    ("plot_runs", "snakemake", signal.SIGKILL),
 )
-# Seconds into which the kills fall: a training imports torch, then takes its epochs.
-LONGEST = {"train_model": 3.0}
+# Seconds into which a signal falls. A training first imports torch; its epochs are short.
+LONGEST = {"train_model": 3.0, "epochs": 0.1}
 
 
 @pytest.fixture(scope="module")
-def twin(whole_study):
-    return whole_study[0] / "results"
+def twin(whole_study, tmp_path_factory):
+    """The results of STUDY without an interruption, and no others."""
+    folder = shutil.copytree(whole_study, tmp_path_factory.mktemp("twin") / "study")
+    results = folder / "results"
+    for path in [*results.rglob("rep1*"), results / "tables", results / "figures"]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    done = snakemake(folder, STUDY, *TARGETS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return results
 
 
 def start(folder):
-    """Start Snakemake in a session of its own, so that a kill can reach all of its processes."""
+    """Start Snakemake in a session of its own, so that a signal can reach all of its processes."""
     return subprocess.Popen(
-        command(folder, TINY),
+        # One training at a time, since each that is interrupted has to import torch again.
+        command(folder, STUDY, *TARGETS, cores=1),
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -45,13 +68,17 @@ def start(folder):
     )
 
 
-def wait_for(folder, rule, process):
-    """Wait until a job of the rule writes its log; False where Snakemake ends before."""
+def wait_for(folder, moment, process):
+    """Wait until a job of that rule, or a training, writes; False where Snakemake ends before."""
+    results = folder / "results"
 
     def newest():
-        logs = folder.glob(f"results/logs/{rule}*/**/*.log")
-        logs = [*logs, *folder.glob(f"results/logs/{rule}.log")]
-        return max((path.stat().st_mtime_ns for path in logs), default=0)
+        if moment == "epochs":
+            written = [*results.glob("runs/**/.state/state.pt")]
+        else:
+            logs = results / "logs"
+            written = [*logs.glob(f"{moment}.log"), *logs.glob(f"{moment}/**/*.log")]
+        return max((path.stat().st_mtime_ns for path in written), default=0)
 
     before = newest()
     while process.poll() is None:
@@ -61,13 +88,14 @@ def wait_for(folder, rule, process):
     return False
 
 
-def kill(process, everything):
-    """Kill Snakemake with all of its jobs, as a power cut does, or alone, which leaves orphans."""
-    if everything:
-        os.killpg(process.pid, signal.SIGKILL)
+def interrupt(process, whom, number):
+    """Send the signal and wait for the end of Snakemake."""
+    if whom == "all":
+        os.killpg(process.pid, number)
     else:
-        process.kill()
-    process.communicate()
+        process.send_signal(number)
+    process.communicate(timeout=300)
+    assert process.returncode != 0
 
 
 def assert_whole(results, twin):
@@ -77,12 +105,12 @@ def assert_whole(results, twin):
         hidden = any(part.startswith(".") for part in relative.parts)
         if path.is_dir() or hidden or relative.parts[0] in ("logs", "benchmarks"):
             continue
-        if path.suffix in (".pdf", ".png", ".tex", ".md") or "tensorboard" in relative.parts:
+        if "tensorboard" in relative.parts:
             continue
         other = twin / relative
         if path.name in ("run.json", "timing.csv", "runs.csv"):
             # What tells of clocks and interruptions.
-            read = json.loads if path.suffix == ".json" else lambda text: text.splitlines()
+            read = json.loads if path.suffix == ".json" else str.splitlines
             assert len(read(path.read_text())) == len(read(other.read_text())), relative
         elif path.suffix == ".pt":
             one, same = (torch.load(each, weights_only=True)["state"] for each in (path, other))
@@ -93,68 +121,42 @@ def assert_whole(results, twin):
                 h5py.File(path).close()
 
 
-def test_ten_kills_change_nothing(twin, tmp_path):
-    chance, killed = random.Random(2018), []
-    for number, rule in enumerate(MOMENTS):
-        process = start(tmp_path)
-        if not wait_for(tmp_path, rule, process):
-            assert process.returncode == 0, process.communicate()[1]
-            continue
-        time.sleep(chance.uniform(0, LONGEST.get(rule, 0.4)))
-        kill(process, everything=number % 2)
-        killed.append(rule)
-        assert_whole(tmp_path / "results", twin)
-    # Orphans may finish the last steps before a kill can meet them.
-    assert len(killed) >= 8, killed
-    done = snakemake(tmp_path, TINY)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert_whole(tmp_path / "results", twin)
-    assert_same_results(tmp_path / "results", twin)
+def assert_same(results, twin):
+    """Both studies have the same files, and the same runs table but for the clock."""
 
-
-def test_ctrl_c_and_a_shutdown_end_a_study_and_change_nothing(twin, tmp_path):
-    for number in (signal.SIGINT, signal.SIGTERM):
-        process = start(tmp_path)
-        assert wait_for(tmp_path, "train_model", process)
-        # A terminal, or the end of a session, reaches all processes at once.
-        os.killpg(process.pid, number)
-        process.communicate(timeout=300)
-        assert process.returncode != 0
-        assert not (tmp_path / "results/tables").exists(), "the study was not interrupted"
-        assert_whole(tmp_path / "results", twin)
-    done = snakemake(tmp_path, TINY)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert_whole(tmp_path / "results", twin)
-    assert_same_results(tmp_path / "results", twin)
-
-
-def assert_same_results(results, twin):
     def names(folder):
-        """Final names, which each study has alike; those of TensorBoard hold process and time."""
+        """Names of all files but those that tell of processes and of jobs that only one had."""
         found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-        return {str(path) for path in found if "tensorboard" not in path.parts}
+        left_out = {"logs", "benchmarks", "tensorboard"}
+        return {str(path) for path in found if not left_out & {*path.parts}}
 
-    left = {name for name in names(results) - names(twin) if not re.search(r"aside", name)}
-    assert not left and not names(twin) - names(results)
-    clocks = ["seconds"]
+    assert_whole(results, twin)
+    assert names(results) == names(twin)
     one, same = (
-        pd.read_csv(folder / "tables/runs.csv").drop(columns=clocks) for folder in (results, twin)
+        pd.read_csv(folder / "tables/runs.csv").drop(columns="seconds")
+        for folder in (results, twin)
     )
     pd.testing.assert_frame_equal(one, same)
-    for name in ("degradation.csv", "slopes.csv", "degradation.md"):
-        assert (results / "tables" / name).read_bytes() == (twin / "tables" / name).read_bytes()
 
 
-def test_one_snakemake_at_a_time_has_a_study(tmp_path):
-    process = start(tmp_path)
-    assert wait_for(tmp_path, "prepare_dataset", process)
-    try:
-        refused = snakemake(tmp_path, TINY)
-        output = refused.stdout + refused.stderr
-        assert refused.returncode != 0
-        assert f"the results folder results is in use by process {process.pid}" in output
-        assert "Traceback" not in output
-        # To look is allowed.
-        assert snakemake(tmp_path, TINY, "--dry-run").returncode == 0
-    finally:
-        kill(process, everything=True)
+def test_ten_kills_ctrl_c_and_a_shutdown_change_nothing(twin, tmp_path):
+    chance, interrupted, results = random.Random(2018), [], tmp_path / "results"
+    for moment, whom, number in MOMENTS:
+        process = start(tmp_path)
+        if not wait_for(tmp_path, moment, process):
+            assert process.returncode == 0, process.communicate()[1]
+            continue
+        assert holder_of(results / ".lock").pid == process.pid
+        time.sleep(chance.uniform(0, LONGEST.get(moment, 0.4)))
+        if process.poll() is None:
+            interrupt(process, whom, number)
+            interrupted.append((moment, number))
+        assert_whole(results, twin)
+    # Orphans may finish the last steps before a signal can meet them.
+    assert len(interrupted) >= 10, interrupted
+    done = snakemake(tmp_path, STUDY, *TARGETS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_same(results, twin)
+    records = [json.loads(path.read_text()) for path in results.rglob("run.json")]
+    sittings = [sitting for record in records for sitting in record["interruptions"]]
+    assert any(sitting["after_epoch"] > 0 for sitting in sittings), "no training went on"

@@ -1,6 +1,6 @@
 """Every flag of the command line, on a phantom small enough for a test.
 
-Sessions are made by Snakemake, in seconds each, so tests share one of them and its labels.
+Sessions are made by Snakemake, in seconds each, so tests share one of them.
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import make_viz
@@ -21,32 +22,44 @@ import model_runner
 from labelnoise.config import load_config
 from labelnoise.evaluation.contrasts import pooled_values
 from labelnoise.evaluation.tables import degradation_table, sessions_tables
-from labelnoise.jobs.devices import Card
+from labelnoise.jobs.devices import Card, Device
 from labelnoise.names import PERTURBATIONS
 from labelnoise.seeds import label_seed, training_seed
 from labelnoise.sessions import Session, find_session
-from labelnoise.study import Results, Run
+from labelnoise.study import Results, Run, RunFolder, Study, Task
 from labelnoise.training.checkpoints import load_run
+from labelnoise.training.run import train_run
 from workflow_runs import ROOT, TINY
 
-RECIPE = TINY["recipes"]["short"]
-STUDY = {
-    "datasets": TINY["datasets"],
-    "models": TINY["models"],
-    # The same training by other names, so that a session trains it again on the same labels.
-    "recipes": {name: RECIPE for name in ("short", "long", "again")},
-}
+STUDY = {section: TINY[section] for section in ("datasets", "models", "recipes")}
+# So many that Ctrl-C meets the training between two of them.
+EPOCHS = 12
 NAMES = ("-d", "tiny", "-m", "small", "-g", "cpu")
 FIRST = (*NAMES, "--recipe", "short", "-p", "mchop", "--repeat", "1")
 RESULTS = Results(Path("results"))
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A folder with a session `first` that is trained for three epochs in batches of 3."""
+def stopped(tmp_path_factory):
+    """A folder with a session `first` that met Ctrl-C, and (exit code, stdout, stderr) of that."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "tiny.yaml").write_text(yaml.safe_dump(STUDY))
-    done = process(folder, "--new", "first", *FIRST, "--batch_size", "3", "--epochs", "3")
+    flags = ("--batch_size", "3", "--epochs", str(EPOCHS))
+    training = process(folder, "--new", "first", *FIRST, *flags)
+    run = "tiny/small/short/choppy-0.90/rep1"
+    state = folder / f"results/sessions/first/runs/{run}/.state/state.pt"
+    while not state.exists() and training.poll() is None:
+        time.sleep(0.002)
+    training.send_signal(signal.SIGINT)
+    said = training.communicate()
+    return folder, (training.returncode, *said)
+
+
+@pytest.fixture(scope="module")
+def home(stopped):
+    """A folder with a session `first` that was stopped and continued to its last epoch."""
+    folder, _ = stopped
+    done = process(folder, "-e", "first", "-g", "cpu")
     out, err = done.communicate()
     assert (done.returncode, err) == (0, "")
     assert "session first: results/sessions/first/runs/tiny/small/short/choppy-0.90/rep1" in out
@@ -68,7 +81,7 @@ def process(folder, *arguments, config=("tiny.yaml",), **options):
 
 @pytest.fixture
 def run(home, monkeypatch, capfd):
-    """Call the command line in the folder; give (exit code, stdout, stderr)."""
+    """Return a function that calls the command line: (exit code, stdout, stderr)."""
     # It chooses the card by this variable, which other tests must find as it was.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.chdir(home)
@@ -94,8 +107,14 @@ def folder(home, **wanted):
     return Results(home / "results").session("first").run_folder(found.run)
 
 
-def history(home, **wanted):
-    return folder(home, **wanted).history.read_bytes()
+def test_ctrl_c_ends_a_session_which_goes_on(stopped, home):
+    code, out, err = stopped[1]
+    assert (code, out) == (128 + signal.SIGINT, "")
+    assert "continue it with: -e first" in err and "Traceback" not in err
+    found = folder(home, recipe="short", perturbation="choppy-0.90")
+    record = pd.read_json(found.record, typ="series")
+    assert [sitting["after_epoch"] > 0 for sitting in record["interruptions"]] == [True]
+    assert pd.read_csv(found.history)["epoch"].tolist() == [*range(1, EPOCHS + 1)]
 
 
 def test_a_session_is_a_run_like_any_other(home):
@@ -107,9 +126,8 @@ def test_a_session_is_a_run_like_any_other(home):
     assert record["training_seed"] == training_seed(2018, "small", 1)
     assert record["label_seed"] == label_seed(2018, "tiny", "choppy-0.90", 1)
     config = load_config(ROOT / "config.yaml", home / "tiny.yaml")
-    recipe = config["recipes"]["short"] | {"batch_size": 3, "epochs": 3}
+    recipe = config["recipes"]["short"] | {"batch_size": 3, "epochs": EPOCHS}
     assert record["definitions"] == {"model": config["models"]["small"], "recipe": recipe}
-    assert len(pd.read_csv(own.run_folder(run).history)) == 3
     # All that it rests on is its own.
     assert own.fill(own.dataset, run).exists() and own.fill(own.labels, run).exists()
     assert not (home / "results/datasets").exists()
@@ -135,7 +153,9 @@ def test_the_defaults_are_those_of_2018():
 def test_a_session_is_tested_goes_on_and_is_shown_as_if_it_had_not_stopped(run, home):
     code, out, err = run("-t", "-e", "first", "-g", "cpu")
     assert (code, err) == (0, "")
-    assert re.search(r"liver: Dice \d\.\d{4}, precision .*, recall .* \(epoch \d, test slices", out)
+    assert re.search(
+        r"liver: Dice \d\.\d{4}, precision .*, recall .* \(epoch \d+, test slices", out
+    )
     counts = pd.read_csv(folder(home).counts)
     with h5py.File(home / "results/sessions/first/datasets/tiny.h5") as file:
         test = file["split"].asstr()[:] == "test"
@@ -153,35 +173,24 @@ def test_a_session_is_tested_goes_on_and_is_shown_as_if_it_had_not_stopped(run, 
     # Beyond the last epoch, watched: a pair of arrays is made from the study's dataset.
     code, out, err = run("tiny", "--slices", "1", main=make_viz.main)
     assert (code, err) == (0, "") and out.split() == ["viz/tiny/xviz.npy", "viz/tiny/yviz.npy"]
-    assert run("-e", "first", "--epochs", "5", "-g", "cpu", "-v")[0] == 0
+    assert run("-e", "first", "--epochs", str(EPOCHS + 2), "-g", "cpu", "-v")[0] == 0
     shown = sorted(path.name for path in folder(home).visualisations.iterdir())
-    assert shown == ["epoch00004.png", "epoch00005.png"]
-    whole = ("--recipe", "long", "-p", "mchop", "--repeat", "1", "-b", "3", "--epochs", "5")
-    assert run("-n", "first", *NAMES, *whole)[0] == 0
-    assert history(home, recipe="short") == history(home, recipe="long")
-    # The pair is there, and was not asked for.
-    assert not folder(home, recipe="long").visualisations.exists()
-    # One name holds several runs.
-    code, _, err = run("-e", "first", "--epochs", "6")
-    assert code != 0 and "several runs fit" in err and "tiny small long choppy-0.90 1" in err
+    assert shown == [f"epoch000{EPOCHS + 1}.png", f"epoch000{EPOCHS + 2}.png"]
+    assert folder(home).history.read_bytes() == history_in_one(session(home))
 
 
-def test_a_session_that_is_terminated_goes_on(home):
-    many = ("--recipe", "again", "-p", "mchop", "--repeat", "1", "--epochs", "60")
-    training = process(home, "-n", "first", *NAMES, *many)
-    state = home / "results/sessions/first/runs/tiny/small/again/choppy-0.90/rep1/.state/state.pt"
-    while not state.exists() and training.poll() is None:
-        time.sleep(0.002)
-    training.send_signal(signal.SIGTERM)
-    _, err = training.communicate()
-    assert training.returncode == 128 + signal.SIGTERM
-    assert "continue it with: -e first" in err and "Traceback" not in err
-    goes_on = process(home, "-e", "first", "--recipe", "again", "-g", "cpu")
-    _, err = goes_on.communicate()
-    assert goes_on.returncode == 0, err
-    record = pd.read_json(folder(home, recipe="again").record, typ="series")
-    assert [sitting["after_epoch"] > 0 for sitting in record["interruptions"]] == [True]
-    assert len(pd.read_csv(folder(home, recipe="again").history)) == 60
+def history_in_one(made):
+    """Train a session's run without Snakemake and a stop; return its history."""
+    study, own = Study.of(made.config), made.results
+    files = [Path(own.fill(pattern, made.run)) for pattern in (own.dataset, own.labels)]
+    recipe = study.recipes[made.run.recipe]
+    task = Task(made.run, study.models[made.run.model], recipe, study.seed, *files)
+    # As many as the session's jobs have: sums depend on it.
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    train_run(task, RunFolder(Path("in-one")), Device("cpu", "cpu"))
+    torch.set_num_threads(before)
+    return RunFolder(Path("in-one")).history.read_bytes()
 
 
 def test_a_dataset_of_other_settings_is_made_again(run, home):
@@ -191,27 +200,27 @@ def test_a_dataset_of_other_settings_is_made_again(run, home):
         assert len(set(file["case"].asstr()[:])) == 6
     (home / "more.yaml").write_text(yaml.safe_dump({"datasets": {"tiny": {"cases": 7}}}))
     control = (*NAMES, "--recipe", "short", "-p", "none")
-    assert run("-n", "first", *control, config=("tiny.yaml", "more.yaml"))[0] == 0
+    shorter = (*control, "--epochs", "1")
+    assert run("-n", "first", *shorter, config=("tiny.yaml", "more.yaml"))[0] == 0
     with h5py.File(path) as file:
         assert len(set(file["case"].asstr()[:])) == 7
     # A session keeps its definitions, whatever the config says now.
     assert session(home, perturbation="control").config["datasets"]["tiny"]["cases"] == 7
-    assert session(home, recipe="short", repeat=1).config["datasets"]["tiny"]["cases"] == 6
+    assert session(home, repeat=1).config["datasets"]["tiny"]["cases"] == 6
+    # The pair on which another run was watched is there, and was not asked for.
+    assert not folder(home, perturbation="control").visualisations.exists()
+    # One name holds several runs.
+    code, _, err = run("-e", "first", "--epochs", "99")
+    assert code != 0 and "several runs fit" in err and "tiny small short choppy-0.90 1" in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("-e", "first", "--repeat", "1"), "has been trained for its .* epochs; name more"),
+        (("-e", "first", "--repeat", "1", "--epochs", "2"), "has been trained for its"),
         (
-            ("-e", "first", "--recipe", "short", "--repeat", "1"),
-            "has been trained for its .* epochs; name more",
-        ),
-        (
-            ("-e", "first", "--recipe", "short", "--repeat", "1", "--epochs", "2"),
-            "has been trained for its",
-        ),
-        (
-            ("-e", "first", "--recipe", "short", "--repeat", "1", "-b", "7"),
+            ("-e", "first", "--repeat", "1", "-b", "7"),
             "is trained with batches of 3; start a new one for -b 7",
         ),
         (("-e", "first", "-m", "unet"), "no run fits; .* one of: .*tiny small short choppy-0.90 1"),

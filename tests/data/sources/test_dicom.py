@@ -1,5 +1,6 @@
 """DICOM series and their labels: right voxels in every orientation, and refusals by name."""
 
+import locale
 import logging
 
 import numpy as np
@@ -29,6 +30,14 @@ from labelnoise.data.sources.dicom_series import arrange, read_series
 from labelnoise.data.storage import Dataset
 from refusals import assert_not_prepared
 from settings import dataset_settings
+
+
+@pytest.fixture(autouse=True)
+def own_locale():
+    """Keep the locale, which SimpleITK's DICOM writer sets to C for the whole process."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 def settings(root, **changes):

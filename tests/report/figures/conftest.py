@@ -21,6 +21,7 @@ STUDIES = {
         "datasets": ("psd", "lis"),
         "models": ("unet", "segnet", "fcn32"),
         "sizes": (0.95, 0.90, 0.85),
+        "repeats": 2,
     },
     "unknown names": {
         "datasets": ("my data",),

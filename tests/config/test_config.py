@@ -2,7 +2,6 @@
 
 import copy
 import datetime
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -12,8 +11,8 @@ from labelnoise.config import complete, load_config
 from labelnoise.config.schema import SCHEMA
 from labelnoise.errors import InputError
 from labelnoise.study import Study, read_study
+from workflow_runs import ROOT
 
-ROOT = Path(__file__).parents[1]
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
 IMAGES = {
     "source": "images",
