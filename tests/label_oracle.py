@@ -13,12 +13,16 @@ from contourpy import FillType, contour_generator
 from scipy.interpolate import CubicSpline
 
 
-def natural(mask_HW, severity, rng):
-    """Displace every contour along its rays, then test every row against every contour."""
+def natural(mask_HW, severity, rng, nudge=(0.0, 0.0)):
+    """Displace every contour along its rays, then test every row against every contour.
+
+    `nudge` moves all contours by so many columns and rows.
+    """
     height, width = mask_HW.shape
     out_HW = np.zeros_like(mask_HW)
     for contours in _objects(mask_HW):
-        outer, *holes = [_displaced(contour, severity, rng) for contour in contours]
+        moved = [_displaced(contour, severity, rng) for contour in contours]
+        outer, *holes = [[(x + nudge[0], y + nudge[1]) for x, y in points] for points in moved]
         for row in range(height):
             for column in _columns_inside(outer, row, width):
                 out_HW[row, column] |= 2  # inside this object, unless a hole says otherwise
