@@ -13,16 +13,12 @@ from contourpy import FillType, contour_generator
 from scipy.interpolate import CubicSpline
 
 
-def natural(mask_HW, severity, rng, nudge=(0.0, 0.0)):
-    """Displace every contour along its rays, then test every row against every contour.
-
-    `nudge` moves all contours by so many columns and rows.
-    """
+def natural(mask_HW, severity, rng):
+    """Displace every contour along its rays, then test every row against every contour."""
     height, width = mask_HW.shape
     out_HW = np.zeros_like(mask_HW)
     for contours in _objects(mask_HW):
-        moved = [_displaced(contour, severity, rng) for contour in contours]
-        outer, *holes = [[(x + nudge[0], y + nudge[1]) for x, y in points] for points in moved]
+        outer, *holes = [_displaced(contour, severity, rng) for contour in contours]
         for row in range(height):
             for column in _columns_inside(outer, row, width):
                 out_HW[row, column] |= 2  # inside this object, unless a hole says otherwise
@@ -31,6 +27,22 @@ def natural(mask_HW, severity, rng, nudge=(0.0, 0.0)):
                     out_HW[row, column] &= 1
         out_HW[out_HW > 0] = 1
     return out_HW
+
+
+def distance_to_contours(mask_HW, severity, rng):
+    """Distance in pixels of every pixel's centre to the nearest of the displaced contours."""
+    rows, columns = np.indices(mask_HW.shape)
+    nearest_HW = np.full(mask_HW.shape, np.inf)
+    for contour in (each for contours in _objects(mask_HW) for each in contours):
+        for (x0, y0), (x1, y1) in pairwise(_displaced(contour, severity, rng)):
+            length = math.hypot(x1 - x0, y1 - y0)
+            t = 0.0
+            if length > 1e-12:
+                along = (columns - x0) * (x1 - x0) + (rows - y0) * (y1 - y0)
+                t = np.clip(along / length**2, 0, 1)
+            distance = np.hypot(columns - x0 - t * (x1 - x0), rows - y0 - t * (y1 - y0))
+            nearest_HW = np.minimum(nearest_HW, distance)
+    return nearest_HW
 
 
 def _objects(mask_HW):
