@@ -39,7 +39,9 @@ def copy_figures(results, folder):
     """Copy the study's tables, its figures, and of the figures with a variant each the last."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.copy(results.table("degradation.md"), folder / "degradation.md")
+    for name in ("degradation.md", "claims.md"):
+        if results.table(name).exists():
+            shutil.copy(results.table(name), folder / name)
     for name in ("degradation.png", "runs.png", "slopes.png"):
         shutil.copy(results.figure(name), folder / name)
     for kind in ("perturbations", "predictions", "roc"):
