@@ -17,7 +17,7 @@ TINY = {
             "batch_size": 4,
             # So many that an interruption can meet a training between two of them.
             "steps_per_epoch": 2,
-            "epochs": 12,
+            "epochs": 48,
             "keep": 2,
         }
     },

@@ -114,7 +114,7 @@ def test_snakemake_runs_nothing_again_for_another_spelling(study_copy):
     spelt = dict(reversed(study["datasets"]["tiny"].items()))
     study["datasets"]["tiny"] = {**spelt, "size": 32.0, "target": "liver"}
     recipe = dict(reversed(study["recipes"]["short"].items()))
-    study["recipes"]["short"] = {**recipe, "epochs": 12.0, "optimiser": "Adam"}
+    study["recipes"]["short"] = {**recipe, "epochs": float(recipe["epochs"]), "optimiser": "Adam"}
     done = snakemake(study_copy, study, "--dry-run")
     assert done.returncode == 0 and job_counts(done) == {}
     study["datasets"]["tiny"]["cases"] = 7

@@ -78,14 +78,14 @@ def test_guesses_grow_with_the_pixels():
 
 
 def test_a_study_asks_by_the_names_of_a_run(tmp_path):
-    """Of the tiny study: 12 epochs of 10 s make 2 x 2 minutes; the size of its slices is 32."""
+    """Of the tiny study: 48 epochs of 10 s make 2 x 8 minutes; the size of its slices is 32."""
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     study = read_study(ROOT / "config.yaml", tmp_path / "tiny.yaml")
     study = replace(study, results=Results(tmp_path))
     run = study.runs[0]
     names = {"dataset": run.dataset, "model": run.model, "recipe": run.recipe}
     write_timing(study.results, run, [9.5, 9.5])
-    assert minutes_to_train(study, names) == START_MINUTES + 4
+    assert minutes_to_train(study, names) == START_MINUTES + 16
     asked = training_megabytes(study.models[run.model], study.recipes[run.recipe], 32, attempt=2)
     assert megabytes_to_train(study, names, attempt=2) == asked
 
@@ -131,7 +131,7 @@ def test_rules_ask_for_them_and_what_they_ask_makes_nothing_stale(study_copy):
     # As at the third attempt, once an epoch of the setting has been measured.
     write_timing(results, replace(run, perturbation="choppy-0.85"), [59.5])
     third = dry_run("--attempt", "3")
-    assert f"runtime={3 * (START_MINUTES + 2 * 12)}" in third and "mem_mb=9069" in third
+    assert f"runtime={3 * (START_MINUTES + 2 * 48)}" in third and "mem_mb=9069" in third
     assert "perturb_labels" not in first + third
 
 

@@ -33,7 +33,7 @@ from workflow_runs import ROOT, TINY
 
 STUDY = {section: TINY[section] for section in ("datasets", "models", "recipes")}
 # So many that Ctrl-C meets the training between two of them.
-EPOCHS = 12
+EPOCHS = 48
 NAMES = ("-d", "tiny", "-m", "small", "-g", "cpu")
 FIRST = (*NAMES, "--recipe", "short", "-p", "mchop", "--repeat", "1")
 RESULTS = Results(Path("results"))
