@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtr
 
 from labelnoise.evaluation.contrasts import (
     FAMILY,
     SETTING,
     Blocks,
     drops,
+    families,
     pooled_values,
     slopes,
     stack,
@@ -39,7 +40,7 @@ from labelnoise.evaluation.power import (
     smallest_effect,
     smallest_margin,
 )
-from labelnoise.evaluation.statistics import CONFIDENCE, Layout, layouts, p_value
+from labelnoise.evaluation.statistics import CONFIDENCE, MANY, Layout, layouts, p_value
 from labelnoise.study import Claim
 
 LEVEL = 1 - CONFIDENCE
@@ -127,13 +128,11 @@ def moderated(questions: Sequence[Question], of_drops: Blocks) -> list[Question]
     for place, question in enumerate(questions):
         if not question.gap:
             answered.setdefault((question.claim.dataset, question.structure), []).append(place)
-    families: dict[tuple[Hashable, ...], list[pd.DataFrame]] = {}
-    for cell, block in of_drops.items():
-        families.setdefault(cell[: len(FAMILY)], []).append(block)
-    found = list(questions)
+    fitted, found = families(of_drops), list(questions)
     for family, places in answered.items():
         array_KRC = stack([questions[place].block / questions[place].scale for place in places])
-        for place, layout in zip(places, layouts(array_KRC, stack(families[family])), strict=True):
+        fitted_KRC = stack(fitted[family].values())
+        for place, layout in zip(places, layouts(array_KRC, fitted_KRC), strict=True):
             question = questions[place]
             found[place] = replace(question, layout=layout.scaled(question.scale))
     return found
@@ -279,15 +278,14 @@ def _test(question: Question) -> dict[str, float]:
         return {}
     claim, layout = question.claim, question.layout
     error, df = layout.error()
-    half = float(stdtrit(min(df, 1e9), (1 + CONFIDENCE) / 2)) * error
-    estimate = layout.estimate
+    estimate, (low, high) = layout.estimate, layout.interval()
     if claim.margin is None:
         p = p_value(estimate - null(claim), error, df)
     elif estimate > claim.margin:
         p = p_value(estimate - claim.margin, error, df)
     else:
-        p = float(stdtr(min(df, 1e9), (abs(estimate) - claim.margin) / error))
-    row = {"estimate": estimate, "low": estimate - half, "high": estimate + half, "df": df, "p": p}
+        p = float(stdtr(min(df, MANY), (abs(estimate) - claim.margin) / error))
+    row = {"estimate": estimate, "low": low, "high": high, "df": df, "p": p}
     return {**row, "n": int(layout.repeats), "cases": layout.cases}
 
 

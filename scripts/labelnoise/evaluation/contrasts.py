@@ -3,7 +3,7 @@
 A contrast is kept as a block: a DataFrame of its values, a row per repeat and a column per case.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -96,11 +96,10 @@ def summarise(blocks: Mapping[tuple[Hashable, ...], pd.DataFrame]) -> pd.DataFra
         index is the keys, in their order.
     """
     frames = []
-    for family in dict.fromkeys(key[: len(FAMILY)] for key in blocks):
-        keys = [key for key in blocks if key[: len(FAMILY)] == family]
-        array_KRC = stack([blocks[key] for key in keys])
+    for family in families(blocks).values():
+        array_KRC = stack(family.values())
         table = intervals(array_KRC).assign(left_out=left_out(array_KRC))
-        frames.append(table.set_index(pd.MultiIndex.from_tuples(keys)))
+        frames.append(table.set_index(pd.MultiIndex.from_tuples(list(family))))
     return pd.concat(frames).loc[list(blocks)] if frames else pd.DataFrame()
 
 
@@ -116,7 +115,15 @@ def _slope(pairs: list[tuple[pd.Series, pd.DataFrame]]) -> pd.DataFrame:
     return total.div(weight.where(weight > 0), axis=0).dropna(how="all")
 
 
-def stack(blocks: list[pd.DataFrame]) -> np.ndarray:
+def families(blocks: Mapping[tuple[Hashable, ...], pd.DataFrame]) -> dict[tuple, Blocks]:
+    """Return the blocks of each FAMILY, with which their keys start."""
+    found: dict[tuple, Blocks] = {}
+    for key, block in blocks.items():
+        found.setdefault(key[: len(FAMILY)], {})[key] = block
+    return found
+
+
+def stack(blocks: Collection[pd.DataFrame]) -> np.ndarray:
     """Return blocks as one array (K, R, C), NaN where a block lacks a repeat or a case."""
     repeats = sorted(set().union(*(block.index for block in blocks)))
     cases = sorted(set().union(*(block.columns for block in blocks)))

@@ -14,7 +14,7 @@ from labelnoise.evaluation.claims import (
     power_of,
     slope_scale,
 )
-from labelnoise.evaluation.contrasts import Blocks, drops, levels, pooled_values, stack
+from labelnoise.evaluation.contrasts import drops, families, levels, pooled_values, stack
 from labelnoise.evaluation.power import Power, power_within, repeats_needed, with_repeats
 from labelnoise.evaluation.statistics import Layout, components, layouts
 from labelnoise.study import Claim, Study
@@ -38,8 +38,8 @@ def components_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     values = pooled_values(cases)
     rows = []
     for contrast, blocks in (("level", levels(values)), ("drop", drops(runs, values))):
-        for family, found in _families(blocks).items():
-            array_KRC = stack(list(found.values()))
+        for family, found in families(blocks).items():
+            array_KRC = stack(found.values())
             table = components(array_KRC).assign(
                 recipe=[cell[3] for cell in found],
                 prior_df=[layout.degrees - layout.repeats + 1 for layout in layouts(array_KRC)],
@@ -145,10 +145,3 @@ def _losses(study: Study, claim: Claim) -> np.ndarray | None:
     errors = [study.perturbations[name] for name in study.errors]
     targets = [error.target_dice for error in errors if error.kind == claim.error]
     return None if None in targets else 1 - np.array(targets, float)
-
-
-def _families(blocks: Blocks) -> dict[tuple, Blocks]:
-    found: dict[tuple, Blocks] = {}
-    for cell, block in blocks.items():
-        found.setdefault(cell[:2], {})[cell] = block
-    return found

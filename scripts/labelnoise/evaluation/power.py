@@ -11,14 +11,12 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import nctdtr, nctdtrinc, stdtrit
 
-from labelnoise.evaluation.statistics import Layout
+from labelnoise.evaluation.statistics import MANY, Layout
 
 POWER = 0.8
 MOST_REPEATS = 100
 UNREACHED = f"more than {MOST_REPEATS}"
 CASES_DECIDE = "none: the cases decide"
-# The normal distribution is that of many degrees of freedom.
-MANY = 1e9
 
 Power = Callable[[float, float], float]
 

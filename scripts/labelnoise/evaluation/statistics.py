@@ -20,6 +20,8 @@ CONFIDENCE = 0.95
 FEWEST_FOR_PRIOR = 3
 # Values whose variance is below this share of the median one do not vary but for rounding.
 CONSTANT = 1e-10
+# The normal distribution is that of many degrees of freedom.
+MANY = 1e9
 
 
 def intervals(contrasts_KRC: np.ndarray, confidence: float = CONFIDENCE) -> pd.DataFrame:
@@ -229,6 +231,12 @@ class Layout:
         df = (a + b) ** 2 / spread if spread else np.inf
         return float(np.sqrt(max(a + b - e, a, b))), df
 
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Return the bounds of the mean's interval, see `intervals`."""
+        error, df = self.error()
+        half = float(stdtrit(min(df, MANY), (1 + confidence) / 2)) * error
+        return self.estimate - half, self.estimate + half
+
     def scaled(self, factor: float) -> Self:
         """Return the layout of the values times a factor."""
         square = factor**2
@@ -267,29 +275,23 @@ def _between_repeats(found: list[Layout]) -> tuple[np.ndarray, np.ndarray]:
 def _row(layout: Layout, confidence: float) -> list[float]:
     """Return the row of one contrast."""
     error, df = layout.error()
-    half = _quantile(df, (1 + confidence) / 2) * error
-    estimate = layout.estimate
-    return [estimate, estimate - half, estimate + half, error, df, p_value(estimate, error, df)]
-
-
-def _quantile(df: float, probability: float) -> float:
-    # The normal distribution is that of many degrees of freedom.
-    return float(stdtrit(min(df, 1e9), probability))
+    p = p_value(layout.estimate, error, df)
+    return [layout.estimate, *layout.interval(confidence), error, df, p]
 
 
 def p_value(estimate: float, error: float, df: float) -> float:
     """Return the two-sided p of an estimate against 0, given its standard error."""
     if error == 0:
         return 1.0 if estimate == 0 else 0.0
-    return float(2 * stdtr(min(df, 1e9), -abs(estimate) / error))
+    return float(2 * stdtr(min(df, MANY), -abs(estimate) / error))
 
 
 def _fit_prior(variances: np.ndarray, degrees: np.ndarray) -> tuple[float, float]:
     """Fit scale and degrees of freedom of the prior; the latter are infinite for equal variances.
 
     By the moments of z = log s^2 (Smyth 2004, section 6.2): under the prior, z - digamma(d / 2) +
-    log(d / 2) has mean log s0^2 - digamma(d0 / 2) + log(d0 / 2) up to sign, and variance
-    trigamma(d / 2) + trigamma(d0 / 2).
+    log(d / 2) has mean log s0^2 - digamma(d0 / 2) + log(d0 / 2) and variance trigamma(d / 2) +
+    trigamma(d0 / 2).
     """
     # The logarithm of a tiny variance would decide alone; limma sets the same floor.
     variances = np.maximum(variances, 1e-5 * np.median(variances))

@@ -121,7 +121,7 @@ def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
 
 
 def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
-    """Return the result of `paper.slopes`, set for printing; see `degradation_tables`."""
+    """Return `paper.slopes_beside_paper`, set for printing; see `degradation_tables`."""
 
     def row(cell):
         return {

@@ -29,7 +29,7 @@ def draw_slopes(table: pd.DataFrame) -> Figure:
     or three repeats may be far wider than the slopes; where they leave the panel they are cut.
 
     Args:
-        table: what `paper.slopes` returns.
+        table: what `paper.slopes_beside_paper` returns.
     """
     if table.empty:
         figure = Figure(figsize=(COLUMN_WIDTH, 1.0))
