@@ -192,7 +192,7 @@ rule plot_perturbations:
     input:
         dataset=rules.prepare_dataset.output.dataset,
         calibrations=lambda wildcards: [
-            str(results.calibration).format(dataset=wildcards.dataset, perturbation=name)
+            results.fill(results.calibration, {"dataset": wildcards.dataset, "perturbation": name})
             for name in study.errors
         ],
     output:

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
         files = study_files(arguments.config)
         study = read_study(*files)
         name = full_name("dataset", arguments.dataset, study.datasets)
-        path = Path(str(study.results.dataset).format(dataset=name))
+        path = study.results.fill(study.results.dataset, {"dataset": name})
         make_files([path], files, gpus=0)
         with Dataset(path) as data:
             print(*write_pair(data, Path("viz", name), arguments.slices), sep="\n")

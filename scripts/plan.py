@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 import pandas as pd
 
@@ -57,7 +56,7 @@ def count_test_cases(study: Study, dataset: str) -> int:
     Raises:
         InputError: it is not prepared, or its file is wrong.
     """
-    path = Path(str(study.results.dataset).format(dataset=dataset))
+    path = study.results.fill(study.results.dataset, {"dataset": dataset})
     if not path.exists():
         raise InputError(
             f"{path} is not there, so the test cases of {dataset} are unknown; name their number, "

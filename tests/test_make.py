@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import yaml
 
@@ -58,7 +57,7 @@ def test_a_plan_says_before_any_training_what_a_study_can_find(tmp_path):
 def test_a_plan_counts_the_test_cases_of_a_prepared_dataset(tmp_path):
     study = read_study(ROOT / "config.yaml")
     results = Results(tmp_path)
-    path = Path(str(results.dataset).format(dataset="phantom"))
+    path = results.fill(results.dataset, {"dataset": "phantom"})
     path.parent.mkdir(parents=True)
     write_discs(path)
     assert count_test_cases(replace(study, results=results), "phantom") == 2

@@ -344,9 +344,9 @@ class Results:
         return self.root / ".lock"
 
     @staticmethod
-    def fill(pattern: Path, run: Run) -> Path:
-        """Return a path with the names of a run in place of its wildcards."""
-        return Path(str(pattern).format(**asdict(run)))
+    def fill(pattern: Path, names: Run | Mapping[str, str]) -> Path:
+        """Return a path with the names of a run, or those given, in place of its wildcards."""
+        return Path(str(pattern).format(**asdict(names) if isinstance(names, Run) else names))
 
     def run_folder(self, run: Run) -> RunFolder:
         """Return the files of one run."""
