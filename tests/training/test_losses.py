@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from labelnoise.errors import InputError
-from labelnoise.training.losses import make_loss
+from labelnoise.training.losses import decision_odds, make_loss
 
 LABELS = torch.tensor([[[0, 1], [0, 0]]], dtype=torch.uint8)
 NAMES = [
@@ -238,3 +238,31 @@ def test_a_cpu_generator_gives_the_same_mask_on_the_gpu():
     assert torch.equal(
         kept_pixels(labels.cuda(), 0.5, seeded()).cpu(), kept_pixels(labels, 0.5, seeded())
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "share"), [("class_sampled_cross_entropy", 0.25), ("cross_entropy", None)]
+)
+def test_the_optimum_of_a_loss_decides_at_its_odds(name, share):
+    """Of 100 equal pixels k are foreground; one logit for all of them is trained to its optimum."""
+    for k, painted in ((25, share is not None), (60, True)):
+        labels = torch.zeros(1, 1, 100, dtype=torch.int64)
+        labels[..., :k] = 1
+        logit = torch.zeros(1, requires_grad=True)
+        optimiser = torch.optim.Adam([logit], lr=0.05)
+        loss, generator = make_loss(name, background_share=share), seeded()
+        for step in range(600):
+            for group in optimiser.param_groups:
+                group["lr"] = 0.05 / (1 + step / 40)
+            optimiser.zero_grad()
+            logits = torch.stack([torch.zeros(100), logit.expand(100)])[None, :, None]
+            loss(logits, labels, generator).backward()
+            optimiser.step()
+        odds = k / (100 - k) / decision_odds(name, share)
+        assert logit.item() == pytest.approx(math.log(odds), abs=0.1)
+        assert (logit.item() > 0) == painted
+
+
+def test_the_optimum_of_other_losses_is_not_said_to_be_known():
+    assert decision_odds("dice") is None
+    assert decision_odds("smp.FocalLoss", 0.1) is None

@@ -75,7 +75,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     device.limit_memory()
     data, labels = Dataset(task.dataset), LabelFile(task.labels)
     slices = choose_slices(data, labels, recipe)
-    share = recipe.background_share or 1 - data.foreground_fraction[0]
+    share = background_share(recipe, data)
     loss = make_loss(recipe.loss, background_share=share, **recipe.loss_settings)
     log.info(
         "training %s: %d training and %d validation slices",
@@ -140,6 +140,11 @@ def write_outputs(
     seconds = sum(epoch["train"] + epoch["validation"] for epoch in timing)
     chosen = {"checkpoints": kept, "chosen_rank": choose(kept), "seconds": round(seconds, 3)}
     write_json(folder.record, {**known, **chosen})
+
+
+def background_share(recipe: Recipe, data: Dataset) -> float:
+    """Return the share of background that a recipe keeps: its own, or the foreground fraction."""
+    return recipe.background_share or 1 - data.foreground_fraction[0]
 
 
 def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
