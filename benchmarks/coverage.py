@@ -25,7 +25,7 @@ from scipy import stats
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from labelnoise.evaluation.contrasts import drops, levels, pooled_values  # noqa: E402
+from labelnoise.evaluation.contrasts import case_values, drops, levels  # noqa: E402
 from labelnoise.evaluation.statistics import CONFIDENCE, components, intervals  # noqa: E402
 from labelnoise.evaluation.tables import read_table  # noqa: E402
 
@@ -115,7 +115,7 @@ def study_components(tables):
         repeats, cases, and what `statistics.components` returns.
     """
     runs, cases = (read_table(tables / name) for name in ("runs.csv", "cases.csv"))
-    values = pooled_values(cases)
+    values = case_values(cases)
     rows = []
     for of, blocks in {"level": levels(values), "drop": drops(runs, values)}.items():
         for key, block in blocks.items():

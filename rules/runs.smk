@@ -30,7 +30,10 @@ rule train_model:
 rule test_model:
     input:
         dataset=rules.prepare_dataset.output.dataset,
+        labels=rules.perturb_labels.output.labels,
         checkpoints=rules.train_model.output.checkpoints,
+        # Says which checkpoint was chosen.
+        run=rules.train_model.output.run,
     output:
         counts=results.run.counts,
         scores=results.run.scores,

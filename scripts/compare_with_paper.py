@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from labelnoise.evaluation.contrasts import pooled_values
 from labelnoise.evaluation.tables import read_table
 from labelnoise.files import write_csv, write_text
 from labelnoise.jobs.script import logged
@@ -17,7 +16,7 @@ def main(smk):
         )
         mixed = len(pd.read_csv(smk.input.mixed))
         comparison = compare_with_paper(degradation)
-        slope = slopes_beside_paper(runs, pooled_values(cases))
+        slope = slopes_beside_paper(runs, cases)
         write_csv(smk.output.table1, comparison)
         write_text(smk.output.table1_markdown, markdown(table1_tables(comparison, mixed)))
         write_text(smk.output.table1_latex, latex(table1_tables(comparison, mixed)))

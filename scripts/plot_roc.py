@@ -16,7 +16,7 @@ def main(smk):
         shown = runs["perturbation"].isin(smk.params.perturbations)
         runs = runs[shown & (runs["dataset"] == smk.wildcards.dataset)]
         histograms = [
-            read_scores(RunFolder(Path(run.folder)).scores)[run.checkpoint_rank][run.structure]
+            read_scores(RunFolder(Path(run.folder)).scores).histogram(run.structure)
             for run in runs.itertuples()
         ]
         save_all(draw_roc(runs.assign(histogram=histograms)), smk.output)

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from labelnoise.consistency import misfits
-from labelnoise.evaluation.contrasts import pooled_values
 from labelnoise.evaluation.tables import degradation_table, study_tables
 from labelnoise.files import read_json, write_csv, write_text
 from labelnoise.jobs.script import logged
@@ -17,7 +16,7 @@ def main(smk):
         results = results_of(smk.config)
         runs, cases = study_tables(listed, results)
         mixed = misfits({run: read_json(results.run_folder(run).record) for run in listed})
-        degradation = degradation_table(runs, pooled_values(cases))
+        degradation = degradation_table(runs, cases)
         tables = degradation_tables(degradation, len(mixed))
         write_csv(smk.output.runs, runs)
         write_csv(smk.output.cases, cases)

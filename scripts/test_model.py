@@ -12,7 +12,7 @@ def main(smk):
         # torch may only start once the lease has said which card it sees.
         from labelnoise.evaluation.score import describe_score, score_run
 
-        counted = score_run(Path(smk.input.dataset), folder, device)
+        counted = score_run(Path(smk.input.dataset), Path(smk.input.labels), folder, device)
         print(describe_score(counted, folder), flush=True)
 
 

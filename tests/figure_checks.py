@@ -35,7 +35,6 @@ def curves_of_first(runs):
     largest = runs.groupby("kind")["target_dice"].transform("min")
     runs = runs[(runs["kind"] == "control") | (runs["target_dice"] == largest)]
     histograms = [
-        read_scores(f"{run.folder}/scores.h5")[run.checkpoint_rank][run.structure]
-        for run in runs.itertuples()
+        read_scores(f"{run.folder}/scores.h5").histogram(run.structure) for run in runs.itertuples()
     ]
     return runs.assign(histogram=histograms)

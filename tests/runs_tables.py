@@ -19,7 +19,7 @@ def runs_of(dice_of, runs):
         {name: run[name] for name in names}
         | {"structure": "liver", "target_dice": run["size"], "label_dice": run["size"] or 1.0}
         | {"dice": dice_of(run), "dice_case": 0.5, "precision": 0.6, "recall": 0.7}
-        | {"volume_ratio": 1.1, "auc": 0.99, "cases": 3}
+        | {"volume_ratio": 1.1, "label_volume_ratio": 1.02, "auc": 0.99, "cases": 3}
         for run in runs
     ]
     return pd.DataFrame(rows)
@@ -33,6 +33,14 @@ def values_of(runs, cases=("a", "b", "c")):
     """
     index = pd.MultiIndex.from_frame(runs[[*CELL, "repeat"]])
     return pd.DataFrame({case: runs["dice"].to_numpy() for case in cases}, index)
+
+
+def cases_of(runs, cases=("a", "b", "c")):
+    """What a table of runs rests on: counts whose Dice is the run's in all cases."""
+    names = [*CELL, "repeat", "dice", "auc"]
+    counts = runs[names].merge(pd.Series(list(cases), name="case"), "cross")
+    right, wrong = 1e6 * counts["dice"], 1e6 * (1 - counts["dice"])
+    return counts.assign(tp=right, fp=wrong, fn=wrong, tn=1e6)
 
 
 def proportional_runs(

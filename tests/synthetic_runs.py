@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labelnoise.evaluation.contrasts import pooled_values
-from labelnoise.evaluation.histograms import BINS, ScoreHistogram, write_scores
+from labelnoise.evaluation.histograms import BINS, RunScores, counts_above, write_scores
 from labelnoise.evaluation.tables import study_tables
 from labelnoise.seeds import derive
 from labelnoise.study import Results, Run
@@ -70,11 +69,7 @@ def write_run(results, run, rows, structures=("liver",)):
     order = ["rank", "epoch", "case", "slice", "class_index", "structure", "tp", "fp", "fn", "tn"]
     table = pd.concat([other, chosen])
     table[order].to_csv(folder / "test.csv", index=False)
-    ranked = {
-        rank: {name: scores_of(part) for name, part in rows.groupby("structure")}
-        for rank, rows in table.groupby("rank")
-    }
-    write_scores(folder / "scores.h5", ranked)
+    write_scores(folder / "scores.h5", scores_of(chosen, structures))
     checkpoints = [
         {"rank": rank, "epoch": epoch, "metrics": {"validation_dice": dice, "validation_loss": 0.1}}
         for rank, epoch, dice in [(1, 7, 0.88), (2, 9, 0.90)]
@@ -86,7 +81,26 @@ def write_run(results, run, rows, structures=("liver",)):
     (folder / "run.json").write_text(json.dumps(details))
 
 
-def scores_of(rows):
+def scores_of(rows, structures):
+    """Scores whose counts at a probability of 0.5 are those of the chosen checkpoint.
+
+    Wrong test labels and validation slices are as the test slices.
+    """
+    test = {key: histogram_of(part) for key, part in rows.groupby(["structure", "case"])}
+    cases = list(dict.fromkeys(rows["case"]))
+    test_SC2B = np.array([[test[name, case] for case in cases] for name in structures])
+    return RunScores(
+        rank=2,
+        structures=list(structures),
+        cases=cases,
+        test_SC2B=test_SC2B,
+        apparent_SC4=counts_above(test_SC2B, BINS // 2),
+        validation_S2B=dict.fromkeys(("clean", "perturbed"), test_SC2B.sum(axis=1)),
+        loss_threshold=0.0,
+    )
+
+
+def histogram_of(rows):
     """Scores that fall as many pixels on each side of 0 as were counted, spread to both sides."""
     tp, fp, fn, tn = rows[["tp", "fp", "fn", "tn"]].sum()
     places = np.linspace(0, BINS // 2 - 1, 40).astype(int)
@@ -97,7 +111,7 @@ def scores_of(rows):
             parts = np.floor(total * 0.15 * 0.85 ** np.arange(40)).astype(int)
             parts[-1] += total - parts.sum()
             counts_2B[row, side] += parts
-    return ScoreHistogram(counts_2B)
+    return counts_2B
 
 
 def write_labels(results, run, structures=("liver",)):
@@ -124,9 +138,8 @@ def table_of(runs, results):
 
 
 def tables_of(runs, results):
-    """Read back the table of made-up runs, and their values per case."""
-    table, cases = study_tables(map(Run.of, runs), Results(Path(results)))
-    return table, pooled_values(cases)
+    """Read back the table of made-up runs, and what they rest on per case."""
+    return study_tables(map(Run.of, runs), Results(Path(results)))
 
 
 def label_dice(run):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from labelnoise.evaluation.contrasts import drops, levels, slopes, summarise
+from labelnoise.evaluation.contrasts import case_values, drops, levels, slopes, summarise
 from runs_tables import proportional_runs, runs_of, values_of
 from synthetic_runs import matrix, tables_of, write_tree
 
@@ -43,7 +43,8 @@ def test_drops_pair_by_repeat_and_case_whatever_the_order():
 def test_levels_stand_in_the_order_of_the_study(tmp_path):
     runs = matrix(("psd", "lis"), ("unet", "fcn32"), ("plain", "labels18"))
     write_tree(tmp_path, runs)
-    _, values = tables_of(runs, tmp_path)
+    _, cases = tables_of(runs, tmp_path)
+    values = case_values(cases)
     found = [(key[0], key[2], key[3], key[4]) for key in levels(values)]
     asked = [(run["dataset"], run["model"], run["recipe"], run["perturbation"]) for run in runs]
     assert found == list(dict.fromkeys(asked))
@@ -84,7 +85,8 @@ def test_datasets_have_cases_and_priors_of_their_own(tmp_path):
 
     runs = matrix(("lis", "psd"), kinds=("natural", "random"), sizes=(0.9, 0.8))
     write_tree(tmp_path, runs, counts=of)
-    table, values = tables_of(runs, tmp_path)
+    table, cases = tables_of(runs, tmp_path)
+    values = case_values(cases)
     blocks = levels(values)
     assert {key[0]: block.columns.tolist() for key, block in blocks.items()} == {
         "lis": ["a", "b"],
@@ -100,7 +102,8 @@ def test_datasets_have_cases_and_priors_of_their_own(tmp_path):
 def test_structures_are_summarised_apart(tmp_path):
     runs = matrix(kinds=("natural", "random"), sizes=(0.9, 0.8))
     write_tree(tmp_path, runs, structures=("liver", "tumour"))
-    table, values = tables_of(runs, tmp_path)
+    table, cases = tables_of(runs, tmp_path)
+    values = case_values(cases)
     found = summarise(levels(values))
     for structure, rows in table.groupby("structure"):
         means = rows.groupby("perturbation")["dice"].mean()
@@ -177,7 +180,8 @@ def test_a_case_undefined_in_one_run_is_filled_by_its_repeat_and_case():
 def test_a_structure_absent_from_all_test_cases_has_no_numbers(tmp_path):
     runs = matrix(kinds=("natural",), repeats=2)
     write_tree(tmp_path, runs, counts=lambda run: counts({"a": (0, 0, 0), "b": (0, 0, 0)}))
-    table, values = tables_of(runs, tmp_path)
+    table, cases = tables_of(runs, tmp_path)
+    values = case_values(cases)
     for blocks in (levels(values), drops(table, values)):
         found = summarise(blocks)
         assert found[["estimate", "low", "high", "p"]].isna().all(axis=None)

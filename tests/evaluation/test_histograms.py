@@ -1,19 +1,29 @@
 """ROC: hand-counted rankings, scikit-learn as oracle, sums over batches, and the file of scores."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from labelnoise.errors import InputError
 from labelnoise.evaluation.histograms import (
     BINS,
+    RunScores,
     ScoreHistogram,
+    area_values,
+    auc,
+    average_precision,
+    best_edge,
     bin_edges,
+    counts_above,
+    nearest_edge,
     read_scores,
+    threshold_edges,
     write_scores,
 )
 from labelnoise.evaluation.score import bin_log_odds
@@ -127,29 +137,154 @@ def test_edges_part_the_bins():
         assert found.argmax() == place + 1
 
 
+def scores_at(edges, positives, negatives):
+    """A histogram with so many pixels just above each edge."""
+    counts_2B = np.zeros((2, BINS), np.int64)
+    counts_2B[0, edges], counts_2B[1, edges] = negatives, positives
+    return counts_2B
+
+
+# Above edge 1500: 4 right, 0 wrong. Above 1100: 9 and 1. Above 900: 10 and 10; all: 10 and 100.
+EDGES, POSITIVES, NEGATIVES = [0, 900, 1100, 1500], [0, 1, 5, 4], [90, 9, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("edge", "expected"),
+    [
+        (0, [10, 100, 0, 0]),
+        (900, [10, 10, 0, 90]),
+        (901, [9, 1, 1, 99]),
+        (1500, [4, 0, 6, 100]),
+        (BINS, [0, 0, 10, 100]),
+    ],
+)
+def test_counts_above_an_edge_are_those_counted_by_hand(edge, expected):
+    counts_2B = scores_at(EDGES, POSITIVES, NEGATIVES)
+    assert counts_above(counts_2B, edge).tolist() == expected
+    assert counts_above(np.stack([counts_2B, 2 * counts_2B]), edge)[1].tolist() == [
+        2 * count for count in expected
+    ]
+
+
+def test_the_best_edge_is_that_of_the_highest_dice():
+    # Dice: 20 / 120, 20 / 30, 18 / 20, 8 / 14. The edges 901 to 1100 part the same pixels; of them
+    # 1024 is a probability of 0.5.
+    assert best_edge(scores_at(EDGES, POSITIVES, NEGATIVES)) == BINS // 2
+    # Without the pixels in the middle the nearest to 0.5 of the equal edges is taken.
+    assert best_edge(scores_at([200, 1500], [0, 4], [90, 0])) == BINS // 2
+    assert best_edge(scores_at([1100, 1500], [0, 4], [90, 0])) == 1101
+    assert best_edge(scores_at([200, 500], [4, 4], [0, 9])) == 200
+    assert best_edge(scores_at([200, 1500], [0, 0], [90, 1])) == BINS // 2
+
+
+@pytest.mark.parametrize("place", [0, 3, 700, BINS // 2, 1500, BINS])
+def test_a_threshold_takes_the_edge_nearest_to_it(place):
+    assert nearest_edge(bin_edges()[place]) == place
+
+
+def test_each_structure_has_its_own_thresholds():
+    """Two structures of two cases; Dice of each edge can be counted by hand."""
+    # Kidney is best above 1100 (9 right, 1 wrong), the tumour above 500 (8 right, none wrong).
+    kidney = scores_at(EDGES, POSITIVES, NEGATIVES)
+    tumour = scores_at([0, 500, 1300], [0, 6, 2], [300, 0, 0])
+    wrong = [scores_at([0, 1500], [0, 7], [9, 0]), scores_at([0, 100], [0, 7], [9, 0])]
+    scores = RunScores(
+        rank=1,
+        structures=["kidney", "tumour"],
+        cases=["a"],
+        test_SC2B=np.stack([kidney, tumour])[:, None],
+        apparent_SC4=np.zeros((2, 1, 4), np.int64),
+        validation_S2B={"clean": np.stack([tumour, kidney]), "perturbed": np.stack(wrong)},
+        loss_threshold=float(np.log(1 / 0.25)),
+    )
+    implied = nearest_edge(np.log(4))
+    assert bin_edges()[implied] == pytest.approx(np.log(4), abs=0.01)
+    # The nearest to 0.5 of the edges that part the same pixels.
+    assert threshold_edges(scores, 0) == {
+        "loss": implied,
+        "clean": 500,
+        "perturbed": BINS // 2,
+        "best": BINS // 2,
+    }
+    assert threshold_edges(scores, 1) == {
+        "loss": implied,
+        "clean": BINS // 2,
+        "perturbed": 100,
+        "best": 500,
+    }
+    unknown = replace(scores, loss_threshold=np.nan)
+    assert threshold_edges(unknown, 0)["loss"] is None
+
+
+@pytest.mark.parametrize("spread", [0.3, 3, 30])
+def test_average_precision_agrees_with_scikit_learn(spread):
+    scores, positive = normal_scores(np.random.default_rng(4), spread)
+    expected = average_precision_score(positive, scores)
+    found = average_precision(histogram(scores, positive).counts_2B)
+    assert found == pytest.approx(expected, abs=5e-3)
+
+
+def test_average_precision_of_four_pixels():
+    # Falling thresholds: 1 of 1 right, then 1 of 2, then 2 of 3: (1 + 2 / 3) / 2.
+    found = average_precision(histogram([-3, -1, 1, 3], [0, 1, 0, 1]).counts_2B)
+    assert found == pytest.approx(5 / 6)
+    assert np.isnan(average_precision(histogram([1, 2], [0, 0]).counts_2B))
+
+
+@pytest.mark.parametrize("area", [auc, average_precision])
+def test_the_values_of_cases_have_the_spread_of_the_jackknife(area):
+    rng = np.random.default_rng(5)
+    counts_C2B = np.stack(
+        [
+            histogram(*normal_scores(rng, spread, 2000)).counts_2B
+            for spread in rng.uniform(0.5, 3, 6)
+        ]
+    )
+    values_C = area_values(counts_C2B, area)
+    whole = area(counts_C2B.sum(axis=0))
+    assert values_C.mean() == pytest.approx(whole)
+    without = [area(np.delete(counts_C2B, case, axis=0).sum(axis=0)) for case in range(6)]
+    jackknife = 5 / 6 * ((without - np.mean(without)) ** 2).sum()
+    assert values_C.var(ddof=1) / 6 == pytest.approx(jackknife)
+    # What lies lower in the others than with it is good in a case.
+    assert values_C.argmax() == np.argmin(without)
+    assert area_values(counts_C2B[:1], area).tolist() == [area(counts_C2B[0])]
+
+
 @pytest.fixture
 def written(tmp_path):
-    """A file of two checkpoints and two structures, and what is in it."""
-    scores = np.random.default_rng(3).normal(size=(2, 2, 30))
-    histograms = {
-        rank: {
-            name: histogram(scores[rank - 1, place], np.arange(30) % (place + 2) == 0)
-            for place, name in enumerate(["liver", "Tumör"])
-        }
-        for rank in (1, 2)
-    }
-    write_scores(tmp_path / "scores.h5", histograms)
-    return tmp_path / "scores.h5", histograms
+    """A file of two structures and three cases, and what is in it."""
+    scores = np.random.default_rng(3).normal(size=(2, 3, 30))
+    test = [
+        [
+            histogram(scores[row, case], np.arange(30) % (row + 2) == 0).counts_2B
+            for case in range(3)
+        ]
+        for row in range(2)
+    ]
+    found = RunScores(
+        rank=2,
+        structures=["liver", "Tumör"],
+        cases=["007", "NA", "c"],
+        test_SC2B=np.array(test),
+        apparent_SC4=np.arange(24).reshape(2, 3, 4),
+        validation_S2B={"clean": np.array(test)[:, 0], "perturbed": np.array(test)[:, 1]},
+        loss_threshold=2.5,
+    )
+    write_scores(tmp_path / "scores.h5", found)
+    return tmp_path / "scores.h5", found
 
 
 def test_a_file_is_read_back_and_repeats_itself(written, tmp_path):
-    path, histograms = written
+    path, expected = written
     found = read_scores(path)
-    assert list(found) == [1, 2] and list(found[1]) == ["liver", "Tumör"]
-    for rank in found:
-        for name in found[rank]:
-            expected = histograms[rank][name].counts_2B
-            np.testing.assert_array_equal(found[rank][name].counts_2B, expected)
+    for name in ("rank", "structures", "cases", "loss_threshold"):
+        assert getattr(found, name) == getattr(expected, name)
+    for name in ("test_SC2B", "apparent_SC4"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    for labels, counts_S2B in expected.validation_S2B.items():
+        np.testing.assert_array_equal(found.validation_S2B[labels], counts_S2B)
+    assert found.histogram("Tumör").positives == 3 * 10
     write_scores(tmp_path / "again.h5", found)
     assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
     assert path.stat().st_size < 60_000
@@ -169,6 +304,16 @@ def test_unusable_files_are_named(written, tmp_path):
     with pytest.raises(InputError, match=r"other\.h5 has format 'labelnoise-dataset'"):
         read_scores(other)
     with h5py.File(path, "r+") as file:
-        del file["rank"]
+        file.attrs["format_version"] = 1
+    with pytest.raises(InputError, match=r"version 1; expected .* version 2; delete it"):
+        read_scores(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 2
+        del file["apparent"]
+        file["apparent"] = np.zeros((1, 3, 4), np.int64)
+    with pytest.raises(InputError, match=r"counts of shapes .*, expected .*; delete it"):
+        read_scores(path)
+    with h5py.File(path, "r+") as file:
+        del file["case"]
     with pytest.raises(InputError, match=r"scores\.h5 is not a whole file of scores"):
         read_scores(path)

@@ -9,7 +9,7 @@ from labelnoise.evaluation.statistics import (
     intervals,
     left_out,
     moderate,
-    pooled_dice_values,
+    pooled_ratio_values,
 )
 
 # Two repeats of two cases: repeat means 2 and 4, case means 2 and 4, no residual.
@@ -183,26 +183,26 @@ def test_components_are_found_again():
 
 def test_pooled_values_average_to_the_pooled_score():
     tp_RC, other_RC = np.array([[10.0, 0.0, 3.0], [8.0, 1.0, 4.0]]), np.full((2, 3), 4.0)
-    values_RC = pooled_dice_values(2 * tp_RC, 2 * tp_RC + other_RC)
+    values_RC = pooled_ratio_values(2 * tp_RC, 2 * tp_RC + other_RC)
     expected = 2 * tp_RC.sum(axis=1) / (2 * tp_RC + other_RC).sum(axis=1)
     np.testing.assert_allclose(values_RC.mean(axis=1), expected)
     # A jackknife over cases, exact to first order.
     many_RC = np.tile(tp_RC, (1, 40))
     total = 2 * many_RC + 4
-    values_RC = pooled_dice_values(2 * many_RC, total)
+    values_RC = pooled_ratio_values(2 * many_RC, total)
     n = many_RC.shape[1]
     left = [
         2 * np.delete(many_RC[0], case).sum() / np.delete(total[0], case).sum() for case in range(n)
     ]
     jackknife = (n - 1) * np.std(left) / np.sqrt(n - 1)
     assert values_RC[0].std(ddof=1) / np.sqrt(n) == pytest.approx(jackknife, rel=0.01)
-    assert np.isnan(pooled_dice_values(np.zeros((1, 2)), np.zeros((1, 2)))).all()
+    assert np.isnan(pooled_ratio_values(np.zeros((1, 2)), np.zeros((1, 2)))).all()
 
 
 def test_a_repeat_that_lacks_a_case_is_pooled_over_the_others():
     numerator_RC = np.array([[4.0, 3.0, np.nan], [4.0, 3.0, 9.0]])
     denominator_RC = np.array([[5.0, 5.0, np.nan], [5.0, 5.0, 10.0]])
-    values_RC = pooled_dice_values(numerator_RC, denominator_RC)
+    values_RC = pooled_ratio_values(numerator_RC, denominator_RC)
     assert np.isnan(values_RC).tolist() == [[False, False, True], [False] * 3]
     assert np.nanmean(values_RC, axis=1) == pytest.approx([0.7, 0.8])
 

@@ -1,14 +1,23 @@
 """Tables: scores from countable runs, spread over repeats, paired drops, files that are damaged."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from labelnoise.counts import dice
 from labelnoise.errors import InputError
-from labelnoise.evaluation.histograms import read_scores
+from labelnoise.evaluation.contrasts import case_values
+from labelnoise.evaluation.histograms import (
+    BINS,
+    bin_edges,
+    counts_above,
+    read_scores,
+    write_scores,
+)
 from labelnoise.evaluation.tables import (
     degradation_table,
     read_counts,
@@ -18,7 +27,7 @@ from labelnoise.evaluation.tables import (
 )
 from labelnoise.files import write_csv
 from labelnoise.study import Results, Run
-from runs_tables import runs_of, values_of
+from runs_tables import cases_of, runs_of
 from synthetic_runs import folder_of, matrix, table_of, tables_of, write_run, write_tree
 
 # Two cases of very different size. Dice of case a: 2 x 90 / (180 + 20) = 0.9;
@@ -78,10 +87,10 @@ def test_a_network_that_paints_nothing_has_dice_0_and_no_precision(tmp_path):
     runs = matrix(kinds=(), repeats=2)
     nothing = [("a", 1, "liver", 0, 0, 10, 990)]
     write_tree(tmp_path, runs, counts=lambda run: nothing if run["repeat"] else COUNTABLE)
-    table, values = tables_of(runs, tmp_path)
+    table, cases = tables_of(runs, tmp_path)
     assert table["dice"].iloc[1] == 0
     assert np.isnan(table["precision"].iloc[1])
-    (cell,) = degradation_table(table, values).to_dict("records")
+    (cell,) = degradation_table(table, cases).to_dict("records")
     assert (cell["n"], cell["precision_n"]) == (2, 1)
     assert cell["precision_mean"] == pytest.approx(91 / 103)
 
@@ -111,17 +120,59 @@ def test_a_missing_file_is_named(one_run):
         table_of(runs, results)
 
 
-def test_auc_is_that_of_the_chosen_checkpoint(tmp_path):
+def test_auc_is_that_of_the_scores(tmp_path):
     runs = matrix(kinds=(), repeats=2)
     write_tree(tmp_path, runs)
-    table, values = tables_of(runs, tmp_path)
+    table, cases = tables_of(runs, tmp_path)
     scores = [read_scores(folder_of(tmp_path, run) / "scores.h5") for run in runs]
-    expected = [of[2]["liver"].auc() for of in scores]
+    expected = [of.histogram("liver").auc() for of in scores]
     assert table["auc"].tolist() == expected
-    assert scores[0][1]["liver"].auc() != expected[0]
-    (cell,) = degradation_table(table, values).to_dict("records")
+    (cell,) = degradation_table(table, cases).to_dict("records")
     assert cell["auc_mean"] == pytest.approx(np.mean(expected))
     assert cell["auc_sd"] == pytest.approx(np.std(expected, ddof=1))
+    assert cell["auc_low"] < cell["auc_mean"] < cell["auc_high"]
+
+
+def test_dice_at_a_threshold_is_counted_by_case_and_pooled(tmp_path):
+    (run,) = runs = matrix(kinds=(), repeats=1)
+    write_tree(tmp_path, runs)
+    path = folder_of(tmp_path, run) / "scores.h5"
+    scores = read_scores(path)
+    # Clean validation slices are best above edge 1100, whose probability is 0.64.
+    validation_2B = np.zeros((1, 2, BINS), np.int64)
+    validation_2B[0, 0, 1099], validation_2B[0, 1, 1100] = 50, 50
+    chosen = {**scores.validation_S2B, "clean": validation_2B}
+    apparent_SC4 = np.array([[[6, 2, 2, 9], [3, 1, 0, 9], [0, 0, 4, 9]]])
+    write_scores(
+        path,
+        replace(scores, validation_S2B=chosen, apparent_SC4=apparent_SC4, loss_threshold=np.nan),
+    )
+    table, cases = tables_of(runs, tmp_path)
+    (row,) = table.to_dict("records")
+    assert row["threshold_clean"] == pytest.approx(1 / (1 + np.exp(-bin_edges()[1100])))
+    counts_C4 = counts_above(scores.test_SC2B[0], 1100)
+    np.testing.assert_array_equal(cases[["tp_at_clean", "fp_at_clean"]], counts_C4[:, :2])
+    assert row["dice_at_clean"] == pytest.approx(dice(counts_C4.sum(axis=0)))
+    assert row["dice_at_best"] >= max(row["dice"], row["dice_at_clean"])
+    # 2 x 9 / (18 + 3 + 6)
+    assert row["dice_apparent"] == pytest.approx(18 / 27)
+    # A loss whose optimum is unknown has no threshold.
+    assert np.isnan([row["threshold_loss"], row["dice_at_loss"]]).all()
+    values = case_values(cases, "dice_at_clean")
+    assert values.mean(axis=1).tolist() == pytest.approx([row["dice_at_clean"]])
+    assert case_values(cases, "dice_at_loss").isna().all(axis=None)
+
+
+@pytest.mark.parametrize("measure", ["precision", "recall", "volume_ratio", "auc", "dice_case"])
+def test_the_values_of_cases_average_to_the_score(measure, tmp_path):
+    runs = matrix(repeats=2)
+    write_tree(tmp_path, runs)
+    table, cases = tables_of(runs, tmp_path)
+    means = case_values(cases, measure).mean(axis=1)
+    np.testing.assert_allclose(means, table[measure])
+    cells = degradation_table(table, cases)
+    assert (cells[f"{measure}_low"] < cells[f"{measure}_mean"]).all()
+    assert (cells[f"{measure}_high"] > cells[f"{measure}_mean"]).all()
 
 
 def test_scores_that_are_missing_or_of_other_pixels_are_named(tmp_path):
@@ -205,7 +256,7 @@ def test_drop_is_paired_by_repeat():
 
     # The control's rows come in another order: pairs go by repeat, not by place.
     frame = runs_of(dice_of, runs).iloc[[3, 1, 4, 0, 2, *range(5, 10)]]
-    control, cell = degradation_table(frame, values_of(frame)).to_dict("records")
+    control, cell = degradation_table(frame, cases_of(frame)).to_dict("records")
     # Equal cases, and too few contrasts for a prior: the t-interval over repeats.
     oracle = stats.ttest_rel(level, level - noise).confidence_interval(0.95)
     assert (cell["drop_low"], cell["drop_high"]) == pytest.approx(tuple(oracle))
@@ -228,7 +279,7 @@ def test_drop_uses_the_control_of_the_same_network_recipe_and_dataset():
 
     runs = matrix(("lis", "psd"), ("unet", "segnet"), ("labels18", "plain"), repeats=2)
     frame = runs_of(dice_of, runs)
-    table = degradation_table(frame, values_of(frame))
+    table = degradation_table(frame, cases_of(frame))
     noisy = table[table["kind"] == "natural"]
     assert len(noisy) == 8
     assert noisy["drop_mean"].to_numpy() == pytest.approx(np.full(8, 0.01))
@@ -237,7 +288,7 @@ def test_drop_uses_the_control_of_the_same_network_recipe_and_dataset():
 def test_only_repeats_that_both_have_are_paired():
     runs = [run for run in matrix(repeats=3) if run["kind"] != "control" or run["repeat"] < 2]
     frame = runs_of(lambda run: 0.9 - 0.1 * (run["kind"] == "natural"), runs)
-    _, cell = degradation_table(frame, values_of(frame)).to_dict("records")
+    _, cell = degradation_table(frame, cases_of(frame)).to_dict("records")
     assert (cell["n"], cell["drop_n"]) == (3, 2)
     assert cell["drop_mean"] == pytest.approx(0.1)
 
@@ -245,7 +296,7 @@ def test_only_repeats_that_both_have_are_paired():
 def test_without_a_control_there_is_no_drop():
     runs = [run for run in matrix(repeats=3) if run["kind"] != "control"]
     frame = runs_of(lambda run: 0.8, runs)
-    (cell,) = degradation_table(frame, values_of(frame)).to_dict("records")
+    (cell,) = degradation_table(frame, cases_of(frame)).to_dict("records")
     assert np.isnan([cell["drop_mean"], cell["drop_sd"], cell["drop_low"]]).all()
     assert cell["drop_n"] == 0
     assert cell["dice_mean"] == pytest.approx(0.8)
@@ -253,7 +304,7 @@ def test_without_a_control_there_is_no_drop():
 
 def test_one_repeat_of_one_case_gives_means_without_spread():
     frame = runs_of(lambda run: 0.8, matrix(repeats=1))
-    table = degradation_table(frame, values_of(frame, ["a"]))
+    table = degradation_table(frame, cases_of(frame, ["a"]))
     assert table["dice_mean"].tolist() == [0.8, 0.8]
     assert table[["dice_sd", "dice_low", "dice_high", "drop_sd"]].isna().all(axis=None)
     assert table["left_out"].tolist() == ["repeats and cases"] * 2
@@ -263,9 +314,9 @@ def test_one_repeat_of_one_case_gives_means_without_spread():
 def test_one_repeat_has_an_interval_over_cases_and_says_so(tmp_path):
     runs = matrix(repeats=1)
     write_tree(tmp_path, runs)
-    table, values = tables_of(runs, tmp_path)
-    _, cell = degradation_table(table, values).to_dict("records")
-    control, natural = values.to_numpy()
+    table, cases = tables_of(runs, tmp_path)
+    _, cell = degradation_table(table, cases).to_dict("records")
+    control, natural = case_values(cases).to_numpy()
     expected = stats.ttest_1samp(natural, 0).confidence_interval(0.95)
     assert (cell["dice_low"], cell["dice_high"]) == pytest.approx(tuple(expected))
     expected = stats.ttest_rel(control, natural).confidence_interval(0.95)
@@ -277,7 +328,7 @@ def test_one_repeat_has_an_interval_over_cases_and_says_so(tmp_path):
 def test_the_interval_of_a_drop_may_leave_out_more_than_that_of_the_level():
     runs = [run for run in matrix(repeats=3) if run["kind"] != "control" or run["repeat"] < 1]
     frame = runs_of(lambda run: 0.9 - 0.01 * run["repeat"], runs)
-    _, cell = degradation_table(frame, values_of(frame)).to_dict("records")
+    _, cell = degradation_table(frame, cases_of(frame)).to_dict("records")
     assert (cell["n"], cell["drop_n"]) == (3, 1)
     assert (cell["left_out"], cell["drop_left_out"]) == ("", "repeats")
 

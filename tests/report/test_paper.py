@@ -14,7 +14,7 @@ from labelnoise.report.paper import (
     paper_slope,
     slopes_beside_paper,
 )
-from runs_tables import KINDS, proportional_runs, values_of
+from runs_tables import KINDS, cases_of, proportional_runs
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def runs():
 
 def compared(runs):
     """Ours beside the paper's, from runs of equal cases."""
-    return compare_with_paper(degradation_table(runs, values_of(runs)))
+    return compare_with_paper(degradation_table(runs, cases_of(runs)))
 
 
 def slopes_of(runs):
     """The table of slopes, from runs of equal cases."""
-    return slopes_beside_paper(runs, values_of(runs))
+    return slopes_beside_paper(runs, cases_of(runs))
 
 
 def cell(table, **names):
@@ -155,7 +155,7 @@ def test_slopes_leave_out_runs_without_a_control():
 
 def test_one_repeat_of_one_case_has_a_slope_and_no_interval():
     runs = proportional_runs(models=("unet",), repeats=1)
-    row = cell(slopes_beside_paper(runs, values_of(runs, ["a"])), kind="choppy")
+    row = cell(slopes_beside_paper(runs, cases_of(runs, ["a"])), kind="choppy")
     assert row["slope"] == pytest.approx(0.5)
     assert np.isnan(row["slope_low"]) and np.isnan(row["slope_high"])
     assert row["left_out"] == "repeats and cases"

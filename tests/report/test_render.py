@@ -16,18 +16,18 @@ from labelnoise.report.render import (
     table1_tables,
 )
 from labelnoise.study import Claim
-from runs_tables import proportional_runs, runs_of, values_of
+from runs_tables import cases_of, proportional_runs, runs_of
 from synthetic_runs import matrix
 
 
 def degradation_of(runs, cases=("a", "b", "c")):
     """The table of cells, from runs of equal cases."""
-    return degradation_table(runs.assign(cases=len(cases)), values_of(runs, cases))
+    return degradation_table(runs.assign(cases=len(cases)), cases_of(runs, cases))
 
 
 def slopes_of(runs):
     """The table of slopes, from runs of equal cases."""
-    return slopes_beside_paper(runs, values_of(runs))
+    return slopes_beside_paper(runs, cases_of(runs))
 
 
 @pytest.fixture

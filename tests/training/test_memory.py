@@ -196,17 +196,16 @@ def test_the_sentence_names_the_card_and_who_shares_it(monkeypatch):
 def test_a_test_takes_fewer_slices_until_they_fit(monkeypatch, caplog, suffices, tried):
     seen, released = [], []
 
-    def score_slices(network, slices, device, batch_size):
+    def score_slices(batch_size):
         seen.append(batch_size)
         if batch_size > suffices:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return "scores"
 
-    monkeypatch.setattr(score, "score_slices", score_slices)
     monkeypatch.setattr(score, "release", released.append)
-    assert score.score_within_memory(None, None, CPU, 16) == "scores"
+    assert score.within_memory(score_slices, CPU, 16) == "scores"
     assert seen == tried and len(released) == len(tried) - 1
     assert "out of memory with 16 slices at a time on cpu" in caplog.text
     suffices = 0
     with pytest.raises(InputError, match="with one slice at a time on cpu"):
-        score.score_within_memory(None, None, CPU, 2)
+        score.within_memory(score_slices, CPU, 2)

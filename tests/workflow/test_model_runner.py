@@ -20,7 +20,6 @@ import yaml
 import make_viz
 import model_runner
 from labelnoise.config import load_config
-from labelnoise.evaluation.contrasts import pooled_values
 from labelnoise.evaluation.tables import degradation_table, sessions_tables
 from labelnoise.jobs.devices import Card, Device
 from labelnoise.names import PERTURBATIONS
@@ -164,7 +163,7 @@ def test_a_session_is_tested_goes_on_and_is_shown_as_if_it_had_not_stopped(run, 
     table, cases = sessions_tables(RESULTS)
     assert table["recipe"].tolist() == ["first: short"]
     assert table["label_dice"].item() == pytest.approx(0.9, abs=0.05)
-    (row,) = degradation_table(table, pooled_values(cases)).to_dict("records")
+    (row,) = degradation_table(table, cases).to_dict("records")
     assert (row["n"], row["left_out"]) == (
         1,
         "repeats" if row["cases"] > 1 else "repeats and cases",

@@ -27,9 +27,9 @@ from labelnoise.evaluation.contrasts import (
     FAMILY,
     SETTING,
     Blocks,
+    case_values,
     drops,
     families,
-    pooled_values,
     slopes,
     stack,
 )
@@ -100,7 +100,7 @@ def ask(
     slopes differ in size; each is divided by its scale before, and multiplied with it after. For
     the arguments see `judge`.
     """
-    values = pooled_values(cases)
+    values = case_values(cases)
     blocks = drops(runs, values), slopes(runs, values)
     shown = cases.assign(truth=cases["tp"] + cases["fn"]).groupby([*FAMILY, "case"])["truth"].sum()
     shown_cases = (shown > 0).groupby(FAMILY).sum()

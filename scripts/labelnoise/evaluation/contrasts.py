@@ -3,12 +3,15 @@
 A contrast is kept as a block: a DataFrame of its values, a row per repeat and a column per case.
 """
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from labelnoise.evaluation.statistics import intervals, left_out, pooled_dice_values
+from labelnoise.counts import COUNTS, dice
+from labelnoise.evaluation.histograms import THRESHOLDS
+from labelnoise.evaluation.statistics import intervals, left_out, pooled_ratio_values
 
 # Runs whose test pixels are the same; the variances between their repeats share a prior.
 FAMILY = ["dataset", "structure"]
@@ -16,33 +19,88 @@ SETTING = [*FAMILY, "model", "recipe"]
 CELL = [*SETTING, "perturbation"]
 
 Blocks = dict[tuple[Hashable, ...], pd.DataFrame]
+# What a score is of: counts of a sum over cases and of the sum that it is divided by; or values
+# whose mean it is, and None.
+Parts = tuple[pd.Series | np.ndarray, pd.Series | None]
 
 
-def pooled_values(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return values per run and case whose mean over cases is the Dice pooled over test pixels.
+def _dice(cases: pd.DataFrame) -> Parts:
+    return 2 * cases["tp"], 2 * cases["tp"] + cases["fp"] + cases["fn"]
+
+
+def _dice_at(threshold: str, cases: pd.DataFrame) -> Parts:
+    tp, fp = cases[f"tp_at_{threshold}"], cases[f"fp_at_{threshold}"]
+    return 2 * tp, tp + fp + cases["tp"] + cases["fn"]
+
+
+def _dice_apparent(cases: pd.DataFrame) -> Parts:
+    tp, fp, fn = (cases[f"{name}_apparent"] for name in ("tp", "fp", "fn"))
+    return 2 * tp, 2 * tp + fp + fn
+
+
+def _dice_case(cases: pd.DataFrame) -> Parts:
+    return dice(cases[list(COUNTS)].to_numpy()), None
+
+
+def _column(name: str, cases: pd.DataFrame) -> Parts:
+    return cases[name], None
+
+
+# Scores of a run, by name: pooled over all test pixels, or means over test cases.
+MEASURES: dict[str, Callable[[pd.DataFrame], Parts]] = {
+    "dice": _dice,
+    "precision": lambda cases: (cases["tp"], cases["tp"] + cases["fp"]),
+    "recall": lambda cases: (cases["tp"], cases["tp"] + cases["fn"]),
+    "volume_ratio": lambda cases: (cases["tp"] + cases["fp"], cases["tp"] + cases["fn"]),
+    "dice_case": _dice_case,
+    "dice_apparent": _dice_apparent,
+    **{f"dice_at_{name}": partial(_dice_at, name) for name in THRESHOLDS},
+    **{name: partial(_column, name) for name in ("auc", "average_precision")},
+    **{name: partial(_column, name) for name in ("hd95", "surface_dice")},
+}
+
+
+def case_values(cases: pd.DataFrame, measure: str = "dice") -> pd.DataFrame:
+    """Return values per run and case whose mean over cases is a score of the run.
 
     Args:
-        cases: counts per run, structure and case, see `tables.study_tables`.
+        cases: counts and scores per run, structure and case, see `tables.study_tables`.
+        measure: a key of MEASURES; those that are pooled over all test pixels are linearised, see
+            `statistics.pooled_ratio_values`.
 
     Returns:
         One row per run and structure, indexed by CELL and repeat; a column per case, NaN for the
-        cases of other datasets.
+        cases of other datasets and where the measure is undefined.
     """
     frames, names = [], [*CELL, "repeat"]
     for _, family in cases.groupby(FAMILY, sort=False):
-        wide = family.pivot(index=names, columns="case", values=["tp", "fp", "fn"])
+        numerator, denominator = MEASURES[measure](family)
+        parts = {"numerator": numerator, "denominator": denominator}
+        wide = family[[*names, "case"]].assign(**parts)
+        wide = wide.pivot(index=names, columns="case", values=[*parts]).astype(float)
         # Pivoting sorts; the order is that of the study.
         wide = wide.reindex(pd.MultiIndex.from_frame(family[names].drop_duplicates()))
-        numerator = 2 * wide["tp"]
-        values = pooled_dice_values(
-            numerator.to_numpy(float), (numerator + wide["fp"] + wide["fn"]).to_numpy(float)
-        )
-        frames.append(pd.DataFrame(values, wide.index, numerator.columns))
+        values = wide["numerator"]
+        if denominator is not None:
+            pooled = pooled_ratio_values(values.to_numpy(), wide["denominator"].to_numpy())
+            values = pd.DataFrame(pooled, values.index, values.columns)
+        frames.append(values)
     return pd.concat(frames)
 
 
+def pooled_score(cases: pd.DataFrame, measure: str) -> float:
+    """Return a score pooled over test pixels, NaN where it is undefined.
+
+    Args:
+        cases: of one run and structure, see `case_values`.
+        measure: a key of MEASURES that is a ratio of sums.
+    """
+    numerator, total = (np.asarray(part, float).sum() for part in MEASURES[measure](cases))
+    return float(numerator / total) if total else np.nan
+
+
 def levels(values: pd.DataFrame) -> Blocks:
-    """Return the block of each cell; for the argument see `pooled_values`."""
+    """Return the block of each cell; for the argument see `case_values`."""
     return {
         _key(cell): block.droplevel(CELL).dropna(axis=1, how="all")
         for cell, block in values.groupby(CELL, sort=False)
@@ -56,7 +114,7 @@ def drops(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
 
     Args:
         runs: what `tables.runs_table` returns; says which cells are controls.
-        values: see `pooled_values`.
+        values: see `case_values`.
     """
     blocks, controls = levels(values), _controls(runs)
     return {
@@ -74,7 +132,7 @@ def slopes(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
 
     Args:
         runs: what `tables.runs_table` returns; gives kind and label Dice of each run.
-        values: see `pooled_values`.
+        values: see `case_values`.
     """
     found: dict[tuple[Hashable, ...], list] = {}
     losses = 1 - runs.set_index([*CELL, "repeat"])["label_dice"]

@@ -14,7 +14,7 @@ from labelnoise.evaluation.claims import (
     power_of,
     slope_scale,
 )
-from labelnoise.evaluation.contrasts import drops, families, levels, pooled_values, stack
+from labelnoise.evaluation.contrasts import case_values, drops, families, levels, stack
 from labelnoise.evaluation.power import Power, power_within, repeats_needed, with_repeats
 from labelnoise.evaluation.statistics import Layout, components, layouts
 from labelnoise.study import Claim, Study
@@ -35,7 +35,7 @@ def components_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         standard deviations `repeat`, `case` and `residual` over `contrasts` contrasts, and
         `prior_df`, the degrees of freedom that moderation within the dataset adds.
     """
-    values = pooled_values(cases)
+    values = case_values(cases)
     rows = []
     for contrast, blocks in (("level", levels(values)), ("drop", drops(runs, values))):
         for family, found in families(blocks).items():

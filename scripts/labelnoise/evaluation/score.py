@@ -1,43 +1,69 @@
 """Counts of right and wrong pixels on clean test labels, and histograms of the scores.
 
-Shape legend: N slices, C classes, H height, W width, B bins; an axis of 2 is negative, positive.
+Shape legend: N slices, G cases, C classes, S structures (classes but the background), H height,
+W width, B bins; an axis of 2 is negative, positive.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 
 from labelnoise.counts import COUNTS, dice
-from labelnoise.data.storage import Dataset
+from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
-from labelnoise.evaluation.histograms import BINS, SCALE, ScoreHistogram, write_scores
+from labelnoise.evaluation.histograms import BINS, SCALE, RunScores, counts_above, write_scores
 from labelnoise.files import read_json, write_csv
 from labelnoise.jobs.devices import Device
+from labelnoise.labels.perturbations import draw_labels
 from labelnoise.networks.output import count_pixels, log_odds, predict
-from labelnoise.study import Run, RunFolder
+from labelnoise.study import Recipe, Run, RunFolder
 from labelnoise.training.batches import Slices, batches_in_order
 from labelnoise.training.checkpoints import load
+from labelnoise.training.losses import decision_odds
 from labelnoise.training.memory import describe, is_out_of_memory, release
+from labelnoise.training.run import background_share
 
 log = logging.getLogger(__name__)
 
+BATCH_SIZE = 16
+Found = TypeVar("Found")
 
-def score_run(
-    dataset: Path, folder: RunFolder, device: Device, batch_size: int = 16
-) -> pd.DataFrame:
-    """Write the counts and scores of every kept checkpoint of a run.
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What a network says of some slices.
+
+    Attributes:
+        counts_NC4: tp, fp, fn, tn of each slice and class, integers on the CPU.
+        predicted_NSHW: bool, where each structure's probability is over 0.5, on the CPU.
+        clean, perturbed: {case: histograms (S, 2, B)} against the clean labels and against wrong
+            ones.
+    """
+
+    counts_NC4: torch.Tensor
+    predicted_NSHW: np.ndarray
+    clean: dict[str, np.ndarray]
+    perturbed: dict[str, np.ndarray]
+
+
+def score_run(dataset: Path, labels: Path, folder: RunFolder, device: Device) -> pd.DataFrame:
+    """Write the counts of every kept checkpoint of a run, and the scores of the chosen one.
 
     Args:
         dataset: the dataset file; its test split is used, with reference labels.
-        folder: the run's folder.
+        labels: the run's label file, which says how wrong its labels are: test and validation
+            slices are scored against labels as wrong, too.
+        folder: the run's folder, whose record says which checkpoint was chosen.
         device: where to compute.
-        batch_size: slices at a time; it changes nothing but speed.
 
     Returns:
         The counts, one row per checkpoint, slice and structure: rank, epoch, case, slice,
@@ -45,31 +71,45 @@ def score_run(
         probability is over 0.5.
 
     Raises:
-        InputError: a checkpoint or the dataset cannot be read, or there is no checkpoint.
+        InputError: a file cannot be read, or there is no checkpoint.
     """
     device.limit_memory()
-    data = Dataset(dataset)
-    rows = data.rows("test")
-    slices = Slices(data, rows)
+    data, error = Dataset(dataset), LabelFile(labels)
+    record = read_json(folder.record, ("chosen_rank", "definitions"))
+    test = Slices(data, data.rows("test"))
     kept = folder.kept_checkpoints()
     if not kept:
         raise InputError(
             f"{folder.checkpoints} holds no checkpoint; delete it and run snakemake again."
         )
-    tables, histograms = [], {}
+    tables, scores = [], None
     for rank, checkpoint in kept.items():
         trained = load(checkpoint)
         network = trained.network.to(device.kind)
-        counted_NC4, ranked = score_within_memory(network, slices, device, batch_size)
-        histograms[rank] = dict(zip(data.class_names[1:], ranked, strict=True))
-        table = tabulate(counted_NC4, data, rows)
+        if rank == record["chosen_rank"]:
+            found = within_memory(partial(scan_slices, network, test, error, device.kind), device)
+            validation = Slices(data, data.rows("validation"))
+            beside = within_memory(
+                partial(scan_slices, network, validation, error, device.kind), device
+            )
+            recipe = Recipe(**record["definitions"]["recipe"])
+            scores = gather(data, rank, found, beside, loss_threshold(recipe, data))
+            counted_NC4 = found.counts_NC4
+        else:
+            counted_NC4 = within_memory(partial(count_slices, network, test, device.kind), device)
+        table = tabulate(counted_NC4, data, test.rows)
         table.insert(0, "rank", rank)
         table.insert(1, "epoch", trained.description["epoch"])
         tables.append(table)
-        log.info("tested %s on %d slices", checkpoint, len(slices))
+        log.info("tested %s on %d slices", checkpoint, len(test))
+    if scores is None:
+        raise InputError(
+            f"{folder.record} chose checkpoint {record['chosen_rank']}, which "
+            f"{folder.checkpoints} lacks; delete it and run snakemake again."
+        )
     counted = pd.concat(tables)
     write_csv(folder.counts, counted)
-    write_scores(folder.scores, histograms)
+    write_scores(folder.scores, scores)
     return counted
 
 
@@ -87,17 +127,55 @@ def describe_score(counted: pd.DataFrame, folder: RunFolder) -> str:
     return f"tested {Run.of(record).name}: test Dice {', '.join(scores)}"
 
 
-def score_within_memory(
-    network: torch.nn.Module, slices: Slices, device: Device, batch_size: int
-) -> tuple[torch.Tensor, list[ScoreHistogram]]:
-    """Return what `score_slices` does, halving the batches until they fit into memory.
+def loss_threshold(recipe: Recipe, data: Dataset) -> float:
+    """Return the log-odds that a recipe's loss has at its optimum where foreground is even.
+
+    Where a share q of the background is kept, the optimum's log-odds are log(1 / q) above the
+    true ones; deciding there instead of at 0 takes it back, without looking at any label. With
+    several structures it is exact where the others are far: then the rest is background.
+
+    Returns:
+        The log-odds, 0 for plain cross-entropy; NaN where the loss's optimum is unknown.
+    """
+    odds = decision_odds(recipe.loss, background_share(recipe, data))
+    return np.nan if odds is None else float(-np.log(odds))
+
+
+def gather(
+    data: Dataset, rank: int, test: Scan, validation: Scan, loss_threshold: float
+) -> RunScores:
+    """Return the scores of a run's chosen checkpoint from what it says of both splits."""
+
+    def of_cases(found: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.stack(list(found.values()), axis=1)
+
+    return RunScores(
+        rank=rank,
+        structures=list(data.class_names[1:]),
+        cases=list(test.clean),
+        test_SC2B=of_cases(test.clean),
+        apparent_SC4=counts_above(of_cases(test.perturbed), BINS // 2),
+        validation_S2B={
+            "clean": of_cases(validation.clean).sum(axis=1),
+            "perturbed": of_cases(validation.perturbed).sum(axis=1),
+        },
+        loss_threshold=loss_threshold,
+    )
+
+
+def within_memory(
+    score: Callable[[int], Found], device: Device, batch_size: int = BATCH_SIZE
+) -> Found:
+    """Call a function of the batch size, which is halved until a batch fits into memory.
+
+    The batch size changes nothing but speed.
 
     Raises:
         InputError: a single slice does not fit.
     """
     while True:
         try:
-            return score_slices(network, slices, device.kind, batch_size)
+            return score(batch_size)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -109,25 +187,74 @@ def score_within_memory(
         release(device)
 
 
-@torch.no_grad()
-def score_slices(
+def count_slices(
     network: torch.nn.Module, slices: Slices, device: str, batch_size: int
-) -> tuple[torch.Tensor, list[ScoreHistogram]]:
-    """Count the pixels of each slice, and gather the scores of all.
+) -> torch.Tensor:
+    """Return tp, fp, fn, tn of each slice and class, (N, C, 4) integers on the CPU."""
+    return torch.cat(
+        [
+            count_pixels(predict(logits_NCHW), labels_NHW).cpu()
+            for _, logits_NCHW, labels_NHW in _predictions(network, slices, device, batch_size)
+        ]
+    )
 
-    Returns:
-        tp, fp, fn, tn of each slice and class, (N, C, 4) integers on the CPU; and a ScoreHistogram
-        for each class but the background.
+
+def scan_slices(
+    network: torch.nn.Module, slices: Slices, error: LabelFile, device: str, batch_size: int
+) -> Scan:
+    """Count the pixels of each slice, and gather the scores of each case.
+
+    Args:
+        network: on the device.
+        slices: with reference labels.
+        error: says how the wrong labels are drawn: as the first draw of the run's own.
+        device: "cpu" or "cuda".
+        batch_size: slices at a time.
     """
-    parts, binned_2B = [], {}
+    data, rows = slices.dataset, slices.rows
+    shape = (len(data.class_names) - 1, 2, BINS)
+    clean = {case: np.zeros(shape, np.int64) for case in data.case[rows]}
+    perturbed = {case: np.zeros(shape, np.int64) for case in clean}
+    parts, masks = [], []
+    for start, logits_NCHW, labels_NHW in _predictions(network, slices, device, batch_size):
+        predicted_NCHW = predict(logits_NCHW)
+        parts.append(count_pixels(predicted_NCHW, labels_NHW).cpu())
+        masks.append(predicted_NCHW[:, 1:].cpu().numpy())
+        batch = rows[start : start + len(labels_NHW)]
+        wrong_NHW = torch.from_numpy(_wrong_labels(labels_NHW, error, batch)).to(device)
+        cases = data.case[batch]
+        for place, index in enumerate(range(1, len(data.class_names))):
+            scores_NHW = log_odds(logits_NCHW, index)
+            for case in dict.fromkeys(cases):
+                here = torch.from_numpy(cases == case).to(device)
+                for found, truth_NHW in ((clean, labels_NHW), (perturbed, wrong_NHW)):
+                    binned_2B = bin_log_odds(scores_NHW[here], truth_NHW[here] == index)
+                    found[case][place] += binned_2B
+    return Scan(torch.cat(parts), np.concatenate(masks), clean, perturbed)
+
+
+@torch.no_grad()
+def _predictions(
+    network: torch.nn.Module, slices: Slices, device: str, batch_size: int
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    """Yield the place of each batch's first slice, its logits and its labels, on the device."""
+    start = 0
     for images_N1HW, labels_NHW in batches_in_order(slices, batch_size):
-        logits_NCHW, labels_NHW = network(images_N1HW.to(device)), labels_NHW.to(device)
-        classes = logits_NCHW.shape[1]
-        parts.append(count_pixels(predict(logits_NCHW), labels_NHW).cpu())
-        for index in range(1, classes):
-            found_2B = bin_log_odds(log_odds(logits_NCHW, index), labels_NHW == index)
-            binned_2B[index] = binned_2B.get(index, 0) + found_2B
-    return torch.cat(parts), [ScoreHistogram(counts_2B) for counts_2B in binned_2B.values()]
+        yield start, network(images_N1HW.to(device)), labels_NHW.to(device)
+        start += len(labels_NHW)
+
+
+def _wrong_labels(labels_NHW: torch.Tensor, error: LabelFile, rows: np.ndarray) -> np.ndarray:
+    """Return labels of some rows of the dataset with the error of a label file."""
+    return draw_labels(
+        labels_NHW.cpu().numpy().astype(np.uint8),
+        error.kind,
+        error.severities,
+        error.foreground_fractions,
+        seed=error.seed,
+        draw=0,
+        rows=rows,
+    )
 
 
 def bin_log_odds(log_odds: torch.Tensor, positive: torch.Tensor) -> np.ndarray:

@@ -152,7 +152,7 @@ def components(contrasts_KRC: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["repeat", "case", "residual"])
 
 
-def pooled_dice_values(numerator_RC: np.ndarray, denominator_RC: np.ndarray) -> np.ndarray:
+def pooled_ratio_values(numerator_RC: np.ndarray, denominator_RC: np.ndarray) -> np.ndarray:
     """Return values per repeat and case whose mean over cases is a score pooled over pixels.
 
     A pooled score is a ratio of sums over cases, N / M. To first order, leaving case c out moves it

@@ -12,17 +12,51 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.special import expit
 
-from labelnoise.counts import COUNTS, dice, precision, recall, volume_ratio
+from labelnoise.counts import COUNTS, dice
 from labelnoise.errors import InputError
-from labelnoise.evaluation.contrasts import CELL, drops, levels, summarise
-from labelnoise.evaluation.histograms import MEND, read_scores
+from labelnoise.evaluation.contrasts import (
+    CELL,
+    case_values,
+    drops,
+    levels,
+    pooled_score,
+    summarise,
+)
+from labelnoise.evaluation.histograms import (
+    MEND,
+    THRESHOLDS,
+    RunScores,
+    area_values,
+    auc,
+    average_precision,
+    bin_edges,
+    counts_above,
+    read_scores,
+    threshold_edges,
+)
 from labelnoise.files import read_json
 from labelnoise.sessions import read_sessions
 from labelnoise.study import Results, Run
 
 NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
-SCORES = [dice, precision, recall, volume_ratio]
+# Scores of a run, see `contrasts.MEASURES`.
+POOLED = ["dice", "precision", "recall", "volume_ratio", "dice_apparent"]
+POOLED += [f"dice_at_{threshold}" for threshold in THRESHOLDS]
+# Those of a cell that have an interval in degradation.csv.
+CELL_MEASURES = [
+    "dice",
+    "dice_case",
+    "precision",
+    "recall",
+    "volume_ratio",
+    "auc",
+    "average_precision",
+    "dice_apparent",
+    "hd95",
+    "surface_dice",
+]
 LABEL_SCORES = ["precision", "recall", "volume_ratio", "surface_distance"]
 
 
@@ -34,8 +68,11 @@ def study_tables(runs: Iterable[Run], results: Results) -> tuple[pd.DataFrame, p
         results: the study's results tree.
 
     Returns:
-        What `runs_table` returns, and the counts that it rests on: one row per run, structure and
-        test case, with tp, fp, fn and tn in pixels.
+        What `runs_table` returns, and what it rests on: one row per run, structure and test case,
+        with tp, fp, fn and tn in pixels; `tp_at_...` and `fp_at_...` at the thresholds of
+        `histograms.threshold_edges`; `tp_apparent`, `fp_apparent` and `fn_apparent`, against test
+        labels as wrong as the training labels; `auc` and `average_precision`, values whose mean
+        over cases is that of all pixels.
 
     Raises:
         InputError: a file is missing, truncated, or lacks an entry.
@@ -51,7 +88,8 @@ def study_tables(runs: Iterable[Run], results: Results) -> tuple[pd.DataFrame, p
         raise InputError("The study selects no runs, so there is nothing to summarise.")
     table = pd.DataFrame(rows)
     table = table[[*CELL, *(name for name in table if name not in CELL)]]
-    return table, pd.concat(counts, ignore_index=True)[[*CELL, "repeat", "case", *COUNTS]]
+    gathered, first = pd.concat(counts, ignore_index=True), [*CELL, "repeat", "case"]
+    return table, gathered[[*first, *(name for name in gathered if name not in first)]]
 
 
 def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
@@ -66,8 +104,11 @@ def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
         (predicted over reference volume) are pooled over all test pixels; `dice_case` is the mean
         over cases of the Dice pooled in each case, where the `cases_undefined` cases without the
         structure in reference and prediction are left out; `auc` is the area under the ROC curve
-        of all test pixels, NaN without the structure. `label_...` columns describe the training
-        labels; `folder` is the run's.
+        of all test pixels, NaN without the structure, `average_precision` that under the curve of
+        precision and recall. `dice_at_...` is Dice at the thresholds that
+        `histograms.threshold_edges` finds, and `threshold_...` the probabilities that they are;
+        `dice_apparent` is Dice against test labels as wrong as the training labels. `label_...`
+        columns describe the training labels; `folder` is the run's.
 
     Raises:
         InputError: a file is missing, truncated, or lacks an entry.
@@ -103,23 +144,24 @@ def sessions_tables(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs, cases
 
 
-def degradation_table(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+def degradation_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     """Summarise every cell: dataset x structure x model x recipe x perturbation.
 
     Args:
         runs: what `runs_table` returns.
-        values: Dice per run and case, see `contrasts.pooled_values`.
+        cases: what the runs rest on, see `study_tables`.
 
     Returns:
         One row per cell, in the order of `runs`. `..._mean` and `..._sd` (n - 1 in the denominator)
-        are over repeats. `dice_low` and `dice_high` bound the 95 % interval of the mean over
-        repeats and test cases, see `statistics.intervals`; `left_out` says what it does not cover.
+        are over repeats. `..._low` and `..._high` bound the 95 % interval of the mean over repeats
+        and test cases, see `statistics.intervals`; `left_out` says what it does not cover.
         `drop_...` is control Dice minus Dice, in pairs of equal repeat and case (`drop_n` repeats),
         with the p of no drop and its own `drop_left_out`. The control's own drop is 0, without a p;
         without a control it is NaN.
     """
-    level = summarise(levels(values))
-    blocks = drops(runs, values)
+    measures = [name for name in CELL_MEASURES if name in runs]
+    level = {name: summarise(levels(case_values(cases, name))) for name in measures}
+    blocks = drops(runs, case_values(cases))
     drop = summarise(blocks)
     rows = []
     for key, cell in runs.groupby(CELL, sort=False):
@@ -127,15 +169,13 @@ def degradation_table(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
         row |= {"kind": cell["kind"].iloc[0], "target_dice": cell["target_dice"].iloc[0]}
         row |= {"n": len(cell), "cases": int(cell["cases"].iloc[0])}
         row |= _columns("label_dice", cell["label_dice"], "mean", "sd")
-        row |= _columns("dice", cell["dice"], "mean", "sd")
-        row |= {f"dice_{bound}": level.loc[key, bound] for bound in ("low", "high")}
-        row |= {"left_out": level.loc[key, "left_out"]}
-        row |= _columns("dice_case", cell["dice_case"], "mean")
-        # A network that paints nothing has no precision, so its mean may rest on fewer runs.
-        row |= _columns("precision", cell["precision"], "mean", "sd", "n")
-        row |= _columns("recall", cell["recall"], "mean", "sd")
-        row |= _columns("volume_ratio", cell["volume_ratio"], "mean", "sd")
-        row |= _columns("auc", cell["auc"], "mean", "sd")
+        row |= _columns("label_volume_ratio", cell["label_volume_ratio"], "mean")
+        row |= {"left_out": level["dice"].loc[key, "left_out"]}
+        for name in measures:
+            # A network that paints nothing has no precision, so its mean may rest on fewer runs.
+            row |= _columns(name, cell[name], "mean", "sd", *(["n"] if name == "precision" else []))
+            bounds = level[name].loc[key, ["low", "high"]]
+            row |= {f"{name}_{bound}": bounds[bound] for bound in ("low", "high")}
         if key in blocks:
             row |= _columns("drop", blocks[key].mean(axis=1), "mean", "sd", "n")
             names = ("low", "high", "p", "left_out")
@@ -214,7 +254,7 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.D
             f"{folder.counts} has no rows of rank {details['chosen_rank']}, the checkpoint that "
             f"{folder.record.name} chose; {MEND}."
         )
-    histograms = _read_histograms(folder.scores, details["chosen_rank"], chosen)
+    scores = _read_scores(folder.scores, details["chosen_rank"], chosen)
     tail = {
         "checkpoint_rank": details["chosen_rank"],
         "checkpoint_epoch": int(chosen["epoch"].iloc[0]),
@@ -225,23 +265,50 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.D
     }
     for (_, structure), rows in chosen.groupby(["class_index", "structure"]):
         labels = _label_columns(run, structure, results)
-        cases = rows.groupby("case")[list(COUNTS)].sum()
-        scores = {**_test_columns(cases), "auc": histograms[structure].auc()}
-        yield {"structure": structure, **asdict(run), **labels, **scores, **tail}, cases
+        cases = rows.groupby("case", sort=False)[list(COUNTS)].sum()
+        ranked, beside = _case_columns(scores, scores.structures.index(structure))
+        cases = cases.join(beside)
+        columns = {**_test_columns(cases), **ranked}
+        yield {"structure": structure, **asdict(run), **labels, **columns, **tail}, cases
 
 
-def _read_histograms(path, rank, counts):
-    """Return the ScoreHistogram of each structure, of one checkpoint and the pixels counted."""
-    histograms = read_scores(path).get(rank, {})
-    for structure, rows in counts.groupby("structure"):
-        counted = (int((rows["tp"] + rows["fn"]).sum()), int((rows["fp"] + rows["tn"]).sum()))
-        found = histograms.get(structure)
-        if not found or (found.positives, found.negatives) != counted:
+def _read_scores(path: Path, rank: int, counts: pd.DataFrame) -> RunScores:
+    """Return the scores of a run, of one checkpoint and the pixels counted."""
+    scores = read_scores(path)
+    counted = counts.groupby(["structure", "case"])[list(COUNTS)].sum()
+    for place, structure in enumerate(scores.structures):
+        binned_C2 = scores.test_SC2B[place].sum(axis=-1)
+        found = dict(zip(scores.cases, binned_C2.tolist(), strict=True))
+        expected = {
+            case: [row["fp"] + row["tn"], row["tp"] + row["fn"]]
+            for (name, case), row in counted.iterrows()
+            if name == structure
+        }
+        if scores.rank != rank or found != expected:
             raise InputError(
                 f"{path} does not hold the scores of {structure}, rank {rank}, of the pixels "
                 "counted in test.csv; delete both, so that the run is tested again."
             )
-    return histograms
+    return scores
+
+
+def _case_columns(scores: RunScores, place: int) -> tuple[dict[str, float], pd.DataFrame]:
+    """Return what the histograms of one structure tell of the run, and of each of its cases."""
+    test_C2B = scores.test_SC2B[place]
+    row, columns = {}, {}
+    for area in (auc, average_precision):
+        row[area.__name__] = float(area(test_C2B.sum(axis=0)))
+        columns[area.__name__] = area_values(test_C2B, area)
+    for name, edge in threshold_edges(scores, place).items():
+        counts_C4 = np.full((len(test_C2B), 4), np.nan)
+        row[f"threshold_{name}"] = np.nan
+        if edge is not None:
+            counts_C4 = counts_above(test_C2B, edge)
+            row[f"threshold_{name}"] = float(expit(bin_edges()[edge]))
+        columns |= {f"tp_at_{name}": counts_C4[:, 0], f"fp_at_{name}": counts_C4[:, 1]}
+    for index, name in enumerate(("tp", "fp", "fn")):
+        columns[f"{name}_apparent"] = scores.apparent_SC4[place, :, index]
+    return row, pd.DataFrame(columns, index=scores.cases)
 
 
 def _label_columns(run, structure, results):
@@ -270,10 +337,10 @@ def _label_columns(run, structure, results):
 
 
 def _test_columns(cases):
-    """Return the scores of one structure, pooled over test pixels and averaged over cases."""
-    pooled, case_dice = cases.sum().to_numpy(), dice(cases.to_numpy())
+    """Return the scores of one structure, pooled over test pixels or means over cases."""
+    case_dice = dice(cases[list(COUNTS)].to_numpy())
     return {
-        **{score.__name__: float(score(pooled)) for score in SCORES},
+        **{name: pooled_score(cases, name) for name in POOLED},
         "dice_case": spread(case_dice)["mean"],
         "cases": len(case_dice),
         "cases_undefined": int(np.isnan(case_dice).sum()),

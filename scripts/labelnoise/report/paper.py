@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from labelnoise.evaluation.contrasts import CELL, SETTING, slopes, summarise
+from labelnoise.evaluation.contrasts import CELL, SETTING, case_values, slopes, summarise
 from labelnoise.report import style
 
 # Table 1: mean test Dice on liver CT at label Dice 0.95, 0.90 and 0.85. It gives neither spread nor
@@ -111,12 +111,12 @@ def compare_with_paper(degradation: pd.DataFrame) -> pd.DataFrame:
     return table[COMPARED]
 
 
-def slopes_beside_paper(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+def slopes_beside_paper(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     """Return test Dice lost per label Dice lost, beside the paper's.
 
     Args:
         runs: what `tables.runs_table` returns.
-        values: Dice per run and case, see `contrasts.pooled_values`.
+        cases: what the runs rest on, see `tables.study_tables`.
 
     Returns:
         One row per dataset, structure, network, recipe and kind of error (see `contrasts.slopes`):
@@ -124,7 +124,7 @@ def slopes_beside_paper(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFram
         repeats, `runs` of errors, `paper_liver_slope` (the same line through the means of Table 1,
         liver CT, at nominal label Dice) and `difference` (ours - the paper's).
     """
-    blocks = slopes(runs, values)
+    blocks = slopes(runs, case_values(cases))
     keys, rows = [*SETTING, "kind"], []
     errors = runs.groupby(keys)["perturbation"].nunique()
     for key, found in summarise(blocks).iterrows():
