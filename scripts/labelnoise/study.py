@@ -141,13 +141,16 @@ class Claim:
 
     Attributes:
         name: of its definition, which may make a claim about each of several cells.
-        kind: `costs`, `harmless`, `worse` or `slope`.
+        kind: `costs`, `harmless`, `worse`, `slope` or `threshold`.
         dataset, model, recipe: where it is about.
         error: the perturbation; of a slope the kind of error.
         structure: the structure, or None for each of the dataset.
         than: model, recipe and perturbation of the other cell of the kind `worse`, else None.
         margin: Dice that `harmless` stays below.
         above, below: number that the slope is compared with, one of the two.
+        share: of the loss, that another threshold gives back at least.
+        at: that threshold, one of `histograms.THRESHOLDS`, or None.
+        measure: what is lost, a key of `contrasts.MEASURES`.
     """
 
     name: str
@@ -161,6 +164,9 @@ class Claim:
     margin: float | None = None
     above: float | None = None
     below: float | None = None
+    share: float | None = None
+    at: str | None = None
+    measure: str = "dice"
 
 
 @dataclass(frozen=True)
@@ -406,10 +412,11 @@ class Study:
         """The claims that the matrix asks, of each cell that they are about."""
         found = []
         for name, definition in self.questions.items():
-            kept = ("kind", "structure", "margin", "above", "below")
+            kept = ("kind", "structure", "margin", "above", "below", "share", "at")
             for cell, other in claim_cells(definition, self.matrix):
                 parts: dict[str, Any] = {key: definition.get(key) for key in kept}
                 parts["error"] = definition.get("perturbation") or definition["error"]
+                parts["measure"] = definition.get("measure", "dice")
                 parts |= {axis: cell[axis] for axis in ("dataset", "model", "recipe")}
                 if "than" in definition:
                     parts["than"] = (other["model"], other["recipe"], other["perturbation"])

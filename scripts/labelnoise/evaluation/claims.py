@@ -6,6 +6,7 @@ A claim is a contrast, a block of values per repeat and case, see `contrasts`:
     harmless    the drop of a cell, within a margin
     worse       the drop of a cell minus that of another, above 0
     slope       Dice lost for each label Dice lost, above or below a number
+    threshold   what another threshold gives back minus a share of the drop, above 0
 
 Every p is two-sided against 0 or the number, at level 0.05 after Holm's correction over all claims
 that are declared, answered or not; the side of the estimate tells supported from refuted.
@@ -13,7 +14,7 @@ that are declared, answered or not; the side of the estimate tells supported fro
 refuted by a drop above the margin.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,11 +28,12 @@ from labelnoise.evaluation.contrasts import (
     FAMILY,
     SETTING,
     Blocks,
-    case_values,
     drops,
     families,
+    gains,
     slopes,
     stack,
+    threshold_parts,
 )
 from labelnoise.evaluation.power import (
     power,
@@ -45,11 +47,12 @@ from labelnoise.study import Claim
 
 LEVEL = 1 - CONFIDENCE
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
-DEFINITION = ["claim", "kind", "dataset", "structure", "model", "recipe", "error"]
+DEFINITION = ["claim", "kind", "measure", "dataset", "structure", "model", "recipe", "error"]
 OTHER = ["than_model", "than_recipe", "than_perturbation"]
-BOUNDS = ["margin", "above", "below"]
+TEXTS = [*DEFINITION, *OTHER, "at"]
+BOUNDS = ["margin", "above", "below", "share"]
 NUMBERS = ["estimate", "low", "high", "df", "p", "p_adjusted", "smallest_effect"]
-COLUMNS = [*DEFINITION, *OTHER, *BOUNDS, "verdict", *NUMBERS, "repeats_needed", "n", "cases", "gap"]
+COLUMNS = [*TEXTS, *BOUNDS, "verdict", *NUMBERS, "repeats_needed", "n", "cases", "gap"]
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,12 @@ def ask(
 ) -> list[Question]:
     """Return the questions that claims pose, one per claim and structure, with their layouts.
 
-    Variances between repeats are moderated by a prior that is fitted to all drops of the dataset
-    and structure, so that it does not depend on which claims were declared. Drops, differences and
-    slopes differ in size; each is divided by its scale before, and multiplied with it after. For
-    the arguments see `judge`.
+    Variances between repeats are moderated by a prior that is fitted to all drops of the dataset,
+    structure and measure, so that it does not depend on which claims were declared. Drops,
+    differences and slopes differ in size; each is divided by its scale before, and multiplied with
+    it after. For the arguments see `judge`.
     """
-    values = case_values(cases)
-    blocks = drops(runs, values), slopes(runs, values)
+    blocks = _AllBlocks(runs, cases)
     shown = cases.assign(truth=cases["tp"] + cases["fn"]).groupby([*FAMILY, "case"])["truth"].sum()
     shown_cases = (shown > 0).groupby(FAMILY).sum()
     structures = runs.groupby("dataset")["structure"].unique()
@@ -114,7 +116,15 @@ def ask(
         for structure in named:
             count = int(shown_cases.get((claim.dataset, structure), 0))
             questions.append(_question(claim, structure, runs, blocks, count, repeats))
-    return moderated(questions, blocks[0])
+    found = list(questions)
+    for measure in dict.fromkeys(question.claim.measure for question in questions):
+        places = [
+            place for place, question in enumerate(questions) if question.claim.measure == measure
+        ]
+        posed = moderated([questions[place] for place in places], blocks.drops(measure))
+        for place, question in zip(places, posed, strict=True):
+            found[place] = question
+    return found
 
 
 def moderated(questions: Sequence[Question], of_drops: Blocks) -> list[Question]:
@@ -122,7 +132,7 @@ def moderated(questions: Sequence[Question], of_drops: Blocks) -> list[Question]
 
     Args:
         questions: the questions.
-        of_drops: what `contrasts.drops` returns, which the prior is fitted to.
+        of_drops: what `contrasts.drops` returns of their measure, which the prior is fitted to.
     """
     answered: dict[tuple[Hashable, ...], list[int]] = {}
     for place, question in enumerate(questions):
@@ -209,13 +219,11 @@ def null(claim: Claim) -> float:
 
 
 def definition(claim: Claim, structure: str) -> dict[str, Hashable]:
-    """Return the columns that say what a claim is: DEFINITION, OTHER and BOUNDS."""
+    """Return the columns that say what a claim is: TEXTS and BOUNDS."""
     other = dict.fromkeys(OTHER, "") | dict(zip(OTHER, claim.than or (), strict=False))
     parts = {**asdict(claim), "claim": claim.name, "structure": structure, **other}
-    return {
-        name: np.nan if parts[name] is None else parts[name]
-        for name in [*DEFINITION, *OTHER, *BOUNDS]
-    }
+    parts["at"] = claim.at or ""
+    return {name: np.nan if parts[name] is None else parts[name] for name in [*TEXTS, *BOUNDS]}
 
 
 def slope_scale(losses: ArrayLike) -> float:
@@ -228,11 +236,41 @@ def slope_scale(losses: ArrayLike) -> float:
     return float(np.sqrt(((loss**2).sum() + loss.sum() ** 2) / 2) / (loss**2).sum())
 
 
+class _AllBlocks:
+    """The blocks of a study, each made when it is first asked for."""
+
+    def __init__(self, runs: pd.DataFrame, cases: pd.DataFrame):
+        self._runs, self._cases = runs, cases
+        self._made: dict[tuple[str, str], Blocks] = {}
+
+    def drops(self, measure: str) -> Blocks:
+        """Return what `contrasts.drops` does."""
+        return self._once("drops", measure, lambda: drops(self._runs, self._gains(measure)))
+
+    def slopes(self, measure: str) -> Blocks:
+        """Return what `contrasts.slopes` does."""
+        return self._once("slopes", measure, lambda: slopes(self._runs, self._gains(measure)))
+
+    def parts(self, threshold: str) -> Blocks:
+        """Return what `contrasts.threshold_parts` does."""
+        return self._once(
+            "parts", threshold, lambda: threshold_parts(self._runs, self._cases, threshold)
+        )
+
+    def _gains(self, measure: str) -> pd.DataFrame:
+        return gains(self._cases, measure)
+
+    def _once(self, what: str, of: str, make: Callable[[], Blocks]) -> Blocks:
+        if (what, of) not in self._made:
+            self._made[what, of] = make()
+        return self._made[what, of]
+
+
 def _question(
     claim: Claim,
     structure: str,
     runs: pd.DataFrame,
-    blocks: tuple[Blocks, Blocks],
+    blocks: _AllBlocks,
     shown: int,
     repeats: int,
 ) -> Question:
@@ -240,14 +278,23 @@ def _question(
     sides = [cell]
     if claim.than is not None:
         sides.append((claim.dataset, structure, *claim.than))
-    of_kind = blocks[1] if claim.kind == "slope" else blocks[0]
+    of_kind = blocks.slopes if claim.kind == "slope" else blocks.drops
+    found = of_kind(claim.measure)
     for side in sides:
-        if side not in of_kind:
+        if side not in found:
             gap = f"no drop of {'/'.join(side[len(FAMILY) :])}"
             return Question(claim, structure, gap, pd.DataFrame())
-    block = of_kind[sides[0]]
+    block = found[cell]
     for side in sides[1:]:
-        block = (block - of_kind[side]).dropna(how="all")
+        block = (block - found[side]).dropna(how="all")
+    if claim.at is not None and claim.share is not None:
+        if block.mean(axis=None) <= 0:
+            return Question(claim, structure, "no loss to take apart", pd.DataFrame())
+        part = blocks.parts(claim.at)[cell]
+        if part.isna().all(axis=None):
+            gap = "the recipe's loss implies no threshold"
+            return Question(claim, structure, gap, pd.DataFrame())
+        block = part - claim.share * block
     scale = 1.0
     if claim.kind == "slope":
         is_error = (runs[SETTING] == list(cell[:-1])).all(axis=1) & (runs["kind"] == claim.error)

@@ -46,6 +46,8 @@ def _column(name: str, cases: pd.DataFrame) -> Parts:
     return cases[name], None
 
 
+# Scores that are better where they are lower: what an error costs is their rise.
+FALLING = ("hd95",)
 # Scores of a run, by name: pooled over all test pixels, or means over test cases.
 MEASURES: dict[str, Callable[[pd.DataFrame], Parts]] = {
     "dice": _dice,
@@ -99,6 +101,12 @@ def pooled_score(cases: pd.DataFrame, measure: str) -> float:
     return float(numerator / total) if total else np.nan
 
 
+def gains(cases: pd.DataFrame, measure: str = "dice") -> pd.DataFrame:
+    """Return `case_values`, their sign turned where lower is better, so that a drop is a loss."""
+    values = case_values(cases, measure)
+    return -values if measure in FALLING else values
+
+
 def levels(values: pd.DataFrame) -> Blocks:
     """Return the block of each cell; for the argument see `case_values`."""
     return {
@@ -122,6 +130,21 @@ def drops(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
         for cell, block in blocks.items()
         if controls.get(cell[:-1], cell) != cell
     }
+
+
+def threshold_parts(runs: pd.DataFrame, cases: pd.DataFrame, threshold: str) -> Blocks:
+    """Return what of each drop is the threshold's: the drop at 0.5 minus that at another threshold.
+
+    Control and error each have their own threshold, as whoever trains on such labels would have.
+
+    Args:
+        runs: what `tables.runs_table` returns.
+        cases: what the runs rest on, see `tables.study_tables`.
+        threshold: one of `histograms.THRESHOLDS`.
+    """
+    half = drops(runs, case_values(cases))
+    other = drops(runs, case_values(cases, f"dice_at_{threshold}"))
+    return {cell: half[cell] - other[cell] for cell in half}
 
 
 def slopes(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:

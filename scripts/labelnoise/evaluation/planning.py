@@ -86,7 +86,9 @@ def plan(
         row |= {"cases": cases[claim.dataset], "smallest_effect": np.nan, "repeats_needed": ""}
         layout, source = _layout(study, claim, drop, cases[claim.dataset])
         row["source"] = source
-        if layout is None:
+        if claim.measure != "dice":
+            row["gap"] = f"variances of {claim.measure} are not stored"
+        elif layout is None:
             row["gap"] = "errors without target_dice"
         elif layout.cases < 2:
             row["gap"] = "one test case"
