@@ -4,7 +4,7 @@ Shape legend: N slices, H height, W width.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -111,19 +111,8 @@ def perturb_dataset(
     calibrated = read_json(calibration, ("perturbation", "structures"))
     name, kind, draws = calibrated["perturbation"], perturbation.kind, perturbation.draws
     with Dataset(dataset) as data:
-        structures = dict(enumerate(data.class_names[1:], start=1))
-        severities = {
-            index: calibrated["structures"][structure]["severity"]
-            for index, structure in structures.items()
-        }
-        error = {
-            "kind": kind,
-            "severities": severities,
-            "foreground_fractions": {
-                index: data.foreground_fraction[index] for index in severities
-            },
-            "seed": label_seed(seed, data.name, name, repeat),
-        }
+        own_seed = label_seed(seed, data.name, name, repeat)
+        error = calibrated_error(data, kind, calibrated["structures"], own_seed)
         train, validation = data.rows("train"), data.rows("validation")
         rows = np.concatenate([train, validation])
         about = {"draws": draws, "dataset": data.name, "perturbation": name, **error}
@@ -133,14 +122,37 @@ def perturb_dataset(
                     writer.write(draw, start, perturbed_NHW)
         found = {
             structure: {
-                "severity": severities[index],
+                "severity": error["severities"][index],
                 "target_dice": perturbation.target_dice,
                 **asdict(measure_structure(data, train, writer.draws, error, index)),
             }
-            for index, structure in structures.items()
+            for index, structure in enumerate(data.class_names[1:], start=1)
         }
         about = {**_names(data, name, kind), "repeat": repeat, "draws": draws}
         write_json(measured, {**about, "structures": found})
+
+
+def calibrated_error(
+    data: Dataset, kind: str, structures: Mapping[str, Mapping[str, Any]], seed: int
+) -> dict[str, Any]:
+    """Return a calibrated error as `draw_labels` takes it.
+
+    Args:
+        data: the dataset file.
+        kind: one of `perturbations.KINDS`.
+        structures: those of the JSON file that `calibrate_dataset` wrote.
+        seed: the seed of the draws.
+
+    Returns:
+        kind, severities, foreground_fractions (of the training slices) and seed.
+    """
+    names = dict(enumerate(data.class_names[1:], start=1))
+    return {
+        "kind": kind,
+        "severities": {index: structures[name]["severity"] for index, name in names.items()},
+        "foreground_fractions": {index: data.foreground_fraction[index] for index in names},
+        "seed": seed,
+    }
 
 
 def perturbed_chunks(
@@ -152,7 +164,7 @@ def perturbed_chunks(
         data: the dataset file.
         rows: its rows.
         draw: index of the draw.
-        error: kind, severities, foreground_fractions and seed, as `draw_labels` takes them.
+        error: what `calibrated_error` returns.
     """
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
