@@ -43,6 +43,11 @@ def calibration_seed(seed: int, dataset: str, kind: str) -> int:
     return derive(seed, "calibration", dataset, kind)
 
 
+def ceiling_seed(seed: int, dataset: str, perturbation: str) -> int:
+    """Return the seed of the wrong test labels from which a ceiling is estimated."""
+    return derive(seed, "ceiling", dataset, perturbation)
+
+
 def split_seed(seed: int, dataset: str) -> int:
     """Return the seed of the split of cases into train, validation and test."""
     return derive(seed, "split", dataset)
