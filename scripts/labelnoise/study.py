@@ -20,6 +20,7 @@ CHECKPOINT = "top{rank}.pt"
 JOBS = {
     "prepare_dataset": "{dataset}",
     "calibrate_perturbation": "{dataset}/{perturbation}",
+    "estimate_ceiling": "{dataset}/{perturbation}",
     "perturb_labels": LABELS,
     "train_model": RUN,
     "test_model": RUN,
@@ -293,6 +294,11 @@ class Results:
     def calibration(self) -> Path:
         """Severities of an error, per structure."""
         return self.root / "calibration/{dataset}/{perturbation}.json"
+
+    @property
+    def ceiling(self) -> Path:
+        """What an ideal predictor scores that knows how often a pixel is foreground, no network."""
+        return self.root / "ceiling/{dataset}/{perturbation}.csv"
 
     @property
     def labels(self) -> Path:

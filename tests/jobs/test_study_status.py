@@ -208,6 +208,7 @@ def test_failures_before_and_after_the_runs(tmp_path):
     tree.fail("prepare_dataset", "tiny", "no data.")
     tree.fail("calibrate_perturbation", "tiny/choppy-0.85", "no severity.")
     tree.fail("perturb_labels", "tiny/choppy-0.85/rep1", "no labels.")
+    tree.fail("estimate_ceiling", "tiny/choppy-0.85", "no ceiling.")
     tree.fail("plot_roc", "tiny", "no figure.")
     tree.fail("plot_roc", "another", "not of this study.")
     tree.fail("summarise_runs", "../summarise_runs", "no table.")
@@ -217,6 +218,7 @@ def test_failures_before_and_after_the_runs(tmp_path):
         ("calibrate_perturbation", "tiny/choppy-0.85", 2),
         ("perturb_labels", "tiny/choppy-0.85/rep1", 1),
         ("summarise_runs", "", 0),
+        ("estimate_ceiling", "tiny/choppy-0.85", 0),
         ("plot_roc", "tiny", 0),
     ]
     assert tree.status().count() == {"waiting": 4}

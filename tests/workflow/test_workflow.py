@@ -117,6 +117,20 @@ def test_claims_are_judged_and_asked_again_only_if_they_change(study):
     assert job_counts(snakemake(study, none, "--dry-run")) == {}
 
 
+def test_a_ceiling_is_made_by_name(study_copy):
+    target = "results/ceiling/tiny/choppy-0.85.csv"
+    done = snakemake(study_copy, TINY, target)
+    assert done.returncode == 0, done.stderr
+    (row,) = pd.read_csv(study_copy / target).to_dict("records")
+    assert (row["recipe"], row["structure"]) == ("short", "liver")
+    assert row["threshold"] < 0.2 and row["volume_ratio"] > 1 and row["recall"] > 0.9
+    assert row["dice"] < row["dice_at_half"] < 1
+    again = changed(recipes={"short": {**TINY["recipes"]["short"], "background_share": 0.5}})
+    assert job_counts(snakemake(study_copy, TINY, target, "--dry-run")) == {}
+    counts = job_counts(snakemake(study_copy, again, target, "--dry-run"))
+    assert counts == {"estimate_ceiling": 1, "total": 1}
+
+
 def test_figures_is_the_target_of_everything(study):
     asked = ("--dry-run", "--forcerun", "summarise_runs")
     counts = job_counts(snakemake(study, TINY, "figures", *asked))

@@ -25,7 +25,7 @@ from labelnoise.jobs.script import last_error
 from labelnoise.study import JOBS, Model, Recipe, Results, Run, RunFolder, Study
 
 # Rules that make tables and figures, which no run waits for.
-SUMMARIES = ("summarise_runs", "compare_with_paper", "plot_*")
+SUMMARIES = ("summarise_runs", "compare_with_paper", "estimate_ceiling", "plot_*")
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def _failures_before(runs: list[RunStatus], results: Results) -> Iterator[Failur
 
 
 def _failures_after(study: Study) -> Iterator[Failure]:
-    """Yield failures of tables and figures, which no job needs."""
+    """Yield failures of tables, ceilings and figures, which no training needs."""
     known = {name for names in study.matrix.values() for name in names}
     logs = study.results.log(SUMMARIES[0]).parent
     for rules in SUMMARIES:

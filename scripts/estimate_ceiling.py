@@ -1,0 +1,23 @@
+"""Estimate what an ideal predictor scores that knows how often each pixel is wrongly labelled."""
+
+from pathlib import Path
+
+from labelnoise.evaluation.ceiling import estimate_ceiling
+from labelnoise.jobs.script import logged
+from labelnoise.study import Perturbation, Recipe
+
+
+def main(smk):
+    with logged(smk.log[0]):
+        estimate_ceiling(
+            Path(smk.input.dataset),
+            Path(smk.input.calibration),
+            Perturbation(**smk.params.perturbation),
+            {name: Recipe(**recipe) for name, recipe in smk.params.recipes.items()},
+            seed=smk.params.seed,
+            path=Path(smk.output.ceiling),
+        )
+
+
+if __name__ == "__main__":
+    main(snakemake)
