@@ -377,6 +377,8 @@ class Study:
         matrix: {axis: selected names}, the axes in the order of AXES.
         repeats: independent replicates of every cell.
         questions: {name: definition} of the claims that the matrix asks.
+        tolerances: {structure: distance up to which surfaces agree}, "*" for those not listed, in
+            mm or, where the dataset has no spacing, in pixels.
     """
 
     seed: int
@@ -388,6 +390,7 @@ class Study:
     matrix: Mapping[str, tuple[str, ...]]
     repeats: int
     questions: Mapping[str, Mapping[str, Any]]
+    tolerances: Mapping[str, float]
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self:
@@ -404,6 +407,7 @@ class Study:
             matrix={axis: tuple(config["matrix"][axis]) for axis in AXES},
             repeats=config["matrix"]["repeats"],
             questions={name: config["claims"][name] for name in config["matrix"]["claims"]},
+            tolerances=config["tolerances"],
         )
 
     @property

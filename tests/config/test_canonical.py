@@ -40,6 +40,7 @@ CONFIG["perturbations"] |= {
     "cycled": {"kind": "random", "target_dice": 0.9, "draws": 3},
 }
 CONFIG["claims"]["own"] = {"kind": "slope", "dataset": "phantom", "error": "natural", "above": 1}
+CONFIG["tolerances"] = {"tumour": 1, "liver": 3}
 FORM = complete(CONFIG)
 NAMED_BY_THE_USER = ("datasets", "models", "recipes", "perturbations", "claims", "classes")
 

@@ -66,6 +66,13 @@ def test_defaults_are_filled_in_and_the_input_is_not_changed():
     assert config["keep_state"] is False and config["visualize"] is False
 
 
+def test_structures_without_a_tolerance_share_one():
+    assert Study.of(complete(RAW)).tolerances == {"*": 2}
+    study = Study.of(complete(changed("tolerances", {"liver": 3})))
+    assert study.tolerances == {"*": 2, "liver": 3}
+    assert Study.of(complete(changed("tolerances", {"*": 1}))).tolerances == {"*": 1}
+
+
 def test_the_mode_follows_from_the_monitor():
     for monitor, mode in {"validation_loss": "min", "validation_dice": "max"}.items():
         recipe = {"loss": "dice", "monitor": monitor}
@@ -119,6 +126,9 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
             {**IMAGES, "classes": {"liver": [0]}},
             ["datasets.x.classes.liver.0", ">= 1"],
         ),
+        ("tolerances", {"liver": 0}, ["tolerances.liver", "> 0"]),
+        ("tolerances", {"*": 2000}, ["tolerances.*", "<= 1000"]),
+        ("tolerances", {"liver": "2 mm"}, ["tolerances.liver", "'2 mm'", "number"]),
         (
             "datasets/phantom/split",
             {"train": 0.5, "validation": 0.2, "test": 0.2},
