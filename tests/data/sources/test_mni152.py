@@ -5,6 +5,7 @@ import socket
 
 import numpy as np
 import pytest
+from nilearn.datasets import load_mni152_template
 
 from labelnoise.data.prepare import prepare_dataset
 from labelnoise.data.sources import mni152
@@ -30,7 +31,7 @@ def test_no_network_is_touched(monkeypatch, tmp_path):
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setenv("HOME", str(tmp_path))
     mni152._volumes.cache_clear()
-    images, _, _ = mni152.cases(SETTINGS, 0)[7].read()
+    images, *_ = mni152.cases(SETTINGS, 0)[7].read()
     assert images.shape == (5, 233, 197)
     assert not list(tmp_path.iterdir())
 
@@ -60,6 +61,15 @@ def test_every_slab_holds_white_matter(brain):
     assert 0.05 < brain.foreground_fraction[1] < 0.12
 
 
+def test_spacing_is_the_templates_and_follows_the_size(brain):
+    affine = load_mni152_template(resolution=1).affine
+    *_, spacing = mni152.cases(SETTINGS, 0)[0].read()
+    np.testing.assert_array_equal(spacing, np.linalg.norm(affine[:3, :3], axis=0))
+    # Slices of 233 x 197 pixels, padded to squares, at 48.
+    expected = np.array([1, 233 / 48, 233 / 48], np.float32)
+    np.testing.assert_array_equal(brain.spacing, [expected] * len(brain))
+
+
 def test_white_matter_is_brighter_than_the_rest_of_the_brain(brain):
     images, labels = brain.read(brain.rows("test"))
     white, rest = images[labels == 1], images[(labels == 0) & (images > -1)]
@@ -69,7 +79,7 @@ def test_white_matter_is_brighter_than_the_rest_of_the_brain(brain):
 
 
 def test_front_is_up():
-    images, _, _ = mni152.cases(SETTINGS, 0)[6].read()
+    images, *_ = mni152.cases(SETTINGS, 0)[6].read()
     brain = images[0] > 0
     rows, columns = np.nonzero(brain)
     # The brain is widest behind its middle, so more of it lies in the lower half of its box.

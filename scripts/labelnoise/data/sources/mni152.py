@@ -10,6 +10,8 @@ import numpy as np
 
 from labelnoise.data.sources import Case, Settings
 
+# Millimetres along each side of a voxel.
+RESOLUTION = 1
 # Axial slices 26 to 148 of the 1 mm template hold enough white matter to see at 48 pixels.
 FIRST_SLICE = 26
 SLAB_SLICES = 5
@@ -56,7 +58,7 @@ def describe(settings: Settings) -> dict:
 def _read(numbers):
     brain_XYZ, white_XYZ = _volumes()
     labels_SHW = (_axial(white_XYZ, numbers) > 0.5).astype(np.uint8)
-    return _axial(brain_XYZ, numbers), labels_SHW, numbers
+    return _axial(brain_XYZ, numbers), labels_SHW, numbers, np.full(3, RESOLUTION)
 
 
 @lru_cache(maxsize=1)
@@ -65,7 +67,9 @@ def _volumes():
     # Both files are in the nilearn wheel and need no resampling at 1 mm: nothing is downloaded.
     from nilearn.datasets import load_mni152_template, load_mni152_wm_template
 
-    volumes = load_mni152_template(resolution=1), load_mni152_wm_template(resolution=1)
+    volumes = [
+        load(resolution=RESOLUTION) for load in (load_mni152_template, load_mni152_wm_template)
+    ]
     return tuple(np.asarray(volume.dataobj, np.float32) for volume in volumes)
 
 
