@@ -58,7 +58,6 @@ rule perturb_labels:
         "../scripts/perturb_labels.py"
 
 
-# Asked for by name: no figure needs it yet.
 rule estimate_ceiling:
     input:
         dataset=rules.prepare_dataset.output.dataset,
@@ -77,7 +76,10 @@ rule estimate_ceiling:
     params:
         perturbation=lambda wildcards: study.perturbations[wildcards.perturbation].as_dict(),
         # In an order of their own, as that of the matrix shall change nothing.
-        recipes={name: study.recipes[name].as_dict() for name in sorted(study.matrix["recipe"])},
+        losses={
+            name: (study.recipes[name].loss, study.recipes[name].background_share)
+            for name in sorted(study.matrix["recipe"])
+        },
         seed=study.seed,
     script:
         "../scripts/estimate_ceiling.py"

@@ -37,6 +37,7 @@ rule test_model:
     output:
         counts=results.run.counts,
         scores=results.run.scores,
+        surfaces=results.run.surfaces,
     log:
         results.log("test_model"),
     benchmark:
@@ -48,5 +49,7 @@ rule test_model:
         gpu=1,
         mem_mb=lambda wildcards, attempt: megabytes_to_train(study, wildcards, attempt),
         runtime=grows(60),
+    params:
+        tolerances=study.tolerances,
     script:
         "../scripts/test_model.py"

@@ -4,6 +4,7 @@ rule summarise_runs:
         records=each(results.run.record),
         counts=each(results.run.counts),
         scores=each(results.run.scores),
+        surfaces=each(results.run.surfaces),
     output:
         runs=report(
             results.table("runs.csv"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from labelnoise.evaluation.ceiling import estimate_ceiling
 from labelnoise.jobs.script import logged
-from labelnoise.study import Perturbation, Recipe
+from labelnoise.study import Perturbation
 
 
 def main(smk):
@@ -13,7 +13,7 @@ def main(smk):
             Path(smk.input.dataset),
             Path(smk.input.calibration),
             Perturbation(**smk.params.perturbation),
-            {name: Recipe(**recipe) for name, recipe in smk.params.recipes.items()},
+            smk.params.losses,
             seed=smk.params.seed,
             path=Path(smk.output.ceiling),
         )

@@ -12,7 +12,8 @@ def main(smk):
         # torch may only start once the lease has said which card it sees.
         from labelnoise.evaluation.score import describe_score, score_run
 
-        counted = score_run(Path(smk.input.dataset), Path(smk.input.labels), folder, device)
+        inputs = Path(smk.input.dataset), Path(smk.input.labels)
+        counted = score_run(*inputs, folder, device, smk.params.tolerances)
         print(describe_score(counted, folder), flush=True)
 
 

@@ -231,8 +231,18 @@ class RunFolder:
 
     @property
     def scores(self) -> Path:
-        """Histograms of the scores of all test pixels."""
+        """Histograms of the scores of test and validation pixels."""
         return self.path / "scores.h5"
+
+    @property
+    def surfaces(self) -> Path:
+        """How far predicted surfaces are from the true ones, per test case and structure."""
+        return self.path / "surfaces.csv"
+
+    @property
+    def tested(self) -> tuple[Path, Path, Path]:
+        """What a test writes."""
+        return self.counts, self.scores, self.surfaces
 
     @property
     def tensorboard(self) -> Path:

@@ -25,7 +25,7 @@ from labelnoise.files import write_json
 from labelnoise.labels.error import measure
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.study import Perturbation
-from tiny import make_recipe, write_discs
+from tiny import write_discs
 
 SAMPLED = "class_sampled_cross_entropy"
 
@@ -190,24 +190,24 @@ def test_the_change_is_that_from_half_the_draws():
 
 
 RATE = 0.3
-RECIPES = {
-    "plain": make_recipe(),
+LOSSES = {
+    "plain": ("cross_entropy", None),
     # Decides at 1/9, above the rate at which background flips; the next at 1/101, below it.
-    "some": make_recipe(loss=SAMPLED, background_share=1 / 8),
-    "few": make_recipe(loss=SAMPLED, background_share=0.01),
-    "own": make_recipe(loss=SAMPLED),
-    "dice": make_recipe(loss="dice"),
-    "focal": make_recipe(loss="smp.FocalLoss"),
+    "some": (SAMPLED, 1 / 8),
+    "few": (SAMPLED, 0.01),
+    "own": (SAMPLED, None),
+    "dice": ("dice", None),
+    "focal": ("smp.FocalLoss", None),
 }
 
 
-def estimate(dataset, kind, severity, recipes=RECIPES, seed=1, name="ceiling.csv"):
+def estimate(dataset, kind, severity, losses=LOSSES, seed=1, name="ceiling.csv"):
     calibration, path = dataset.with_name("calibration.json"), dataset.with_name(name)
     structures = {"disc": {"severity": severity}}
     about = {"dataset": "discs", "perturbation": "mine", "kind": kind, "structures": structures}
     write_json(calibration, about)
     estimate_ceiling(
-        dataset, calibration, Perturbation(kind, severity=severity), recipes, seed, path
+        dataset, calibration, Perturbation(kind, severity=severity), losses, seed, path
     )
     return pd.read_csv(path).set_index("recipe")
 
@@ -232,11 +232,11 @@ def test_random_flips_cost_nothing_until_the_loss_paints_everything(dataset, cap
         abs=2 * TOLERANCE,
         nan_ok=True,
     )
-    assert found["dice_at_half"].tolist() == pytest.approx([1] * len(RECIPES), abs=2 * TOLERANCE)
+    assert found["dice_at_half"].tolist() == pytest.approx([1] * len(LOSSES), abs=2 * TOLERANCE)
     assert found["threshold"]["own"] == pytest.approx(own_share / (1 + own_share))
     # Against the wrong labels, the true ones have Dice 1 - RATE.
     assert found["threshold"]["dice"] == pytest.approx((1 - RATE) / 2, abs=0.01)
-    assert found["label_dice"].tolist() == pytest.approx([1 - RATE] * len(RECIPES), abs=0.01)
+    assert found["label_dice"].tolist() == pytest.approx([1 - RATE] * len(LOSSES), abs=0.01)
     assert found["volume_ratio"]["few"] == pytest.approx(1 / share, rel=0.02)
     # A share of 64 draws lies above 1/9 by chance in more pixels than that.
     assert (found["draws"] > 64).all()

@@ -29,7 +29,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(files, tmp_path_factory):
     folder = train(tmp_path_factory.mktemp("run") / "rep0", files, {"epochs": 12})
-    score_run(files["dataset"], files["labels"], folder, CPU)
+    score_run(files["dataset"], files["labels"], folder, CPU, {"*": 2})
     return folder
 
 
@@ -103,7 +103,7 @@ def test_a_checkpoint_that_is_gone_is_named(files, tmp_path):
     with pytest.raises(
         InputError, match=r"run\.json chose checkpoint 7, which .*checkpoints lacks"
     ):
-        score_run(files["dataset"], files["labels"], folder, CPU)
+        score_run(files["dataset"], files["labels"], folder, CPU, {"*": 2})
     assert not folder.counts.exists() and not folder.scores.exists()
 
 

@@ -262,11 +262,10 @@ LABELS_HW = np.zeros((40, 40), np.uint8)
 LABELS_HW[5:12, 5:12], LABELS_HW[20:27, 20:27] = 1, 2
 
 
-def write(path, spacing, slices, names=("b", "a")):
+def write(path, spacing, slices, names=("b", "a"), source="nifti"):
     """Write a dataset whose test cases have these spacings and slice numbers, in this order."""
-    with write_dataset(
-        path, name="x", class_names=["background", "one", "two"], window=(0, 1), provenance={}
-    ) as writer:
+    about = {"class_names": ["background", "one", "two"], "provenance": {"source": source}}
+    with write_dataset(path, name="x", window=(0, 1), **about) as writer:
         known = zip(["t", "v", *names], [spacing[0]] * 2 + spacing, [[0]] * 2 + slices, strict=True)
         for (case, step, numbers), split in zip(
             known, ["train", "validation", "test", "test"], strict=True
@@ -296,6 +295,12 @@ KNOWN = (3.0, 0.5, 0.5)
 def test_what_is_known_of_all_cases_decides_unit_and_dimension(tmp_path, spacing, slices, expected):
     data = write(tmp_path / "x.h5", spacing, slices)
     assert geometry(data, data.rows("test")) == Geometry(*expected)
+
+
+@pytest.mark.parametrize("source", ["mni152", "phantom"])
+def test_slabs_are_compared_slice_by_slice(tmp_path, source):
+    data = write(tmp_path / "x.h5", [KNOWN, KNOWN], [[4, 5], [0, 1]], source=source)
+    assert geometry(data, data.rows("test")) == Geometry("mm", False)
 
 
 def test_only_the_rows_asked_for_decide(tmp_path):

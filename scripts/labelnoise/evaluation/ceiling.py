@@ -25,7 +25,7 @@ from labelnoise.files import read_json, write_csv
 from labelnoise.labels.dataset import calibrated_error
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.seeds import ceiling_seed
-from labelnoise.study import Perturbation, Recipe
+from labelnoise.study import Perturbation
 from labelnoise.training.losses import decision_odds
 from labelnoise.training.run import background_share
 
@@ -167,7 +167,7 @@ def estimate_ceiling(
     dataset: Path,
     calibration: Path,
     perturbation: Perturbation,
-    recipes: Mapping[str, Recipe],
+    losses: Mapping[str, tuple[str, float | None]],
     seed: int,
     path: Path,
 ) -> None:
@@ -185,7 +185,7 @@ def estimate_ceiling(
         dataset: the dataset file.
         calibration: the JSON file that `calibrate_dataset` wrote, which also names the error.
         perturbation: its definition.
-        recipes: {name: definition}.
+        losses: {recipe: name of its loss, and its own share of background}.
         seed: the study's seed.
         path: the CSV file.
     """
@@ -195,8 +195,8 @@ def estimate_ceiling(
         own_seed = ceiling_seed(seed, data.name, name)
         error = calibrated_error(data, perturbation.kind, calibrated["structures"], own_seed)
         rules = {
-            recipe: partial(loss_rule, definition.loss, background_share(definition, data))
-            for recipe, definition in recipes.items()
+            recipe: partial(loss_rule, loss, background_share(share, data))
+            for recipe, (loss, share) in losses.items()
         }
         draws = GROUPS if perturbation.is_control else FEWEST_DRAWS
         while True:
@@ -209,9 +209,9 @@ def estimate_ceiling(
             draws *= 2
     if largest >= TOLERANCE:
         log.warning("an error of %.4f is left; see the table's columns", largest)
-    for recipe, definition in recipes.items():
+    for recipe, (loss, _) in losses.items():
         if np.isnan(table["threshold"][table["recipe"] == recipe]).all():
-            log.warning("recipe %s: where %s decides is not known", recipe, definition.loss)
+            log.warning("recipe %s: where %s decides is not known", recipe, loss)
     table.insert(0, "dataset", calibrated["dataset"])
     table.insert(1, "perturbation", name)
     write_csv(path, table)

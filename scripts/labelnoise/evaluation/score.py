@@ -21,6 +21,7 @@ from labelnoise.counts import COUNTS, dice
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
 from labelnoise.evaluation.histograms import BINS, SCALE, RunScores, counts_above, write_scores
+from labelnoise.evaluation.surfaces import surface_table
 from labelnoise.files import read_json, write_csv
 from labelnoise.jobs.devices import Device
 from labelnoise.labels.perturbations import draw_labels
@@ -44,19 +45,25 @@ class Scan:
 
     Attributes:
         counts_NC4: tp, fp, fn, tn of each slice and class, integers on the CPU.
-        predicted_NSHW: bool, where each structure's probability is over 0.5, on the CPU.
+        predicted_NCHW: bool, where each class's probability is over 0.5.
         clean, perturbed: {case: histograms (S, 2, B)} against the clean labels and against wrong
             ones.
     """
 
     counts_NC4: torch.Tensor
-    predicted_NSHW: np.ndarray
+    predicted_NCHW: np.ndarray
     clean: dict[str, np.ndarray]
     perturbed: dict[str, np.ndarray]
 
 
-def score_run(dataset: Path, labels: Path, folder: RunFolder, device: Device) -> pd.DataFrame:
-    """Write the counts of every kept checkpoint of a run, and the scores of the chosen one.
+def score_run(
+    dataset: Path,
+    labels: Path,
+    folder: RunFolder,
+    device: Device,
+    tolerances: Mapping[str, float],
+) -> pd.DataFrame:
+    """Write the counts of a run's kept checkpoints, and scores and surfaces of the chosen one.
 
     Args:
         dataset: the dataset file; its test split is used, with reference labels.
@@ -64,6 +71,7 @@ def score_run(dataset: Path, labels: Path, folder: RunFolder, device: Device) ->
             slices are scored against labels as wrong, too.
         folder: the run's folder, whose record says which checkpoint was chosen.
         device: where to compute.
+        tolerances: see `surfaces.surface_table`.
 
     Returns:
         The counts, one row per checkpoint, slice and structure: rank, epoch, case, slice,
@@ -94,6 +102,7 @@ def score_run(dataset: Path, labels: Path, folder: RunFolder, device: Device) ->
             )
             recipe = Recipe(**record["definitions"]["recipe"])
             scores = gather(data, rank, found, beside, loss_threshold(recipe, data))
+            surfaces = surface_table(data, test.rows, found.predicted_NCHW, tolerances)
             counted_NC4 = found.counts_NC4
         else:
             counted_NC4 = within_memory(partial(count_slices, network, test, device.kind), device)
@@ -110,6 +119,7 @@ def score_run(dataset: Path, labels: Path, folder: RunFolder, device: Device) ->
     counted = pd.concat(tables)
     write_csv(folder.counts, counted)
     write_scores(folder.scores, scores)
+    write_csv(folder.surfaces, surfaces)
     return counted
 
 
@@ -128,7 +138,7 @@ def describe_score(counted: pd.DataFrame, folder: RunFolder) -> str:
 
 
 def loss_threshold(recipe: Recipe, data: Dataset) -> float:
-    """Return the log-odds that a recipe's loss has at its optimum where foreground is even.
+    """Return the log-odds at the optimum of a recipe's loss where foreground is as likely as not.
 
     Where a share q of the background is kept, the optimum's log-odds are log(1 / q) above the
     true ones; deciding there instead of at 0 takes it back, without looking at any label. With
@@ -137,7 +147,7 @@ def loss_threshold(recipe: Recipe, data: Dataset) -> float:
     Returns:
         The log-odds, 0 for plain cross-entropy; NaN where the loss's optimum is unknown.
     """
-    odds = decision_odds(recipe.loss, background_share(recipe, data))
+    odds = decision_odds(recipe.loss, background_share(recipe.background_share, data))
     return np.nan if odds is None else float(-np.log(odds))
 
 
@@ -219,7 +229,7 @@ def scan_slices(
     for start, logits_NCHW, labels_NHW in _predictions(network, slices, device, batch_size):
         predicted_NCHW = predict(logits_NCHW)
         parts.append(count_pixels(predicted_NCHW, labels_NHW).cpu())
-        masks.append(predicted_NCHW[:, 1:].cpu().numpy())
+        masks.append(predicted_NCHW.cpu().numpy())
         batch = rows[start : start + len(labels_NHW)]
         wrong_NHW = torch.from_numpy(_wrong_labels(labels_NHW, error, batch)).to(device)
         cases = data.case[batch]

@@ -21,6 +21,9 @@ from labelnoise.data.storage import Dataset
 
 # Spacings are stored in 32 bits, 0.4 mm as 0.40000001: five pixels must still lie within 2 mm.
 ROUNDING = 1e-6
+# Sources of whole volumes. The faces of a slab, where it was cut, would always match, and they are
+# most of a thin one's surface.
+WHOLE = ("nifti", "msd", "dicom")
 COLUMNS = (
     "case",
     "class_index",
@@ -143,8 +146,8 @@ def geometry(data: Dataset, rows: Sequence[int] | np.ndarray) -> Geometry:
 
     Returns:
         Unit "mm" where the spacing of rows and columns is known for every slice, else "px". Cases
-        are volumes where that of slices is known as well, and every case has two or more slices
-        without a gap in their numbers.
+        are volumes where that of slices is known as well, the source has whole volumes, and every
+        case has two or more slices without a gap in their numbers.
     """
     spacing_N3 = data.spacing[rows]
     known_N3 = np.isfinite(spacing_N3) & (spacing_N3 > 0)
@@ -152,7 +155,8 @@ def geometry(data: Dataset, rows: Sequence[int] | np.ndarray) -> Geometry:
         return Geometry("px", False)
     numbers_N = data.slice[rows]
     cases = _positions(data, rows).values()
-    whole = all(_is_gapless(numbers_N[positions_S]) for positions_S in cases)
+    whole = data.provenance.get("source") in WHOLE
+    whole &= all(_is_gapless(numbers_N[positions_S]) for positions_S in cases)
     return Geometry("mm", bool(known_N3[:, 0].all()) and whole)
 
 

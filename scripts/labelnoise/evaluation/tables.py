@@ -44,6 +44,8 @@ NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
 # Scores of a run, see `contrasts.MEASURES`.
 POOLED = ["dice", "precision", "recall", "volume_ratio", "dice_apparent"]
 POOLED += [f"dice_at_{threshold}" for threshold in THRESHOLDS]
+# Columns of surfaces.csv, see `surfaces.surface_table`.
+GEOMETRY, SURFACES = ["unit", "volumetric", "tolerance"], ["hd95", "surface_dice"]
 # Those of a cell that have an interval in degradation.csv.
 CELL_MEASURES = [
     "dice",
@@ -107,7 +109,8 @@ def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
         of all test pixels, NaN without the structure, `average_precision` that under the curve of
         precision and recall. `dice_at_...` is Dice at the thresholds that
         `histograms.threshold_edges` finds, and `threshold_...` the probabilities that they are;
-        `dice_apparent` is Dice against test labels as wrong as the training labels. `label_...`
+        `dice_apparent` is Dice against test labels as wrong as the training labels; `hd95` and
+        `surface_dice` are means over cases, see `surfaces.surface_table`. `label_...`
         columns describe the training labels; `folder` is the run's.
 
     Raises:
@@ -255,6 +258,7 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.D
             f"{folder.record.name} chose; {MEND}."
         )
     scores = _read_scores(folder.scores, details["chosen_rank"], chosen)
+    surfaces = _read_surfaces(folder.surfaces, chosen)
     tail = {
         "checkpoint_rank": details["chosen_rank"],
         "checkpoint_epoch": int(chosen["epoch"].iloc[0]),
@@ -267,8 +271,10 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.D
         labels = _label_columns(run, structure, results)
         cases = rows.groupby("case", sort=False)[list(COUNTS)].sum()
         ranked, beside = _case_columns(scores, scores.structures.index(structure))
-        cases = cases.join(beside)
+        distances = surfaces[surfaces["structure"] == structure].set_index("case")
+        cases = cases.join([beside, distances[SURFACES]])
         columns = {**_test_columns(cases), **ranked}
+        columns |= distances[GEOMETRY].iloc[0].to_dict()
         yield {"structure": structure, **asdict(run), **labels, **columns, **tail}, cases
 
 
@@ -290,6 +296,21 @@ def _read_scores(path: Path, rank: int, counts: pd.DataFrame) -> RunScores:
                 "counted in test.csv; delete both, so that the run is tested again."
             )
     return scores
+
+
+def _read_surfaces(path: Path, counts: pd.DataFrame) -> pd.DataFrame:
+    """Return how far a run's surfaces are from the true ones, in the cases that were counted."""
+    texts = dict.fromkeys(["case", "structure", "unit"], str)
+    text = io.StringIO(_read_text(path))
+    try:
+        table = pd.read_csv(text, dtype=texts, keep_default_na=False, na_values=[""])
+        table = table[["case", "structure", *GEOMETRY, *SURFACES]]
+        found = set(zip(table["case"], table["structure"], strict=True))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, KeyError) as error:
+        raise InputError(f"{path} is not a table of surfaces ({error}); {MEND}.") from None
+    if found != set(zip(counts["case"], counts["structure"], strict=True)):
+        raise InputError(f"{path} does not hold the cases that test.csv counts; {MEND}.")
+    return table
 
 
 def _case_columns(scores: RunScores, place: int) -> tuple[dict[str, float], pd.DataFrame]:
@@ -342,6 +363,7 @@ def _test_columns(cases):
     return {
         **{name: pooled_score(cases, name) for name in POOLED},
         "dice_case": spread(case_dice)["mean"],
+        **{name: spread(cases[name])["mean"] for name in SURFACES},
         "cases": len(case_dice),
         "cases_undefined": int(np.isnan(case_dice).sum()),
     }

@@ -25,7 +25,7 @@ from labelnoise.jobs.script import last_error
 from labelnoise.study import JOBS, Model, Recipe, Results, Run, RunFolder, Study
 
 # Rules that make tables and figures, which no run waits for.
-SUMMARIES = ("summarise_runs", "compare_with_paper", "estimate_ceiling", "plot_*")
+SUMMARIES = ("summarise_runs", "compare_*", "estimate_ceiling", "judge_claims", "plot_*")
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _is_tested(folder: RunFolder) -> bool:
     """Return whether the test is whole, and of this training, not an earlier one."""
     try:
         trained = folder.record.stat().st_mtime
-        return all(path.stat().st_mtime >= trained for path in (folder.counts, folder.scores))
+        return all(path.stat().st_mtime >= trained for path in folder.tested)
     except FileNotFoundError:
         return False
 

@@ -75,7 +75,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     device.limit_memory()
     data, labels = Dataset(task.dataset), LabelFile(task.labels)
     slices = choose_slices(data, labels, recipe)
-    share = background_share(recipe, data)
+    share = background_share(recipe.background_share, data)
     loss = make_loss(recipe.loss, background_share=share, **recipe.loss_settings)
     log.info(
         "training %s: %d training and %d validation slices",
@@ -142,9 +142,9 @@ def write_outputs(
     write_json(folder.record, {**known, **chosen})
 
 
-def background_share(recipe: Recipe, data: Dataset) -> float:
+def background_share(share: float | None, data: Dataset) -> float:
     """Return the share of background that a recipe keeps: its own, or the foreground fraction."""
-    return recipe.background_share or 1 - data.foreground_fraction[0]
+    return share or 1 - data.foreground_fraction[0]
 
 
 def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
