@@ -72,6 +72,34 @@ rule compare_with_paper:
         "../scripts/compare_with_paper.py"
 
 
+rule compare_thresholds:
+    input:
+        runs=rules.summarise_runs.output.runs,
+        cases=rules.summarise_runs.output.cases,
+        mixed=rules.summarise_runs.output.mixed,
+        ceilings=collect(
+            rules.estimate_ceiling.output.ceiling,
+            dataset=study.matrix["dataset"],
+            perturbation=study.errors,
+        ),
+    output:
+        thresholds=report(
+            results.table("thresholds.csv"),
+            caption="report/thresholds_table.rst",
+            category="Tables",
+            labels={"table": "Dice at other thresholds"},
+        ),
+        markdown=results.table("thresholds.md"),
+        latex=results.table("thresholds.tex"),
+    log:
+        results.log("compare_thresholds"),
+    localrule: True
+    conda:
+        "../envs/study.yaml"
+    script:
+        "../scripts/compare_thresholds.py"
+
+
 rule judge_claims:
     input:
         runs=rules.summarise_runs.output.runs,
@@ -242,6 +270,7 @@ rule plot_predictions:
 tables = [
     *rules.summarise_runs.output,
     *rules.compare_with_paper.output,
+    *rules.compare_thresholds.output,
     *(rules.judge_claims.output if study.claims else []),
 ]
 figures = [

@@ -8,6 +8,8 @@ from synthetic_runs import matrix
 
 SIZES = (0.95, 0.90, 0.85)
 KINDS = ("natural", "choppy", "random")
+# Other scores, equal in all runs.
+SCORES = ("average_precision", "dice_apparent", "hd95", "surface_dice")
 # Dice lost for each label Dice lost, before the noise of a repeat.
 COST = {"control": 0.0, "natural": 1.0, "choppy": 0.5, "random": 0.0}
 
@@ -20,6 +22,8 @@ def runs_of(dice_of, runs):
         | {"structure": "liver", "target_dice": run["size"], "label_dice": run["size"] or 1.0}
         | {"dice": dice_of(run), "dice_case": 0.5, "precision": 0.6, "recall": 0.7}
         | {"volume_ratio": 1.1, "label_volume_ratio": 1.02, "auc": 0.99, "cases": 3}
+        | dict.fromkeys(SCORES, 0.9)
+        | {"unit": "mm", "volumetric": False, "tolerance": 2.0}
         for run in runs
     ]
     return pd.DataFrame(rows)
@@ -37,10 +41,11 @@ def values_of(runs, cases=("a", "b", "c")):
 
 def cases_of(runs, cases=("a", "b", "c")):
     """What a table of runs rests on: counts whose Dice is the run's in all cases."""
-    names = [*CELL, "repeat", "dice", "auc"]
+    names = [*CELL, "repeat", "dice", "auc", "average_precision", "hd95", "surface_dice"]
     counts = runs[names].merge(pd.Series(list(cases), name="case"), "cross")
     right, wrong = 1e6 * counts["dice"], 1e6 * (1 - counts["dice"])
-    return counts.assign(tp=right, fp=wrong, fn=wrong, tn=1e6)
+    apparent = {"tp_apparent": right, "fp_apparent": wrong, "fn_apparent": wrong}
+    return counts.assign(tp=right, fp=wrong, fn=wrong, tn=1e6, **apparent)
 
 
 def proportional_runs(

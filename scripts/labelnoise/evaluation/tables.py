@@ -171,6 +171,7 @@ def degradation_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         row = dict(zip(CELL, key, strict=True))
         row |= {"kind": cell["kind"].iloc[0], "target_dice": cell["target_dice"].iloc[0]}
         row |= {"n": len(cell), "cases": int(cell["cases"].iloc[0])}
+        row |= {name: cell[name].iloc[0] for name in GEOMETRY}
         row |= _columns("label_dice", cell["label_dice"], "mean", "sd")
         row |= _columns("label_volume_ratio", cell["label_volume_ratio"], "mean")
         row |= {"left_out": level["dice"].loc[key, "left_out"]}

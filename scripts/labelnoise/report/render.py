@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from labelnoise.evaluation.contrasts import CELL
 from labelnoise.report import style
-from labelnoise.report.paper import TABLE_1
+from labelnoise.report.paper import DATASET, TABLE_1
 
 # Characters that LaTeX reads as commands, and those that it typesets better by a command.
 LATEX = {
@@ -24,10 +25,28 @@ LATEX = {
 # Cells are text already: tabulate must not read them as numbers and drop their zeros.
 AS_TEXT = {"index": False, "disable_numparse": True}
 LABEL_DICE = "Label Dice: measured on the training labels."
+# Other scores than Dice, by their columns.
+SCORES = {
+    "precision": "precision",
+    "recall": "recall",
+    "volume_ratio": "volume ratio",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "surface_dice": "surface Dice",
+    "hd95": "HD95",
+}
+# Thresholds, see `thresholds.thresholds_table`.
+DECISIONS = {
+    "half": "Dice at 0.5",
+    "loss": "at the loss's",
+    "clean": "clean",
+    "perturbed": "perturbed",
+    "best": "best on test",
+}
 SOURCE = (
     "The paper (Heller et al. 2018, arXiv 1806.04618, Table 1) gives means on liver CT, without "
-    "spread or number of runs; its numbers stand here beside every dataset "
-    "and recipe. A dash: there is no such number."
+    "spread or number of runs; its numbers stand beside every recipe. A dash: there is no such "
+    "number."
 )
 
 
@@ -52,7 +71,7 @@ def degradation_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
     """Return the result of `tables.degradation_table`, set for printing.
 
     First mean test Dice, with one row per perturbation and one column per network (as in Table 1 of
-    the paper); then every cell with intervals, paired drop, precision, recall and volume ratio.
+    the paper); then every cell with intervals and paired drop; then its other scores.
 
     Args:
         table: the table.
@@ -63,22 +82,103 @@ def degradation_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
         control = cell["kind"] == "control"
         return {
             **_head(cell),
-            "Dice by case": number(cell["dice_case_mean"]),
+            "apparent Dice": number(cell["dice_apparent_mean"]),
+            "Dice by case": mean_interval(cell, "dice_case"),
             "drop": "–" if control else mean_interval(cell, "drop"),
-            **_tail(cell),
+        }
+
+    def scores(cell):
+        return {
+            "network": style.display(cell["model"]),
+            "perturbation": style.display_perturbation(cell["perturbation"]),
+            **{title: mean_interval(cell, name) for name, title in SCORES.items()},
         }
 
     wide_caption = f"{_mean_dice(table)}. {LABEL_DICE}{_warning(mixed)}"
+    over = f"[95 % interval over {repeats_and_cases(table)}, not corrected for the number of "
     caption = (
         "Test Dice, pooled over all test pixels, and its drop against the control in pairs of "
-        f"equal repeat and case: mean [95 % interval over {repeats_and_cases(table)}, not "
-        "corrected for the number of comparisons]. Other columns are means over repeats. Dice by "
-        "case: mean over test cases. "
-        f"{LABEL_DICE} Volume ratio: predicted over reference volume.{_warning(mixed)}"
+        f"equal repeat and case: mean {over}comparisons]. Apparent Dice: against test labels as "
+        "wrong as the training labels, which is what those see who have no clean ones. Dice by "
+        f"case: mean over test cases. {LABEL_DICE} Label volume: perturbed over reference volume "
+        f"of the training labels; kinds of error differ in it as well as in shape.{_warning(mixed)}"
+    )
+    score_caption = (
+        f"Other scores at probability 0.5: mean {over}comparisons]. Volume ratio: predicted over "
+        "reference volume. AUC: area under the ROC curve of all test pixels, which easy background "
+        "fills; average precision does not count it. Surface Dice and HD95: means over test "
+        f"cases, {_surfaces(table)}{_warning(mixed)}"
     )
     return [
         Table(_wide_blocks(table), wide_caption, "tab:dice"),
         Table(_row_blocks(table, row), caption, "tab:degradation", apart=True),
+        Table(_row_blocks(table, scores), score_caption, "tab:scores", apart=True),
+    ]
+
+
+def thresholds_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
+    """Return the result of `thresholds.thresholds_table`, set for printing.
+
+    First Dice at each threshold; then the drop taken apart. See `degradation_tables`.
+    """
+    cells: dict[tuple, dict[str, dict]] = {}
+    for found in table.to_dict("records"):
+        key = tuple(found[name] for name in CELL)
+        cells.setdefault(key, {})[found["decision"]] = found
+
+    def of(cell):
+        return cells[tuple(cell[name] for name in CELL)]
+
+    def dice(cell):
+        return {
+            "network": style.display(cell["model"]),
+            "perturbation": style.display_perturbation(cell["perturbation"]),
+            **{
+                title: number(of(cell)[name]["dice_mean"])
+                if name == "best"
+                else mean_interval(of(cell)[name], "dice")
+                for name, title in DECISIONS.items()
+            },
+        }
+
+    def parts(cell):
+        half, loss, clean, wrong = (of(cell)[name] for name in list(DECISIONS)[:4])
+        ceiling = 1 - half["ceiling_dice"]
+        return {
+            "network": style.display(cell["model"]),
+            "perturbation": style.display_perturbation(cell["perturbation"]),
+            "drop at 0.5": mean_interval(half, "drop"),
+            "given back": mean_interval(clean, "part"),
+            "what stays": mean_interval(clean, "drop"),
+            "stays, loss's": mean_interval(loss, "drop"),
+            "stays, perturbed": mean_interval(wrong, "drop"),
+            "ceiling's drop": number(ceiling),
+            "stays of it": number(1 - loss["ceiling_dice"]),
+        }
+
+    first = table[table["decision"] == "half"]
+    over = f"mean [95 % interval over {repeats_and_cases(first)}]"
+    caption = (
+        f"Test Dice at other thresholds than a probability of 0.5: {over}. Loss's: where the "
+        "optimum of the recipe's loss has the probability of 0.5, which needs no data. Clean, "
+        "perturbed: best on validation slices with clean labels, or with labels as wrong as the "
+        "training labels. Best on test: a bound, not a result. With several structures each has a "
+        f"threshold of its own on its log-odds against the rest.{_warning(mixed)}"
+    )
+    parts_caption = (
+        f"The drop of Dice against the control, taken apart: {over}. Given back: what control and "
+        "error regain of it when each is decided at the threshold that is best on clean validation "
+        "slices. What stays: the drop there, and at the other thresholds. Ceiling's drop: what an "
+        "ideal predictor loses that knows only how often each pixel is foreground in fresh draws "
+        "of the labels, and decides as the optimum of the loss does; stays of it: what it loses "
+        "where it decides at one half. It explains, it does not predict: networks stay above it "
+        f"under a sampled loss. A dash: not known.{_warning(mixed)}"
+    )
+    errors = first[first["kind"] != "control"]
+    split = Table(_row_blocks(errors, parts), parts_caption, "tab:drop-parts", apart=True)
+    return [
+        Table(_row_blocks(first, dice), caption, "tab:thresholds", apart=True),
+        *([split] if len(errors) else []),
     ]
 
 
@@ -95,13 +195,15 @@ def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
             **_head(cell),
             "paper": number(cell["paper_liver_dice"], 4),
             "difference": signed(cell["difference"]),
-            "drop": "–" if control else number(cell["drop_mean"]),
+            "drop": "–" if control else mean_interval(cell, "drop"),
             "paper's drop": "–" if control else number(cell["paper_liver_drop"]),
             "difference of drops": "–" if control else signed(cell["drop_difference"]),
-            **_tail(cell),
-            "AUC": number(cell["auc_mean"], 4),
         }
 
+    if comparison["paper_liver_dice"].isna().all():
+        reason = f"The paper's Table 1 is of liver CT ({DATASET}), which this study has not."
+        return [Table([], reason, "tab:table1")]
+    comparison = comparison[comparison["dataset"] == DATASET]
     wide_caption = (
         f"{_mean_dice(comparison)}, beside the paper's number and, in brackets, ours minus the "
         f"paper's. {LABEL_DICE} {SOURCE}{_warning(mixed)}"
@@ -110,9 +212,7 @@ def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
         f"Mean test Dice [95 % interval over {repeats_and_cases(comparison)}] beside the paper's "
         "number. "
         "Differences: ours minus the paper's. Drop: Dice of the control minus Dice, ours in pairs "
-        "of equal repeat. Precision, recall, volume ratio (predicted over reference volume) and "
-        f"AUC (area under the ROC curve of all test pixels) are means over repeats. {SOURCE}"
-        f"{_warning(mixed)}"
+        f"of equal repeat and case. {SOURCE}{_warning(mixed)}"
     )
     return [
         Table(_wide_blocks(comparison, beside_paper=True), wide_caption, "tab:table1"),
@@ -123,27 +223,31 @@ def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
 def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
     """Return `paper.slopes_beside_paper`, set for printing; see `degradation_tables`."""
 
+    paper = bool(table["paper_liver_slope"].notna().any())
+
     def row(cell):
+        beside = {
+            "paper's slope": number(cell["paper_liver_slope"]),
+            "difference": signed(cell["difference"], 3),
+        }
         return {
             "network": style.display(cell["model"]),
             "kind": style.display(cell["kind"]),
             "n": str(cell["n"]),
             "runs": str(cell["runs"]),
             "slope": interval(cell["slope"], cell["slope_low"], cell["slope_high"]),
-            "paper's slope": number(cell["paper_liver_slope"]),
-            "difference": signed(cell["difference"], 3),
+            **(beside if paper else {}),
         }
 
     if table.empty:
         reason = "No label error has a control of the same repeat, so there are no slopes."
         return [Table([], reason, "tab:slopes")]
+    source = f" The paper's slope is that of its means at nominal label Dice. {SOURCE}"
     caption = (
         "Test Dice lost for each label Dice lost: slope of the least-squares line through the "
         "origin of control Dice minus Dice on 1 − label Dice, over all errors of a kind, in pairs "
         f"of equal repeat and case [95 % interval over {repeats_and_cases(table)}]. A slope of 1: "
-        "the network loses as much Dice "
-        f"as its labels. The paper's slope is that of its means at nominal label Dice. {SOURCE}"
-        f"{_warning(mixed)}"
+        f"the network loses as much Dice as its labels.{source if paper else ''}{_warning(mixed)}"
     )
     return [Table(_row_blocks(table, row), caption, "tab:slopes")]
 
@@ -296,6 +400,20 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else number(value)
 
 
+def _surfaces(table: pd.DataFrame) -> str:
+    """Return the sentences on how surfaces were compared."""
+    ways = table.dropna(subset="unit")[["unit", "volumetric", "tolerance"]].drop_duplicates()
+    names = {True: "in 3-D", False: "slice by slice"}
+    told = " or ".join(
+        f"{names[bool(way.volumetric)]}, at a tolerance of {way.tolerance:g} {way.unit}"
+        for way in ways.itertuples()
+    )
+    return (
+        f"{told or 'not compared'}. Where one of two masks is empty, its distance is the diagonal "
+        "of the slice (or volume) and its surface Dice 0; where both are, the case is left out."
+    )
+
+
 def repeats_and_cases(table: pd.DataFrame) -> str:
     """Return what the intervals of a table are over, and what they leave out."""
     over = f"{_range(table['n'], 'repeat')} and {_range(table['cases'], 'test case')}"
@@ -393,15 +511,8 @@ def _head(cell):
         "perturbation": style.display_perturbation(cell["perturbation"]),
         "n": str(cell["n"]),
         "label Dice": number(cell["label_dice_mean"]),
+        "label volume": number(cell["label_volume_ratio_mean"]),
         "test Dice": mean_interval(cell, "dice"),
-    }
-
-
-def _tail(cell):
-    return {
-        "precision": number(cell["precision_mean"]),
-        "recall": number(cell["recall_mean"]),
-        "volume ratio": number(cell["volume_ratio_mean"]),
     }
 
 
