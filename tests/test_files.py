@@ -3,11 +3,18 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from labelnoise.errors import InputError
-from labelnoise.files import check_writable, whole_file, whole_folder, write_text
+from labelnoise.files import (
+    check_writable,
+    scratch_folder,
+    whole_file,
+    whole_folder,
+    write_text,
+)
 from labelnoise.seeds import derive, label_seed, training_seed
 
 
@@ -103,3 +110,22 @@ def test_what_a_killed_process_left_is_swept_away_and_what_a_living_one_writes_i
             temporary.write_text("whole")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {f"a{suffix}", names[os.getppid()], f".b.part-{dead.pid}{suffix}"}
+
+
+def test_a_scratch_folder_is_gone_at_the_end_and_so_are_those_of_killed_processes(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with pytest.raises(RuntimeError), scratch_folder("try") as folder:
+        assert folder.parent == tmp_path and folder.stat().st_mode & 0o77 == 0
+        (folder / "file").write_text("x")
+        stem = folder.name.removesuffix(str(os.getpid()))
+        for process in (dead.pid, os.getppid()):
+            (tmp_path / f"{stem}{process}").mkdir()
+        raise RuntimeError
+    assert not folder.exists()
+    with scratch_folder("try") as folder:
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {folder.name, f"{stem}{os.getppid()}"}

@@ -3,7 +3,9 @@
 import glob
 import json
 import os
+import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,8 +56,32 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """Yield an empty folder among the system's temporary files, and remove it at the end.
+
+    Those that killed processes of this user left on this host are removed first.
+
+    Args:
+        purpose: a word in the folder's name.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    parent = Path(tempfile.gettempdir())
+    # The host is in the name, since hosts may share the folder but not the numbers of processes.
+    start = f"labelnoise-{purpose}-{os.getuid()}-{platform.node()}-"
+    _sweep(parent, start, "")
+    path = parent / f"{start}{os.getpid()}"
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _sweep(folder: Path, start: str, end: str) -> None:
-    """Delete parts of the same file that killed processes left: folder/start<process>end."""
+    """Delete what killed processes left under the name folder/start<process>end."""
     for part in folder.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
         process = part.name.removeprefix(start).removesuffix(end)
         if process.isdigit() and not is_alive(int(process)):
