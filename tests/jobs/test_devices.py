@@ -14,7 +14,15 @@ import pytest
 
 from labelnoise.errors import InputError
 from labelnoise.jobs import devices
-from labelnoise.jobs.devices import GIB, Card, Device, installed_cards, lease_device, visible
+from labelnoise.jobs.devices import (
+    GIB,
+    Card,
+    Device,
+    installed_cards,
+    lease_device,
+    lease_recorded_device,
+    visible,
+)
 from workflow_runs import ROOT
 
 CARDS = [Card(index, f"GPU-{index}abc", "Pretended") for index in range(3)]
@@ -283,3 +291,33 @@ def test_instances_of_a_divided_card_stand_for_it_and_idle_cards_come_first(monk
 def test_cuda_visible_devices_limits_the_choice(monkeypatch, value, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert [card.index for card in visible(CARDS)] == expected
+
+
+def test_a_record_is_given_a_card_of_the_same_product(tmp_path, monkeypatch):
+    cards = [Card(0, "GPU-0abc", "Other"), *CARDS[1:]]
+    monkeypatch.setattr(devices, "installed_cards", lambda: cards)
+    monkeypatch.setattr(devices, "_lock_folder", lambda: tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    terms = {"slots": 1, "patience": 0, "purpose": "verifying a/b"}
+    with lease_recorded_device({"gpu": {"name": "Pretended"}}, **terms) as device:
+        assert device.card == CARDS[1]
+    with (
+        pytest.raises(InputError, match="device Absent in the record, Pretended here"),
+        lease_recorded_device({"gpu": {"name": "Absent"}}, **terms),
+    ):
+        pass
+    with lease_recorded_device({"gpu": None}, **terms) as device:
+        assert device.kind == "cpu"
+
+
+def test_threads_are_set_as_snakemake_sets_them():
+    """In a process of its own: torch reads the number once."""
+    program = (
+        "from labelnoise.jobs.devices import use_threads; use_threads(2); "
+        "import torch; print(torch.get_num_threads())"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "2\n"

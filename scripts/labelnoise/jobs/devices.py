@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,15 @@ SIZE = 840
 # Set in a job by Slurm, PBS, LSF and Flux.
 SCHEDULER_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID")
 GIB = 2**30
+# What Snakemake sets in a script to the number of its rule's threads.
+THREADS = (
+    "OMP_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
 # Seconds between attempts to take a slot.
 PAUSE = 0.5
 # Lock files that this process holds parts of: path -> (file, parts). They stay open, see `locks`.
@@ -138,6 +147,48 @@ def lease_device(
     finally:
         if lease:
             lease.give_back()
+
+
+@contextmanager
+def lease_recorded_device(
+    record: Mapping[str, Any], slots: int, patience: float, purpose: str
+) -> Iterator[Device]:
+    """Hold a device of the kind that a run's record names; see `lease_device`.
+
+    Args:
+        record: the content of a run.json, with the keys of `Device.record`.
+        slots, patience, purpose: see `lease_device`.
+
+    Yields:
+        The device: the CPU, or a card of the same product.
+
+    Raises:
+        InputError: no such card may be used here, or none became free in time.
+    """
+    if record["gpu"] is None:
+        with lease_device(0) as device:
+            yield device
+        return
+    wanted = record["gpu"]["name"]
+    cards = visible(installed_cards())
+    chosen = [card.uuid for card in cards if card.name == wanted]
+    if not chosen:
+        found = ", ".join(sorted({card.name for card in cards})) or "no GPU that may be used"
+        raise InputError(
+            f"{purpose} would not be byte for byte: device {wanted} in the record, {found} here; "
+            "do it on a host with such a card."
+        )
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    with lease_device(1, slots=slots, patience=patience, purpose=purpose) as device:
+        yield device
+
+
+def use_threads(number: int) -> None:
+    """Let libraries that are still to be imported compute with this number of threads.
+
+    As in a job of Snakemake's: torch reads it once, when it is imported.
+    """
+    os.environ.update(dict.fromkeys(THREADS, str(number)))
 
 
 def installed_cards() -> list[Card]:
