@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from labelnoise.errors import InputError
 from labelnoise.jobs.eta import Rate, estimate
 from labelnoise.jobs.status_page import render, render_failures
-from labelnoise.jobs.study_status import Progress
+from labelnoise.jobs.study_status import Progress, choose_finished
 from study_tree import HOLDER, NOW, SENTENCE, SETTING, Tree
 
 
@@ -229,3 +230,31 @@ def test_failures_before_and_after_the_runs(tmp_path):
     assert "no data." not in render_failures(tree.status())
     assert "no labels." not in render_failures(tree.status())
     assert "no severity." in render_failures(tree.status())
+
+
+def test_a_finished_run_is_chosen_by_name_or_at_random(tmp_path):
+    tree = Tree(tmp_path, repeats=6)
+    for run in tree.runs[:2]:
+        tree.train(run)
+        tree.test(run)
+    status = tree.status()
+    assert {choose_finished(status) for _ in range(100)} == set(tree.runs[:2])
+    assert choose_finished(status, tree.runs[1].name) == tree.runs[1]
+
+
+def test_what_is_not_finished_is_not_chosen(tmp_path):
+    tree = Tree(tmp_path)
+    with pytest.raises(InputError, match=rf"no run in {tree.results.root} is finished; let"):
+        choose_finished(tree.status())
+    waiting, changed, done, _ = tree.runs
+    for run, epochs in ((changed, 3), (done, 2)):
+        tree.train(run, epochs=epochs)
+        tree.test(run)
+    for name, said in (
+        (waiting.name, rf"is not finished but waiting; .*/test.csv, or .* {done.name}\."),
+        (changed.name, "by another definition: recipe.epochs 3 instead of 2 in the config"),
+        (done.name.replace("rep", "repeat"), f"has no run .*{done.name}"),
+        ("", f"has no run .*{done.name}"),
+    ):
+        with pytest.raises(InputError, match=said):
+            choose_finished(tree.status(), name)

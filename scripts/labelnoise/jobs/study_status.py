@@ -12,7 +12,9 @@ stopped   its training has begun, no process trains it, and no Snakemake holds t
 waiting   none of these; if its training has begun, it was interrupted and will go on
 """
 
+import difflib
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from labelnoise.consistency import definition_facts, differences, misfits
+from labelnoise.errors import InputError
 from labelnoise.jobs.locks import Holder, holder_of
 from labelnoise.jobs.script import last_error
 from labelnoise.study import JOBS, Model, Recipe, Results, Run, RunFolder, Study
@@ -139,6 +142,49 @@ def look_at(study: Study) -> StudyStatus:
     ]
     mixed = [*survey.outdated, *misfits(survey.records)]
     return StudyStatus(study.results, runs, failures, mixed, survey.maker)
+
+
+def choose_finished(status: StudyStatus, name: str | None = None) -> Run:
+    """Return a finished run of a study.
+
+    Args:
+        status: what `look_at` returns.
+        name: the run, such as phantom/unet/plain/control/rep0; None chooses one at random.
+
+    Raises:
+        InputError: no run is finished, or the named one is not, or is none of the study's.
+    """
+    finished = {each.run.name: each.run for each in status.those("finished")}
+    root = status.results.root
+    if name is None:
+        if not finished:
+            raise InputError(
+                f"no run in {root} is finished; let snakemake train and test one first, and see "
+                "make status."
+            )
+        return random.choice(list(finished.values()))
+    states = {each.run.name: each.state for each in status.runs}
+    if name not in states:
+        near = difflib.get_close_matches(name, states, n=3) or list(finished or states)[:3]
+        raise InputError(
+            f"the study has no run {name!r}; name one such as {', '.join(near)}, or none to choose "
+            "a finished one at random."
+        )
+    if states[name] == "outdated":
+        how = next(text for run, text in status.mixed if run.name == name)
+        raise InputError(
+            f"{name} was trained by another definition: {how}; restore the config, or let "
+            "snakemake train it again."
+        )
+    if name not in finished:
+        wanted = status.results.run_folder(Run.parse(name)).counts
+        others = f" finished are {', '.join(list(finished)[:3])}" if finished else ""
+        also = f" and {len(finished) - 3} more" if len(finished) > 3 else ""
+        raise InputError(
+            f"{name} is not finished but {states[name]}; let snakemake make {wanted}"
+            f"{', or name another run:' + others + also if finished else ''}."
+        )
+    return finished[name]
 
 
 class _Survey:
