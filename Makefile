@@ -17,8 +17,9 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
 
 CASES ?=
 EFFECT ?=
+RUN ?=
 
-.PHONY: demo status plan jobs test test-slurm check format report docs lock clean known-study
+.PHONY: demo status plan verify jobs test test-slurm check format report docs lock clean known-study
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -35,6 +36,10 @@ status: known-study $(READY)
 ## What a study can find of its claims, before any training: make plan STUDY=studies/demo.yaml CASES=20 EFFECT=0.02.
 plan: known-study $(READY)
 	@$(BIN)/python scripts/plan.py $(OVERLAY) $(if $(CASES),--cases $(CASES)) $(if $(EFFECT),--effect $(EFFECT))
+
+## Train a finished run again elsewhere and compare byte by byte: make verify STUDY=studies/demo.yaml; RUN= names it.
+verify: known-study $(READY)
+	@$(BIN)/python scripts/verify_run.py $(OVERLAY) $(if $(RUN),--run $(RUN))
 
 ## This folder's jobs on Slurm: number, state, time so far, limit, node or reason, and which run it is.
 jobs:

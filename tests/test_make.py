@@ -13,7 +13,7 @@ from workflow_runs import ROOT, TINY
 
 
 def test_a_study_that_does_not_exist_ends_in_a_sentence():
-    for target in ("status", "plan", "report"):
+    for target in ("status", "plan", "verify", "report"):
         # `known-study` is what comes first; the rest would set up .venv.
         plan = run("make", "--dry-run", "--always-make", target, "STUDY=studies/absent.yaml")
         assert plan.stdout.index("STUDY=") < plan.stdout.index("pip install")
