@@ -16,6 +16,7 @@ from labelnoise.report.render import (
     table1_tables,
 )
 from labelnoise.study import Claim
+from latex_checks import ENGINES, compile_tables
 from runs_tables import cases_of, proportional_runs, runs_of
 from synthetic_runs import matrix
 
@@ -127,10 +128,10 @@ def test_long_latex_has_a_table_a_block_of_equal_columns(study):
 
 
 def test_latex_escapes_names(study):
-    odd = study.assign(model="my_net#1", structure="50%_{x}", dataset="a&b")
+    odd = study.assign(model="my_net#1", structure="50%_{x}\n<y>|z", dataset="a&b")
     text = latex(degradation_tables(odd))
     assert r"my\_net\#1" in text
-    assert r"a\&b, 50\% \{x\}" in text
+    assert r"a\&b, 50\% \{x\} $<$y$>$$|$z" in text
 
 
 def test_drops_below_0_have_a_minus_sign():
@@ -178,7 +179,7 @@ def test_latex_tables_are_whole(runs):
     comparison = compare_with_paper(degradation_of(runs))
     for tables in [table1_tables(comparison), slopes_tables(slopes_of(runs))]:
         text = latex(tables)
-        for name in ["table", "tabular", "adjustbox"]:
+        for name in ["table", "tabular"]:
             assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == len(tables)
         assert text.count(r"\label{tab:") == len(tables)
         assert text.isascii()
@@ -187,7 +188,7 @@ def test_latex_tables_are_whole(runs):
 def test_a_study_without_errors_says_so_in_place_of_slopes_of(runs):
     tables = slopes_tables(slopes_of(runs[runs["kind"] == "control"]))
     assert markdown(tables).startswith("No label error") and "no slopes" in markdown(tables)
-    assert latex(tables).startswith("% No label error")
+    assert "\n% No label error" in latex(tables)
 
 
 def test_every_caption_says_how_many_runs_were_made_otherwise(study, runs):
@@ -240,4 +241,47 @@ def test_claims_are_told_in_words_with_their_verdicts():
     assert [sentence, "undecided: one repeat", *"––––"] in rows
     assert "over 3 repeats and 8 test cases" in text and "all 6 rows" in text
     tex = latex(claims_tables(claims_table()))
+    assert r"\begin{tabular}{>{\raggedright\arraybackslash}p{0.36\textwidth}lllll}" in tex
     assert tex.isascii() and r"\label{tab:claims}" in tex and "$<$ 0.001" in tex
+
+
+# Names as a config may have them, and structures as a dataset.json may.
+NASTY = {
+    "model": {"unet": "U_Net-2.0", "segnet": "a" * 100},
+    "recipe": {"plain": "focal_of_gamma_2"},
+    "structure": {"liver": "50 % of <Leber> & Müllers\n\nniño | #1_{x}^2 ~ C:\\\\new $5"},
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("names", [{}, NASTY], ids=["usual", "nasty"])
+def test_latex_compiles_and_fits_the_page(tmp_path, engine, names):
+    models, datasets = ("unet", "segnet", "fcn32"), ("phantom", "mni152")
+    runs = pd.concat(
+        proportional_runs(models, datasets, noise=0.01).assign(recipe=recipe)
+        for recipe in ("labels18", "plain")
+    ).replace(names)
+    cells = degradation_of(runs)
+    controls = slopes_of(runs[runs["kind"] == "control"])
+    tables = {
+        "degradation": degradation_tables(cells, 3),
+        "table1": table1_tables(compare_with_paper(cells), 3),
+        "slopes": slopes_tables(slopes_of(runs)),
+        "none": slopes_tables(controls),
+        "claims": claims_tables(claims_table().replace(names)),
+    }
+    paths = [tmp_path / f"{name}.tex" for name in tables]
+    for path in paths:
+        path.write_text(latex(tables[path.stem]), encoding="utf-8")
+    assert compile_tables(tmp_path, engine, paths) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [(r"\nosuchcommand", "Undefined control sequence"), (r"\rule{9in}{1pt}", "Overfull")],
+)
+def test_what_does_not_compile_is_noticed(tmp_path, engine, text, wrong):
+    path = tmp_path / "table.tex"
+    path.write_text(f"% none\n\\noindent {text}\n")
+    assert wrong in " ".join(compile_tables(tmp_path, engine, [path]))

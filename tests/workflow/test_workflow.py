@@ -15,6 +15,7 @@ from PIL import Image
 from labelnoise.evaluation.histograms import read_scores
 from labelnoise.jobs.locks import hold
 from labelnoise.training.checkpoints import load_run
+from latex_checks import ENGINES, compile_tables
 from workflow_runs import ROOT, TINY, changed, job_counts, snakemake
 
 
@@ -79,6 +80,13 @@ def test_a_study_ends_in_tables_and_figures(study):
     for path in study.glob("results/figures/**/*.png"):
         with Image.open(path) as image:
             assert np.asarray(image.convert("L")).std() > 5
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_latex_table_of_a_study_compiles(study, tmp_path, engine):
+    tables = sorted(study.glob("results/tables/*.tex"))
+    assert len(tables) == 4
+    assert compile_tables(tmp_path, engine, tables) == []
 
 
 def test_the_table_is_what_the_counts_say(study):

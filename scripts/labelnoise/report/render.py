@@ -19,11 +19,21 @@ LATEX = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "−": "$-$",
+    # LaTeX's old fonts have other characters in these places.
     "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
     "–": "--",
 }
 # Cells are text already: tabulate must not read them as numbers and drop their zeros.
 AS_TEXT = {"index": False, "disable_numparse": True}
+# The first line of every file of LaTeX.
+PACKAGES = r"% Needs \usepackage{array}, \usepackage{booktabs} and \usepackage{graphicx}."
+# A column with cells of more characters is broken into lines of this share of the page's width,
+# unless one of its words has more characters than surely fit there.
+LONGEST_LINE = 40
+LINE_WIDTH = 0.36
+LONGEST_WORD = 20
 LABEL_DICE = "Label Dice: measured on the training labels."
 # Other scores than Dice, by their columns.
 SCORES = {
@@ -216,7 +226,7 @@ def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
     )
     return [
         Table(_wide_blocks(comparison, beside_paper=True), wide_caption, "tab:table1"),
-        Table(_row_blocks(comparison, row), caption, "tab:table1-long"),
+        Table(_row_blocks(comparison, row), caption, "tab:table1-long", apart=True),
     ]
 
 
@@ -355,8 +365,8 @@ def markdown(tables: list[Table]) -> str:
 
 
 def latex(tables: list[Table]) -> str:
-    """Return tables as LaTeX that fits the page; it needs the packages booktabs and adjustbox."""
-    parts = []
+    """Return tables as LaTeX no wider than the page; its first line names the packages it needs."""
+    parts = [f"{PACKAGES}\n"]
     for table in tables:
         if not table.blocks:
             parts.append(f"% {table.caption}\n")
@@ -519,16 +529,27 @@ def _head(cell):
 def _latex_table(blocks, caption, label):
     columns = list(blocks[0][1])
     lines = [r"\begin{table}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
-    lines += [rf"\caption{{{_escape(caption)}}}", rf"\label{{{label}}}"]
-    lines += [r"\begin{adjustbox}{max width=\textwidth}"]
-    lines += [rf"\begin{{tabular}}{{{'l' * len(columns)}}}", r"\toprule", _latex_row(columns)]
+    lines += [rf"\caption{{{_escape(caption)}}}", rf"\label{{{label}}}", r"\smallskip"]
+    # No wider than the page, and never enlarged.
+    lines += [r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"]
+    kinds = "".join(_column_kind([cells[name] for _, cells in blocks]) for name in columns)
+    lines += [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", _latex_row(columns)]
     for title, cells in blocks:
         lines.append(r"\midrule")
         if title:
             lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{_escape(title)}}}}} \\")
         lines += [_latex_row(row) for row in cells.to_numpy()]
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", r"\end{table}", ""]
+    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
     return "\n".join(lines)
+
+
+def _column_kind(parts):
+    """Return the kind of LaTeX column for the cells of one column in every block."""
+    cells = [cell for part in parts for cell in part]
+    longest = max(map(len, cells))
+    if longest > LONGEST_LINE and max(map(len, " ".join(cells).split())) <= LONGEST_WORD:
+        return rf">{{\raggedright\arraybackslash}}p{{{LINE_WIDTH}\textwidth}}"
+    return "l"
 
 
 def _latex_row(cells):
@@ -536,5 +557,5 @@ def _latex_row(cells):
 
 
 def _escape(text):
-    """Return text escaped for LaTeX."""
-    return "".join(LATEX.get(character, character) for character in text)
+    """Return text escaped for LaTeX, on one line."""
+    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))

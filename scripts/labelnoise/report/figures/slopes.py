@@ -24,8 +24,8 @@ def draw_slopes(table: pd.DataFrame) -> Figure:
     """Draw each slope with its 95 % interval, and the paper's beside it.
 
     One row of panels per dataset and structure, one column per recipe; networks from top to bottom,
-    kinds of error by colour and marker. Diamonds are the slopes of the paper's Table 1 for
-    liver CT. At 1, test Dice falls as much as label Dice; at 0, it does not fall. Intervals of two
+    kinds of error by colour and marker. Diamonds are the slopes of the paper's Table 1, beside liver
+    CT. At 1, test Dice falls as much as label Dice; at 0, it does not fall. Intervals of two
     or three repeats may be far wider than the slopes; where they leave the panel they are cut.
 
     Args:
@@ -67,8 +67,9 @@ def _draw_panel(panel, table, networks, kinds):
         panel.plot([row.slope_low, row.slope_high], [y, y], color="0.15", linewidth=0.8, zorder=2)
         name = f"_{row.model} {row.kind}"
         panel.plot(row.slope, y, marker, color=color, label=name, zorder=4, **OURS)
-        paper = {"color": "0.15", "markeredgewidth": 0.7, "label": f"_paper {name[1:]}"}
-        panel.plot(row.paper_liver_slope, y, zorder=3, **PAPER, **paper)
+        if np.isfinite(row.paper_liver_slope):
+            paper = {"color": "0.15", "markeredgewidth": 0.7, "label": f"_paper {name[1:]}"}
+            panel.plot(row.paper_liver_slope, y, zorder=3, **PAPER, **paper)
     for border in range(1, len(networks)):
         panel.axhline(border - 0.5, color="0.85", linewidth=0.6)
     panel.grid(visible=False, axis="y")
