@@ -187,6 +187,26 @@ rule plot_slopes:
         "../scripts/plot_slopes.py"
 
 
+rule plot_thresholds:
+    input:
+        thresholds=rules.compare_thresholds.output.thresholds,
+    output:
+        pdf=results.figure("thresholds.pdf"),
+        png=report(
+            results.figure("thresholds.png"),
+            caption="report/thresholds.rst",
+            category="Figures",
+            labels={"figure": "Dice lost, taken apart"},
+        ),
+    log:
+        results.log("plot_thresholds"),
+    localrule: True
+    conda:
+        "../envs/study.yaml"
+    script:
+        "../scripts/plot_thresholds.py"
+
+
 rule plot_roc:
     input:
         runs=rules.summarise_runs.output.runs,
@@ -277,6 +297,7 @@ figures = [
     *rules.plot_degradation.output,
     *rules.plot_runs.output,
     *rules.plot_slopes.output,
+    *rules.plot_thresholds.output,
     *collect(rules.plot_roc.output, dataset=study.matrix["dataset"]),
     # A matrix of controls alone has no error to draw.
     *collect(

@@ -77,7 +77,7 @@ def verify(config: dict, name: str | None) -> bool:
         scratch_folder("verify") as path,
     ):
         again = RunFolder(path / "run")
-        trained, tested = make_again(task, again, device)
+        trained, tested = make_again(task, again, device, study.tolerances)
         compared = compare_runs(folder, again)
     print(describe_comparisons(compared, record))
     are_equal = not any(each.difference for each in compared)

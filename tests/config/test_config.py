@@ -27,6 +27,7 @@ DICOM = {**NIFTI, "source": "dicom"}
 
 COSTS = {"kind": "costs", "dataset": "phantom", "perturbation": "natural-0.85"}
 WORSE = {**COSTS, "kind": "worse", "than": {"perturbation": "natural-0.95"}}
+THRESHOLD = {**COSTS, "kind": "threshold", "share": 0.5}
 SLOPE = {"kind": "slope", "dataset": "phantom", "error": "natural", "above": 1}
 
 
@@ -267,6 +268,10 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ("claims/x", {**SLOPE, "below": 2}, ["claims.x", "above or below"]),
         ("claims/x", {"kind": "slope", "error": "natural"}, ["claims.x", "above or below"]),
         ("claims/x", {**COSTS, "dataset": None, "structure": "a"}, ["claims.x.structure"]),
+        ("claims/x", {**COSTS, "kind": "threshold"}, ["claims.x", "lacks the key 'share'"]),
+        ("claims/x", {**THRESHOLD, "share": 1.5}, ["claims.x.share", "1.5", "<= 1"]),
+        ("claims/x", {**THRESHOLD, "at": "best"}, ["claims.x.at", "'best'", "perturbed"]),
+        ("claims/x", {**COSTS, "measure": "auc"}, ["claims.x.measure", "'auc'", "hd95"]),
         ("matrix/claims", ["x"], ["matrix.claims", "'x'", "natural-costs"]),
     ],
 )

@@ -72,6 +72,42 @@ def test_two_one_sided_tests_by_hand():
     assert (row["verdict"] == "supported") == (low > -0.01 and high < 0.01)
 
 
+def threshold(share, at="clean"):
+    return Claim("threshold", "threshold", **UNET, error="natural-0.90", share=share, at=at)
+
+
+@pytest.mark.parametrize(
+    ("given_back", "expected"), [(0.9, "supported"), (0.1, "refuted"), (0.5, "undecided")]
+)
+def test_the_share_of_a_threshold_is_judged_by_what_it_gives_back(given_back, expected):
+    study = tables(0.1, cases=20, given_back=given_back)
+    found = verdicts([threshold(0.5)], study).loc["threshold"]
+    assert found["verdict"] == expected
+    # Of about 0.1, what is given back minus a half.
+    assert found["estimate"] == pytest.approx(0.1 * (given_back - 0.5), abs=0.015)
+    assert found["share"] == 0.5 and found["at"] == "clean"
+
+
+def test_a_threshold_has_a_gap_where_nothing_is_lost_or_none_is_implied():
+    found = verdicts([threshold(0.5)], tables(-0.05)).loc["threshold"]
+    assert found["gap"] == "no loss to take apart" and np.isnan(found["estimate"])
+    found = verdicts([threshold(0.5, at="loss")], tables(0.05)).loc["threshold"]
+    assert found["gap"] == "the recipe's loss implies no threshold"
+
+
+def test_a_claim_about_hd95_is_about_its_rise():
+    """It rises by 100 mm for each Dice lost, in each case."""
+    study = tables(0.08, cases=20)
+    hd95 = Claim("hd95", "costs", **UNET, error="natural-0.90", measure="hd95")
+    found = verdicts([COSTS, hd95], study)
+    assert found.loc["hd95", "verdict"] == "supported"
+    assert found.loc["hd95", "estimate"] == pytest.approx(8, abs=1.5)
+    # Each measure has a prior of its own: the other claim's numbers stay.
+    alone = verdicts([COSTS], study).loc["costs"]
+    for name in ("estimate", "low", "high", "df", "p"):
+        assert found.loc["costs", name] == alone[name]
+
+
 def test_a_slope_is_judged_as_the_drop_that_it_divides():
     """With one error of label Dice 0.9, a slope above 0 is the drop times 10, p included."""
     study = tables(0.02)

@@ -125,13 +125,16 @@ def _surroundings(record: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(fact) for name, fact in facts.items() if name not in IRRELEVANT_PACKAGES}
 
 
-def make_again(task: Task, folder: RunFolder, device: Device) -> tuple[float, float]:
+def make_again(
+    task: Task, folder: RunFolder, device: Device, tolerances: Mapping[str, float]
+) -> tuple[float, float]:
     """Train and test a run as the rules do.
 
     Args:
         task: the training.
         folder: an empty folder, which takes the place of the run's own.
         device: where to compute.
+        tolerances: see `score_run`.
 
     Returns:
         Seconds that the training took, and the test.
@@ -143,7 +146,7 @@ def make_again(task: Task, folder: RunFolder, device: Device) -> tuple[float, fl
     with hold_run(folder):
         train_run(task, folder, device, Extras(workers=torch.get_num_threads() - 1))
     trained = perf_counter()
-    score_run(task.dataset, folder, device)
+    score_run(task.dataset, task.labels, folder, device, tolerances)
     return trained - started, perf_counter() - trained
 
 
@@ -156,7 +159,8 @@ def compare_runs(recorded: RunFolder, again: RunFolder) -> list[Comparison]:
     Raises:
         InputError: a file of the recorded run is missing or cannot be read.
     """
-    pairs = [(recorded.history, again.history), (recorded.counts, again.counts)]
+    names = ("history", "counts", "surfaces")
+    pairs = [(getattr(recorded, name), getattr(again, name)) for name in names]
     compared = [compare_tables(*pair) for pair in pairs]
     ranks = sorted({*recorded.kept_checkpoints(), *again.kept_checkpoints()})
     for rank in ranks:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.evaluation.contrasts import CELL
+from labelnoise.evaluation.contrasts import CELL, FALLING
 from labelnoise.report import style
 from labelnoise.report.paper import DATASET, TABLE_1
 
@@ -44,6 +44,14 @@ SCORES = {
     "average_precision": "average precision",
     "surface_dice": "surface Dice",
     "hd95": "HD95",
+}
+# What claims may be about.
+MEASURES = {"dice": "Dice", "surface_dice": "surface Dice", "hd95": "HD95"}
+# Thresholds of claims.
+AT = {
+    "loss": "its loss implies",
+    "clean": "is best on clean validation labels",
+    "perturbed": "is best on perturbed validation labels",
 }
 # Thresholds, see `thresholds.thresholds_table`.
 DECISIONS = {
@@ -284,8 +292,9 @@ def claims_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
             for name, what in (("n", "repeat"), ("cases", "test case"))
         )
     caption = (
-        "What the study's claims come to. Estimate: Dice lost against the control, the difference "
-        "of two such losses, or Dice lost for each label Dice lost [95 % interval"
+        "What the study's claims come to. Estimate: Dice, or what the claim names, lost against "
+        "the control, the difference of two such losses, Dice lost for each label Dice lost, or "
+        "what a threshold gives back beyond the share [95 % interval"
         f"{over}, not corrected]. p: corrected by Holm's method for all {len(table)} rows; a claim "
         "is supported or refuted where it is below 0.05. Smallest effect: what this design finds "
         "with a power of 80 %, at the strictest step of the correction; for a loss below a margin, "
@@ -326,18 +335,30 @@ def plan_tables(table: pd.DataFrame, effect: float) -> list[Table]:
 def claim_sentence(claim: Mapping[str, Any]) -> str:
     """Return in words what a row of a table of claims says."""
     network, error = style.display(claim["model"]), style.display_perturbation(claim["error"])
+    what = MEASURES[claim["measure"]]
+    # HD95 is not lost, it grows.
+    loses = "grows" if claim["measure"] in FALLING else "loses"
+    subject = f"{network}'s {what}" if loses == "grows" else network
+    lost = "" if loses == "grows" else f" {what}"
     match claim["kind"]:
         case "costs":
-            return f"{network} loses Dice under {error}"
+            return f"{subject} {loses}{lost} under {error}"
         case "harmless":
-            return f"{network} loses less than {claim['margin']:g} Dice under {error}"
+            return f"{subject} {loses} less than {claim['margin']:g}{lost} under {error}"
         case "worse":
-            return f"{network} loses more Dice under {error} than {_other(claim)}"
+            return f"{subject} {loses} more{lost} under {error} than {_other(claim)}"
+        case "threshold":
+            share = "half" if claim["share"] == 0.5 else f"{claim['share']:.0%}"
+            return (
+                f"{share} or more of what {network} loses under {error} comes back at the "
+                f"threshold that {AT[claim['at']]}"
+            )
     more, bound = ("more", claim["above"])
     if np.isnan(bound):
         more, bound = ("less", claim["below"])
     return (
-        f"{network} loses {more} than {bound:g} Dice for each label Dice lost under {error} errors"
+        f"{subject} {loses} {more} than {bound:g}{lost} for each label Dice lost under {error} "
+        "errors"
     )
 
 

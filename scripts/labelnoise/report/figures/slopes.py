@@ -24,9 +24,10 @@ def draw_slopes(table: pd.DataFrame) -> Figure:
     """Draw each slope with its 95 % interval, and the paper's beside it.
 
     One row of panels per dataset and structure, one column per recipe; networks from top to bottom,
-    kinds of error by colour and marker. Diamonds are the slopes of the paper's Table 1, beside liver
-    CT. At 1, test Dice falls as much as label Dice; at 0, it does not fall. Intervals of two
-    or three repeats may be far wider than the slopes; where they leave the panel they are cut.
+    kinds of error by colour and marker. Diamonds are the slopes of the paper's Table 1, where the
+    data are its liver CT. At 1, test Dice falls as much as label Dice; at 0, it does not fall.
+    Intervals of two or three repeats may be far wider than the slopes; where they leave the panel
+    they are cut.
 
     Args:
         table: what `paper.slopes_beside_paper` returns.
