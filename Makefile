@@ -26,7 +26,7 @@ RUN ?=
 demo: $(READY)
 	$(DEMO) --quiet rules
 	$(DEMO) --quiet all --report results/demo/report.html
-	@cat results/demo/tables/degradation.md
+	@cat results/demo/tables/answer.md
 	@printf '\nTables   results/demo/tables\nFigures  results/demo/figures\nReport   results/demo/report.html\n'
 
 ## How far a study is: make status STUDY=studies/demo.yaml; FAILED=1 shows what failed and no more.

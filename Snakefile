@@ -12,10 +12,13 @@ if "session" not in config:
     configfile: "config.yaml"
 
 
-report: "rules/report/workflow.rst"
-
-
 include: "rules/common.smk"
+
+
+# A finished study's report opens on what it says.
+report: results.answer_page.resolve() if results.answer_page.exists() else "rules/report/workflow.rst"
+
+
 include: "rules/labels.smk"
 include: "rules/runs.smk"
 include: "rules/summary.smk"

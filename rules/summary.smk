@@ -207,6 +207,46 @@ rule plot_thresholds:
         "../scripts/plot_thresholds.py"
 
 
+# The largest error of each kind, without ceilings: what is seen at a glance.
+rule plot_answer:
+    input:
+        thresholds=rules.compare_thresholds.output.thresholds,
+    output:
+        pdf=results.figure("answer.pdf"),
+        png=results.figure("answer.png"),
+    log:
+        results.log("plot_answer"),
+    localrule: True
+    conda:
+        "../envs/study.yaml"
+    params:
+        perturbations=examples,
+    script:
+        "../scripts/plot_answer.py"
+
+
+rule write_answer:
+    input:
+        runs=rules.summarise_runs.output.runs,
+        mixed=rules.summarise_runs.output.mixed,
+        thresholds=rules.compare_thresholds.output.thresholds,
+        claims=rules.judge_claims.output.claims if study.claims else [],
+        figure=rules.plot_answer.output.png,
+    output:
+        answer=results.table("answer.md"),
+        # The first page of the report.
+        page=results.answer_page,
+    log:
+        results.log("write_answer"),
+    localrule: True
+    conda:
+        "../envs/study.yaml"
+    params:
+        sources={name: study.datasets[name]["source"] for name in study.matrix["dataset"]},
+    script:
+        "../scripts/write_answer.py"
+
+
 rule plot_roc:
     input:
         runs=rules.summarise_runs.output.runs,
@@ -292,8 +332,10 @@ tables = [
     *rules.compare_with_paper.output,
     *rules.compare_thresholds.output,
     *(rules.judge_claims.output if study.claims else []),
+    *rules.write_answer.output,
 ]
 figures = [
+    *rules.plot_answer.output,
     *rules.plot_degradation.output,
     *rules.plot_runs.output,
     *rules.plot_slopes.output,

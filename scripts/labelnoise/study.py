@@ -329,6 +329,11 @@ class Results:
         """Return the path of a table of the whole study, such as runs.csv."""
         return self.root / "tables" / name
 
+    @property
+    def answer_page(self) -> Path:
+        """The first page of the report: what the study says."""
+        return self.table("answer.rst")
+
     def figure(self, name: str) -> Path:
         """Return the path of a figure, such as degradation.pdf or roc/{dataset}.png."""
         return self.root / "figures" / name

@@ -41,6 +41,10 @@ from labelnoise.sessions import read_sessions
 from labelnoise.study import Results, Run
 
 NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
+# Columns of names, in any table, and those of remarks, which may be empty.
+BLANK = ["left_out", "drop_left_out", "gap", "repeats_needed", "at"]
+BLANK += ["than_model", "than_recipe", "than_perturbation"]
+TEXTS = [*CELL, "case", "kind", "device", "host", "folder", "claim", "error", "verdict", *BLANK]
 # Scores of a run, see `contrasts.MEASURES`.
 POOLED = ["dice", "precision", "recall", "volume_ratio", "dice_apparent"]
 POOLED += [f"dice_at_{threshold}" for threshold in THRESHOLDS]
@@ -240,9 +244,11 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     text = io.StringIO(_read_text(path))
     # Only an empty cell is a missing number; names such as "NA" and "007" stay text.
-    texts = [*CELL, "case", "kind", "device", "host", "folder", "left_out", "drop_left_out"]
-    names = dict.fromkeys(texts, str)
-    return pd.read_csv(text, dtype=names, keep_default_na=False, na_values=[""])
+    table = pd.read_csv(
+        text, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""]
+    )
+    blank = [name for name in BLANK if name in table]
+    return table.fillna(dict.fromkeys(blank, ""))
 
 
 def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

@@ -28,7 +28,14 @@ from labelnoise.jobs.script import last_error
 from labelnoise.study import JOBS, Model, Recipe, Results, Run, RunFolder, Study
 
 # Rules that make tables and figures, which no run waits for.
-SUMMARIES = ("summarise_runs", "compare_*", "estimate_ceiling", "judge_claims", "plot_*")
+SUMMARIES = (
+    "summarise_runs",
+    "compare_*",
+    "estimate_ceiling",
+    "judge_claims",
+    "plot_*",
+    "write_answer",
+)
 
 
 @dataclass(frozen=True)

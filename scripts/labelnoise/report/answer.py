@@ -1,0 +1,252 @@
+"""The answer of a study in sentences, each made from a verdict or a table: what is read first."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from labelnoise.evaluation.claims import REFUTED, SUPPORTED, UNDECIDED
+from labelnoise.evaluation.contrasts import CELL
+from labelnoise.evaluation.power import CASES_DECIDE
+from labelnoise.evaluation.thresholds import HALF
+from labelnoise.report import style
+from labelnoise.report.render import AT, Table, claim_sentence, interval, number
+
+# What a source of data cannot tell, whatever is measured on it.
+SOURCES = {
+    "phantom": "is simulated: its labels are exact and its anatomy is not that of people",
+    "mni152": "is one averaged brain, cut into slabs: its cases are not patients",
+}
+# The threshold that losses are taken apart by, and volumes of labels that are worth a word.
+CHOSEN, VOLUME = "clean", 0.01
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study says and what it cannot say, in plain sentences.
+
+    Attributes:
+        counted: how many claims came to which verdict.
+        decided: one sentence per loss or other claim that is decided.
+        undecided: what is not, and what it would take.
+        limits: what the study cannot say.
+    """
+
+    counted: str
+    decided: list[str]
+    undecided: list[str]
+    limits: list[str]
+
+
+def answer_of(
+    claims: pd.DataFrame,
+    thresholds: pd.DataFrame,
+    runs: pd.DataFrame,
+    sources: Mapping[str, str],
+    mixed: int = 0,
+) -> Answer:
+    """Return the answer of a study.
+
+    Args:
+        claims: what `claims.decide` returns; no rows if none were declared.
+        thresholds: what `thresholds.thresholds_table` returns.
+        runs: what `tables.runs_table` returns.
+        sources: {dataset: source}.
+        mixed: runs that were made differently from those they are averaged with.
+    """
+    costs = claims[(claims["kind"] == "costs") & (claims["measure"] == "dice")]
+    others = claims.drop(costs.index)
+    found = {verdict: int((claims["verdict"] == verdict).sum()) for verdict in VERDICTS}
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in found.items())
+    return Answer(
+        counted=f"{_plural(len(claims), 'claim')}: {counted}." if len(claims) else NO_CLAIMS,
+        decided=[*_losses(costs, thresholds), *_decided(others)],
+        undecided=_undecided(claims),
+        limits=_limits(claims, thresholds, runs, sources, mixed),
+    )
+
+
+VERDICTS = (SUPPORTED, REFUTED, UNDECIDED)
+NO_CLAIMS = "No claims are declared, so nothing is concluded: see the tables for estimates."
+
+
+def answer_markdown(answer: Answer) -> str:
+    """Return an answer as Markdown."""
+    parts = [f"**{answer.counted}**\n"]
+    for title, sentences in _sections(answer):
+        lines = "\n".join(f"- {sentence}" for sentence in sentences)
+        parts.append(f"{title}\n\n{lines}\n")
+    return "\n".join(parts)
+
+
+def answer_page(answer: Answer, claims: list[Table], figure: bytes) -> str:
+    """Return an answer as the first page of the report, in reStructuredText.
+
+    Args:
+        answer: the answer.
+        claims: the study's claims, set for printing.
+        figure: a PNG.
+    """
+    html = [f"<p><strong>{escape(answer.counted)}</strong></p>"]
+    for place, (title, sentences) in enumerate(_sections(answer)):
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+        html.append(f"<h2>{escape(title)}</h2><ul>{items}</ul>")
+        if not place:
+            picture = base64.b64encode(figure).decode()
+            html.append(f'<img style="max-width:100%" src="data:image/png;base64,{picture}"/>')
+            html.append(f"<p>{escape(FIGURE)}</p>")
+            html += [_html_table(table) for table in claims]
+    # Braces are Jinja's, to which the report passes its pages.
+    body = "{% raw %}" + "".join(html).replace("\n", " ") + "{% endraw %}"
+    return f"What the study says\n===================\n\n.. raw:: html\n\n   {body}\n\n"
+
+
+FIGURE = (
+    "Dice lost against the control, the largest error of each kind. Full: what stays where control "
+    "and error are each decided at the threshold that is best on clean validation slices; hatched: "
+    "what that threshold gives back. Lines: 95 % intervals of both, not corrected."
+)
+
+
+def _sections(answer: Answer) -> list[tuple[str, list[str]]]:
+    sections = [
+        ("Decided", answer.decided or ["Nothing."]),
+        ("Undecided", answer.undecided),
+        ("What this study cannot say", answer.limits),
+    ]
+    return [(title, sentences) for title, sentences in sections if sentences]
+
+
+def _html_table(table: Table) -> str:
+    blocks = [
+        f"<h3>{escape(title)}</h3>{cells.to_html(index=False, border=0)}"
+        for title, cells in table.blocks
+    ]
+    return "".join(blocks) + f"<p>{escape(table.caption)}</p>"
+
+
+def _losses(costs: pd.DataFrame, thresholds: pd.DataFrame) -> Iterable[str]:
+    """Yield what each error costs each network, in a sentence on all recipes, if any is decided."""
+    chosen = thresholds[thresholds["decision"] == CHOSEN].set_index(CELL)
+    keys = ["dataset", "structure", "model", "error"]
+    for (dataset, structure, model, error), rows in costs.groupby(keys, sort=False):
+        if (rows["verdict"] == UNDECIDED).all():
+            continue
+        told = []
+        for row in rows.to_dict("records"):
+            cell = (dataset, structure, model, row["recipe"], error)
+            part = chosen.loc[cell] if cell in chosen.index else None
+            told.append(_loss(row, part))
+        where = style.display_panel(dataset, structure)
+        yield (
+            f"{where}: {style.display_perturbation(error)} costs {style.display(model)} "
+            f"{'; '.join(told)}."
+        )
+
+
+def _loss(row: Mapping[str, Any], part: pd.Series | None) -> str:
+    """Return what an error costs under one recipe."""
+    recipe = style.display(row["recipe"])
+    value = interval(row["estimate"], row["low"], row["high"])
+    if row["verdict"] == UNDECIDED:
+        return f"under {recipe} it is undecided ({row['gap'] or value})"
+    if row["verdict"] == REFUTED:
+        rise = interval(-row["estimate"], -row["high"], -row["low"])
+        return f"nothing under {recipe}, where Dice rises by {rise}"
+    told = f"{value} Dice under {recipe}"
+    # Said where the interval of what is given back holds no 0.
+    if part is not None and part["part_low"] > 0:
+        back = interval(part["part_mean"], part["part_low"], part["part_high"])
+        told += f", of which {back} comes back at the threshold that {AT[CHOSEN]}"
+    return told
+
+
+def _decided(claims: pd.DataFrame) -> Iterable[str]:
+    for row in claims[claims["verdict"] != UNDECIDED].to_dict("records"):
+        where = style.display_panel(row["dataset"], row["structure"])
+        value = interval(row["estimate"], row["low"], row["high"])
+        said = "" if row["verdict"] == SUPPORTED else "it is refuted that "
+        yield f"{where}, {style.display(row['recipe'])}: {said}{claim_sentence(row)} ({value})."
+
+
+def _undecided(claims: pd.DataFrame) -> list[str]:
+    """Return for each dataset how many claims are undecided, and what would decide them."""
+    sentences = []
+    for (dataset, structure), rows in claims.groupby(["dataset", "structure"], sort=False):
+        left = rows[rows["verdict"] == UNDECIDED]
+        if left.empty:
+            continue
+        told = []
+        needed = left.loc[left["gap"] == "", "repeats_needed"]
+        if cases := int((needed == CASES_DECIDE).sum()):
+            told.append(f"{cases} for want of test cases, which no number of repeats makes up for")
+        if repeats := [text for text in needed if text != CASES_DECIDE]:
+            told.append(f"{len(repeats)} for want of repeats ({_joined(repeats)} would do)")
+        for gap, count in left.loc[left["gap"] != "", "gap"].value_counts().items():
+            told.append(f"{count} since: {gap}")
+        where = style.display_panel(dataset, structure)
+        sentences.append(f"{where}: {len(left)} of {len(rows)} claims, {'; '.join(told)}.")
+    return sentences
+
+
+def _limits(
+    claims: pd.DataFrame,
+    thresholds: pd.DataFrame,
+    runs: pd.DataFrame,
+    sources: Mapping[str, str],
+    mixed: int,
+) -> list[str]:
+    networks = _joined(map(style.display, style.networks(runs["model"])))
+    recipes = _joined(map(style.display, style.recipes(runs["recipe"])))
+    cases = runs.groupby("dataset", sort=False)["cases"].max()
+    data = _joined(
+        f"{style.display(name)} ({_plural(n, 'test case')})" for name, n in cases.items()
+    )
+    repeats = runs.groupby([*CELL])["repeat"].nunique().max()
+    limits = [
+        f"It is about {networks}, trained by {recipes} on {data}, {_plural(repeats, 'time')} each: "
+        "about no other network, recipe, organ or scanner."
+    ]
+    limits += [
+        f"{style.display(name)} {SOURCES[source]}."
+        for name, source in sources.items()
+        if source in SOURCES and name in cases.index
+    ]
+    if len(claims):
+        limits.append(
+            "An undecided claim says neither that an error costs nor that it is harmless."
+        )
+    scored = thresholds.loc[thresholds["decision"] == HALF, "left_out"].fillna("")
+    if left := sorted(set(scored) - {""}):
+        limits.append(
+            f"Some intervals say nothing about other {' or '.join(left)}: one is too few."
+        )
+    volumes = runs[runs["kind"] != "control"].groupby(["dataset", "perturbation"], sort=False)
+    strayed = [
+        f"{style.display_perturbation(name)} on {style.display(dataset)} {number(volume, 2)}"
+        for (dataset, name), volume in volumes["label_volume_ratio"].mean().items()
+        if abs(volume - 1) > VOLUME
+    ]
+    if strayed:
+        limits.append(
+            "Kinds of error differ in volume as well as in shape, so a difference of kinds is not "
+            f"one of shape alone; labels over reference: {_joined(strayed)}."
+        )
+    if mixed:
+        limits.append(
+            f"{_plural(mixed, 'run')} {'was' if mixed == 1 else 'were'} made otherwise than "
+            "those they are averaged with: tables/mixed.csv."
+        )
+    return limits
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _joined(texts: Iterable[str]) -> str:
+    *most, last = texts
+    return f"{', '.join(most)} and {last}" if most else last
