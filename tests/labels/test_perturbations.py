@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
+from scipy.interpolate import CubicSpline
 
 import label_oracle
 from labelnoise.errors import InputError
@@ -378,3 +379,22 @@ def test_large_seeds_differ():
     labels_NHW = two_classes()[:1]
     drawn = [draw_two(labels_NHW, "random", {1: 0.3, 2: 0.3}, [0], seed=s) for s in (2**62, 2**63)]
     assert (drawn[0] != drawn[1]).any()
+
+
+@pytest.mark.parametrize(("radius", "severity", "grown"), [(8, 5, 1.29), (16, 5, 1.09)])
+def test_natural_grows_discs_as_its_docstring_says(radius, severity, grown):
+    rows, columns = np.indices((64, 64)) - 31.5
+    disc = (rows**2 + columns**2 <= radius**2).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    sizes = [natural(disc, severity, rng).sum() / disc.sum() for _ in range(600)]
+    assert np.mean(sizes) == pytest.approx(grown, abs=3 * np.std(sizes) / np.sqrt(600))
+
+
+def test_the_displacement_of_natural_is_094_of_its_severity_between_the_knots():
+    """By SciPy's spline: a curve is the draws times five basis curves."""
+    places = np.linspace(0, 5, 5000, endpoint=False)
+    basis = [
+        CubicSpline(np.arange(6), [*unit, unit[0]], bc_type="periodic")(places)
+        for unit in np.eye(5)
+    ]
+    assert np.sqrt(np.square(basis).sum(axis=0).mean()) == pytest.approx(0.94, abs=0.005)

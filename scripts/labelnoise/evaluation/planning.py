@@ -36,29 +36,19 @@ def components_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         `prior_df`, the degrees of freedom that moderation within the dataset adds.
     """
     values = case_values(cases)
-    rows = []
+    tables = []
     for contrast, blocks in (("level", levels(values)), ("drop", drops(runs, values))):
         for family, found in families(blocks).items():
             array_KRC = stack(found.values())
-            table = components(array_KRC).assign(
-                recipe=[cell[3] for cell in found],
-                prior_df=[layout.degrees - layout.repeats + 1 for layout in layouts(array_KRC)],
-            )
-            for recipe, rows_of in table.groupby("recipe", sort=False):
-                row = {"dataset": family[0], "recipe": recipe, "contrast": contrast}
-                row |= {"contrasts": len(rows_of)}
-                row |= np.sqrt((rows_of[PARTS] ** 2).mean()).to_dict()
-                rows.append(row | {"prior_df": rows_of["prior_df"].mean()})
-    # Structures of a dataset and recipe share a row.
-    keys = [*SOURCE, "contrast"]
-    squared = pd.DataFrame(rows).assign(
-        **{part: lambda table, p=part: table[p] ** 2 for part in PARTS}
-    )
-    merged = squared.groupby(keys, sort=False).agg(
-        {"contrasts": "sum", **dict.fromkeys([*PARTS, "prior_df"], "mean")}
-    )
-    merged[PARTS] = np.sqrt(merged[PARTS])
-    return merged.reset_index()
+            prior = [layout.degrees - layout.repeats + 1 for layout in layouts(array_KRC)]
+            squared = components(array_KRC)[PARTS] ** 2
+            squared = squared.assign(contrast=contrast, dataset=family[0], prior_df=prior)
+            tables.append(squared.assign(recipe=[cell[3] for cell in found]))
+    groups = pd.concat(tables).groupby([*SOURCE, "contrast"], sort=False)
+    found = groups[[*PARTS, "prior_df"]].mean()
+    found[PARTS] = np.sqrt(found[PARTS])
+    found.insert(0, "contrasts", groups.size())
+    return found.reset_index()
 
 
 def plan(

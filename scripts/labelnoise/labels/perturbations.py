@@ -69,6 +69,10 @@ def natural(mask_HW: np.ndarray, severity: float, rng: np.random.Generator) -> n
     length. Each contour is refilled by the even-odd rule on pixel centres; holes are cut out of
     their own object, and overlapping objects merge.
 
+    The severity holds at the 5 draws; over the whole contour the displacement's root mean square is
+    0.94 of it. Objects grow, since outward counts for more area than inward: a disc of radius 24 px
+    by 0.7 % at a severity of 2, one of 16 px by 9 % and one of 8 px by 29 % at 5.
+
     Unlike the 2018 code: contours are sub-pixel (it cut points to whole pixels), holes stay holes,
     the curve closes smoothly, and a displacement is limited to the length of its ray, so that a
     point moves no further than the centre and no further out than twice its distance (there a disc

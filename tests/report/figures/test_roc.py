@@ -45,13 +45,13 @@ def test_roc_plots_means_bands_and_decisions(full):
         assert decision[1] == pytest.approx(runs["recall"].mean())
 
 
-def test_roc_prints_the_auc_of_the_table(full, load):
+def test_roc_prints_the_average_precision_of_the_table(full, load):
     curves = curves_of_first(full)
     panel = draw_roc(curves).axes[0]
     here = curves[(curves["model"] == "unet") & (curves["recipe"] == "labels18")]
-    auc = here.loc[here["kind"] == "control", "auc"]
+    expected = here.loc[here["kind"] == "control", "average_precision"]
     found = [text.get_text() for text in panel.get_legend().get_texts()]
-    assert found[0] == f"{auc.mean():.4f} ± {auc.std():.4f}  control"
+    assert found[0] == f"{expected.mean():.4f} ± {expected.std():.4f}  control"
     assert [text.split("  ")[1] for text in found[1:]] == [
         f"{kind} 0.85" for kind in ["natural", "choppy", "random"]
     ]

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
-from labelnoise.evaluation.histograms import ScoreHistogram
+from labelnoise.evaluation.histograms import ScoreHistogram, average_precision
 from labelnoise.evaluation.tables import spread
 from labelnoise.report import style
 from labelnoise.report.figures.canvas import grouped_legend, panel_grid, styled
@@ -25,7 +25,7 @@ def draw_roc(curves: pd.DataFrame) -> Figure:
     One row of panels per structure and network, one column per recipe, one line per perturbation.
     The band is one standard deviation over repeats to each side (none for a single
     repeat), the dot the mean rates at probability 0.5, where masks are scored. The numbers are mean
-    AUC and its standard deviation.
+    average precision and its standard deviation: the AUC over all pixels is near 1 for all of them.
 
     Args:
         curves: rows of `tables.runs_table`, of one dataset, with a ScoreHistogram each in the
@@ -78,14 +78,14 @@ def _draw_panel(panel, curves):
         for name, runs in curves[curves["kind"] == kind].groupby("perturbation", sort=False):
             look = {"color": color, "linestyle": style.KIND_LINES.get(kind, "-")}
             _draw_mean(panel, runs["histogram"].tolist(), look, name)
-            auc = spread([histogram.auc() for histogram in runs["histogram"]])
-            handles.append(Line2D([], [], label=_label(name, auc), **_rimmed(look)))
+            found = [average_precision(histogram.counts_2B) for histogram in runs["histogram"]]
+            handles.append(Line2D([], [], label=_label(name, spread(found)), **_rimmed(look)))
     panel.set(xscale="log", xlim=(GRID[0], 1), ylim=(0, 1.02))
     # The curves of a poor network pass below the legend, which stays readable on white.
     panel.legend(
         handles=handles,
         loc="lower right",
-        title="AUC",
+        title="average precision",
         title_fontsize=6.5,
         alignment="left",
         borderaxespad=0.3,
@@ -113,10 +113,10 @@ def _rimmed(look):
     return look | {"linewidth": 1.2, "path_effects": effects}
 
 
-def _label(name, auc):
-    """Return the AUC, then the perturbation, so that the numbers are aligned."""
-    mean = "–" if np.isnan(auc["mean"]) else f"{auc['mean']:.4f}"
-    sd = "" if np.isnan(auc["sd"]) else f" ± {auc['sd']:.4f}"
+def _label(name, found):
+    """Return the number, then the perturbation, so that the numbers are aligned."""
+    mean = "–" if np.isnan(found["mean"]) else f"{found['mean']:.4f}"
+    sd = "" if np.isnan(found["sd"]) else f" ± {found['sd']:.4f}"
     return f"{mean}{sd}  {style.display_perturbation(name)}"
 
 
