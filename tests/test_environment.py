@@ -1,6 +1,7 @@
 """The pinned lists, the conda environment and the names asked for are in step."""
 
 import re
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,10 @@ def test_the_conda_environment_holds_the_versions_that_runs_need():
     versions = dict(entry.split("==") for entry in pip["pip"])
     runs = pinned("requirements")
     assert versions == {name: runs[name] for name in asked_for("requirements")}
+
+
+def test_reports_have_what_they_need():
+    """Snakemake asks for it by an extra, which a missing package shows only as a report is made."""
+    extras = [line for line in requires("snakemake") if 'extra == "reports"' in line]
+    needed = {re.match(r"[\w-]+", line).group() for line in extras}
+    assert needed and needed <= asked_for("requirements")

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from labelnoise.errors import InputError
-from labelnoise.training.losses import decision_odds, make_loss
+from labelnoise.training.decision import decision_odds
+from labelnoise.training.losses import make_loss
 
 LABELS = torch.tensor([[[0, 1], [0, 0]]], dtype=torch.uint8)
 NAMES = [

@@ -26,8 +26,7 @@ from labelnoise.labels.dataset import calibrated_error
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.seeds import ceiling_seed
 from labelnoise.study import Perturbation
-from labelnoise.training.losses import decision_odds
-from labelnoise.training.run import background_share
+from labelnoise.training.decision import background_share, decision_odds
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ def loss_rule(loss: str, share: float, histogram: ShareHistogram) -> float:
     """Return the P above which the optimum of a loss paints a structure.
 
     Cross-entropy decides at 1/2, cross-entropy over a share q of the background at q / (1 + q), see
-    `losses.decision_odds`. Soft Dice is largest for whole masks, which paint P above half the
+    `decision.decision_odds`. Soft Dice is largest for whole masks, which paint P above half the
     largest expected Dice (Lipton, Elkan, Narayanaswamy, "Optimal thresholding of classifiers to
     maximize F1 measure", ECML PKDD 2014), pooled over all pixels and without the loss's `smooth`.
     Each structure is decided against all else, as scores are: exact for one structure, and where

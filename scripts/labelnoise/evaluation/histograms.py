@@ -40,7 +40,7 @@ class RunScores:
         validation_S2B: {labels: histograms}, against "clean" validation labels and "perturbed"
             ones, as wrong as the training labels.
         loss_threshold: log-odds at which the optimum of the loss has a probability of 0.5, NaN
-            where that is unknown; see `losses.decision_odds`.
+            where that is unknown; see `decision.decision_odds`.
     """
 
     rank: int

@@ -29,9 +29,8 @@ from labelnoise.networks.output import count_pixels, log_odds, predict
 from labelnoise.study import Recipe, Run, RunFolder
 from labelnoise.training.batches import Slices, batches_in_order
 from labelnoise.training.checkpoints import load
-from labelnoise.training.losses import decision_odds
+from labelnoise.training.decision import background_share, decision_odds
 from labelnoise.training.memory import describe, is_out_of_memory, release
-from labelnoise.training.run import background_share
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
+from textwrap import indent
 from typing import Any
 
 import pandas as pd
@@ -95,15 +96,17 @@ def answer_page(answer: Answer, claims: list[Table], figure: bytes) -> str:
         items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
         html.append(f"<h2>{escape(title)}</h2><ul>{items}</ul>")
         if not place:
-            picture = base64.b64encode(figure).decode()
+            # In lines, since docutils refuses long ones; browsers take them out of an address.
+            picture = base64.encodebytes(figure).decode().strip()
             html.append(f'<img style="max-width:100%" src="data:image/png;base64,{picture}"/>')
             html.append(f"<p>{escape(FIGURE)}</p>")
             html += [_html_table(table) for table in claims]
     # Braces are Jinja's, to which the report passes its pages.
-    body = "{% raw %}" + "".join(html).replace("\n", " ") + "{% endraw %}"
-    return f"What the study says\n===================\n\n.. raw:: html\n\n   {body}\n\n"
+    lines = "\n".join(["{% raw %}", *html, "{% endraw %}"])
+    return f"{TITLE}\n{'=' * len(TITLE)}\n\n.. raw:: html\n\n{indent(lines, '   ')}\n\n"
 
 
+TITLE = "What the study says"
 FIGURE = (
     "Dice lost against the control, the largest error of each kind. Full: what stays where control "
     "and error are each decided at the threshold that is best on clean validation slices; hatched: "

@@ -53,22 +53,6 @@ def make_loss(
     )
 
 
-def decision_odds(name: str, background_share: float | None = None) -> float | None:
-    """Return the odds of foreground above which a network that has learned all says more than 0.5.
-
-    Args:
-        name, background_share: see `make_loss`.
-
-    Returns:
-        1 for cross-entropy, whose optimum is the probability itself; q for cross-entropy over a
-        share q of the background, whose optimum has odds 1 / q as large; None for other losses,
-        whose optimum is no function of a pixel's own odds, or is not known to us.
-    """
-    if name == "class_sampled_cross_entropy":
-        return background_share
-    return 1.0 if name == "cross_entropy" else None
-
-
 def class_sampled_cross_entropy(
     logits_NCHW: torch.Tensor,
     labels_NHW: torch.Tensor,

@@ -21,6 +21,7 @@ from labelnoise.seeds import training_seed
 from labelnoise.study import Recipe, Run, RunFolder, Task
 from labelnoise.training.batches import Slices
 from labelnoise.training.checkpoints import TopNSaver
+from labelnoise.training.decision import background_share
 from labelnoise.training.loop import Rows, Setup, fit
 from labelnoise.training.losses import make_loss
 from labelnoise.training.memory import is_out_of_memory, training_sentence
@@ -140,11 +141,6 @@ def write_outputs(
     seconds = sum(epoch["train"] + epoch["validation"] for epoch in timing)
     chosen = {"checkpoints": kept, "chosen_rank": choose(kept), "seconds": round(seconds, 3)}
     write_json(folder.record, {**known, **chosen})
-
-
-def background_share(share: float | None, data: Dataset) -> float:
-    """Return the share of background that a recipe keeps: its own, or the foreground fraction."""
-    return share or 1 - data.foreground_fraction[0]
 
 
 def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
