@@ -39,7 +39,9 @@ def test_a_loss_is_told_with_what_comes_back_of_it():
     assert answer.counted == "2 claims: 1 supported, 1 refuted, 0 undecided."
     loss, harmless = answer.decided
     estimate = f"{judged['estimate'].iloc[0]:.3f}"
-    assert loss.startswith(f"Liver CT: natural 0.90 costs U-Net {estimate} [")
+    assert loss.startswith(
+        f"Liver CT: natural 0.90, labels of Dice 0.900, costs U-Net {estimate} ["
+    )
     assert "of which 0.0" in loss and "threshold that is best on clean validation labels" in loss
     assert harmless.startswith(
         "Liver CT, labels18: it is refuted that U-Net loses less than 0.01 Dice under natural 0.90"

@@ -64,7 +64,7 @@ def answer_of(
     counted = ", ".join(f"{count} {verdict}" for verdict, count in found.items())
     return Answer(
         counted=f"{_plural(len(claims), 'claim')}: {counted}." if len(claims) else NO_CLAIMS,
-        decided=[*_losses(costs, thresholds), *_decided(others)],
+        decided=[*_losses(costs, thresholds, runs), *_decided(others)],
         undecided=_undecided(claims),
         limits=_limits(claims, thresholds, runs, sources, mixed),
     )
@@ -102,11 +102,19 @@ def answer_page(answer: Answer, claims: list[Table], figure: bytes) -> str:
             html.append(f"<p>{escape(FIGURE)}</p>")
             html += [_html_table(table) for table in claims]
     # Braces are Jinja's, to which the report passes its pages.
-    lines = "\n".join(["{% raw %}", *html, "{% endraw %}"])
+    lines = "\n".join(["{% raw %}", *FRAME, *html, "</div>", "{% endraw %}"])
     return f"{TITLE}\n{'=' * len(TITLE)}\n\n.. raw:: html\n\n{indent(lines, '   ')}\n\n"
 
 
+# What the estimate of a claim is beyond what its sentence says.
+UNITS = {"worse": " more", "threshold": " Dice beyond that share"}
 TITLE = "What the study says"
+# Snakemake centres this page in the window, where the top of a long one is out of reach; and it is
+# narrower than a table.
+FRAME = [
+    "<style>.prose.max-w-lg { max-width: 56rem }</style>",
+    '<div style="max-height: 85vh; overflow-y: auto">',
+]
 FIGURE = (
     "Dice lost against the control, the largest error of each kind. Full: what stays where control "
     "and error are each decided at the threshold that is best on clean validation slices; hatched: "
@@ -125,15 +133,16 @@ def _sections(answer: Answer) -> list[tuple[str, list[str]]]:
 
 def _html_table(table: Table) -> str:
     blocks = [
-        f"<h3>{escape(title)}</h3>{cells.to_html(index=False, border=0)}"
+        f"<h3>{escape(title)}</h3>{cells.to_html(index=False, border=0, justify='left')}"
         for title, cells in table.blocks
     ]
     return "".join(blocks) + f"<p>{escape(table.caption)}</p>"
 
 
-def _losses(costs: pd.DataFrame, thresholds: pd.DataFrame) -> Iterable[str]:
+def _losses(costs: pd.DataFrame, thresholds: pd.DataFrame, runs: pd.DataFrame) -> Iterable[str]:
     """Yield what each error costs each network, in a sentence on all recipes, if any is decided."""
     chosen = thresholds[thresholds["decision"] == CHOSEN].set_index(CELL)
+    label_dice = runs.groupby(["dataset", "structure", "perturbation"])["label_dice"].mean()
     keys = ["dataset", "structure", "model", "error"]
     for (dataset, structure, model, error), rows in costs.groupby(keys, sort=False):
         if (rows["verdict"] == UNDECIDED).all():
@@ -144,9 +153,10 @@ def _losses(costs: pd.DataFrame, thresholds: pd.DataFrame) -> Iterable[str]:
             part = chosen.loc[cell] if cell in chosen.index else None
             told.append(_loss(row, part))
         where = style.display_panel(dataset, structure)
+        labels = number(label_dice[dataset, structure, error])
         yield (
-            f"{where}: {style.display_perturbation(error)} costs {style.display(model)} "
-            f"{'; '.join(told)}."
+            f"{where}: {style.display_perturbation(error)}, labels of Dice {labels}, costs "
+            f"{style.display(model)} {'; '.join(told)}."
         )
 
 
@@ -172,7 +182,8 @@ def _decided(claims: pd.DataFrame) -> Iterable[str]:
         where = style.display_panel(row["dataset"], row["structure"])
         value = interval(row["estimate"], row["low"], row["high"])
         said = "" if row["verdict"] == SUPPORTED else "it is refuted that "
-        yield f"{where}, {style.display(row['recipe'])}: {said}{claim_sentence(row)} ({value})."
+        told = f"{value}{UNITS.get(row['kind'], '')}"
+        yield f"{where}, {style.display(row['recipe'])}: {said}{claim_sentence(row)} ({told})."
 
 
 def _undecided(claims: pd.DataFrame) -> list[str]:
