@@ -5,6 +5,7 @@ A contrast is kept as a block: a DataFrame of its values, a row per repeat and a
 
 from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,19 +22,21 @@ CELL = [*SETTING, "perturbation"]
 Blocks = dict[tuple[Hashable, ...], pd.DataFrame]
 # What a score is of: counts of a sum over cases and of the sum that it is divided by; or values
 # whose mean it is, and None.
-Parts = tuple[pd.Series | np.ndarray, pd.Series | None]
+Parts = tuple[Any, Any]
+# Columns of counts, or their sums over cases.
+Counts: TypeAlias = pd.DataFrame | Mapping[str, float]
 
 
-def _dice(cases: pd.DataFrame) -> Parts:
+def _dice(cases: Counts) -> Parts:
     return 2 * cases["tp"], 2 * cases["tp"] + cases["fp"] + cases["fn"]
 
 
-def _dice_at(threshold: str, cases: pd.DataFrame) -> Parts:
+def _dice_at(threshold: str, cases: Counts) -> Parts:
     tp, fp = cases[f"tp_at_{threshold}"], cases[f"fp_at_{threshold}"]
     return 2 * tp, tp + fp + cases["tp"] + cases["fn"]
 
 
-def _dice_apparent(cases: pd.DataFrame) -> Parts:
+def _dice_apparent(cases: Counts) -> Parts:
     tp, fp, fn = (cases[f"{name}_apparent"] for name in ("tp", "fp", "fn"))
     return 2 * tp, 2 * tp + fp + fn
 
@@ -49,7 +52,7 @@ def _column(name: str, cases: pd.DataFrame) -> Parts:
 # Scores that are better where they are lower: what an error costs is their rise.
 FALLING = ("hd95",)
 # Scores of a run, by name: pooled over all test pixels, or means over test cases.
-MEASURES: dict[str, Callable[[pd.DataFrame], Parts]] = {
+MEASURES: dict[str, Callable[[Any], Parts]] = {
     "dice": _dice,
     "precision": lambda cases: (cases["tp"], cases["tp"] + cases["fp"]),
     "recall": lambda cases: (cases["tp"], cases["tp"] + cases["fn"]),
@@ -90,14 +93,14 @@ def case_values(cases: pd.DataFrame, measure: str = "dice") -> pd.DataFrame:
     return pd.concat(frames)
 
 
-def pooled_score(cases: pd.DataFrame, measure: str) -> float:
+def pooled_score(totals: Mapping[str, float], measure: str) -> float:
     """Return a score pooled over test pixels, NaN where it is undefined.
 
     Args:
-        cases: of one run and structure, see `case_values`.
+        totals: {column of the counts of cases: its sum over the cases} of one run and structure.
         measure: a key of MEASURES that is a ratio of sums.
     """
-    numerator, total = (np.asarray(part, float).sum() for part in MEASURES[measure](cases))
+    numerator, total = MEASURES[measure](totals)
     return float(numerator / total) if total else np.nan
 
 

@@ -239,9 +239,7 @@ def write_scores(path: Path, scores: RunScores) -> None:
     packed = {"compression": "gzip", "shuffle": True}
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         for name, counts in arrays.items():
-            # One case a chunk: most of a case's bins are empty.
-            chunks = (1, 1, *counts.shape[2:]) if counts.ndim == 4 else True
-            file.create_dataset(name, data=counts, dtype=np.int64, chunks=chunks, **packed)
+            file.create_dataset(name, data=counts, dtype=np.int64, chunks=counts.shape, **packed)
         file.create_dataset("edge", data=bin_edges(), dtype=np.float32, **packed)
         for key, names in (("structure", scores.structures), ("case", scores.cases)):
             file[key] = np.array(names, h5py.string_dtype("utf-8"))

@@ -204,23 +204,24 @@ def read_counts(path: Path) -> pd.DataFrame:
         InputError: the file is missing, cut short, or does not hold every slice, class and rank.
     """
     text = _read_text(path)
+    # Names stay text: a case called "007" or "NA" is a name.
+    names = {"dtype": dict.fromkeys(["case", "structure"], str), "keep_default_na": False}
     try:
-        # Names stay text: a case called "007" or "NA" is a name.
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        table = pd.read_csv(io.StringIO(text), **names, na_values={name: "" for name in NUMBERS})
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path} is not a table of counts ({error}); {MEND}.") from None
     missing = [name for name in [*NUMBERS, "case", "structure"] if name not in table]
     if missing:
         raise InputError(f"{path} lacks the columns {', '.join(missing)}; {MEND}.")
-    table[NUMBERS] = table[NUMBERS].apply(pd.to_numeric, errors="coerce")
     expected = table["rank"].nunique() * table["class_index"].nunique()
     expected *= len(table[["case", "slice"]].drop_duplicates())
-    if not text.endswith("\n") or table[NUMBERS].isna().any(axis=None) or len(table) != expected:
+    whole = (table[NUMBERS].dtypes == "int64").all() and len(table) == expected
+    if not whole or not text.endswith("\n"):
         raise InputError(
             f"{path} is truncated: it holds {len(table)} rows where ranks x slices x classes "
             f"make {expected}, or its last row is cut; {MEND}."
         )
-    return table.astype(dict.fromkeys(NUMBERS, "int64"))
+    return table
 
 
 def spread(values: ArrayLike) -> dict[str, float]:
@@ -264,7 +265,7 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.D
             f"{folder.counts} has no rows of rank {details['chosen_rank']}, the checkpoint that "
             f"{folder.record.name} chose; {MEND}."
         )
-    scores = _read_scores(folder.scores, details["chosen_rank"], chosen)
+    scores = read_scores(folder.scores)
     surfaces = _read_surfaces(folder.surfaces, chosen)
     tail = {
         "checkpoint_rank": details["chosen_rank"],
@@ -277,7 +278,8 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.D
     for (_, structure), rows in chosen.groupby(["class_index", "structure"]):
         labels = _label_columns(run, structure, results)
         cases = rows.groupby("case", sort=False)[list(COUNTS)].sum()
-        ranked, beside = _case_columns(scores, scores.structures.index(structure))
+        place = _place(scores, folder.scores, details["chosen_rank"], structure, cases)
+        ranked, beside = _case_columns(scores, place)
         distances = surfaces[surfaces["structure"] == structure].set_index("case")
         cases = cases.join([beside, distances[SURFACES]])
         columns = {**_test_columns(cases), **ranked}
@@ -285,24 +287,20 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.D
         yield {"structure": structure, **asdict(run), **labels, **columns, **tail}, cases
 
 
-def _read_scores(path: Path, rank: int, counts: pd.DataFrame) -> RunScores:
-    """Return the scores of a run, of one checkpoint and the pixels counted."""
-    scores = read_scores(path)
-    counted = counts.groupby(["structure", "case"])[list(COUNTS)].sum()
-    for place, structure in enumerate(scores.structures):
+def _place(scores: RunScores, path: Path, rank: int, structure: str, cases: pd.DataFrame) -> int:
+    """Return where a structure is in scores, which have to be of these ranks and pixels."""
+    if scores.rank == rank and structure in scores.structures:
+        place = scores.structures.index(structure)
         binned_C2 = scores.test_SC2B[place].sum(axis=-1)
+        counted_C4 = cases.to_numpy()
+        truth_C2 = counted_C4[:, [1, 0]] + counted_C4[:, [3, 2]]
         found = dict(zip(scores.cases, binned_C2.tolist(), strict=True))
-        expected = {
-            case: [row["fp"] + row["tn"], row["tp"] + row["fn"]]
-            for (name, case), row in counted.iterrows()
-            if name == structure
-        }
-        if scores.rank != rank or found != expected:
-            raise InputError(
-                f"{path} does not hold the scores of {structure}, rank {rank}, of the pixels "
-                "counted in test.csv; delete both, so that the run is tested again."
-            )
-    return scores
+        if found == dict(zip(cases.index, truth_C2.tolist(), strict=True)):
+            return place
+    raise InputError(
+        f"{path} does not hold the scores of {structure}, rank {rank}, of the pixels "
+        "counted in test.csv; delete both, so that the run is tested again."
+    )
 
 
 def _read_surfaces(path: Path, counts: pd.DataFrame) -> pd.DataFrame:
@@ -367,8 +365,10 @@ def _label_columns(run, structure, results):
 def _test_columns(cases):
     """Return the scores of one structure, pooled over test pixels or means over cases."""
     case_dice = dice(cases[list(COUNTS)].to_numpy())
+    # What is not known of one case is not known of all.
+    totals = dict(zip(cases, cases.to_numpy().sum(axis=0), strict=True))
     return {
-        **{name: pooled_score(cases, name) for name in POOLED},
+        **{name: pooled_score(totals, name) for name in POOLED},
         "dice_case": spread(case_dice)["mean"],
         **{name: spread(cases[name])["mean"] for name in SURFACES},
         "cases": len(case_dice),

@@ -246,6 +246,7 @@ def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
     def row(cell):
         beside = {
             "paper's slope": number(cell["paper_liver_slope"]),
+            "measured": number(cell["paper_measured_slope"]),
             "difference": signed(cell["difference"], 3),
         }
         return {
@@ -260,7 +261,11 @@ def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
     if table.empty:
         reason = "No label error has a control of the same repeat, so there are no slopes."
         return [Table([], reason, "tab:slopes")]
-    source = f" The paper's slope is that of its means at nominal label Dice. {SOURCE}"
+    source = (
+        " The paper's slope is that of its means at nominal label Dice; measured: at the label "
+        "Dice that its severities give on liver slices here (studies/severities.yaml), which need "
+        f"not be the paper's slices. Difference: ours minus the paper's, nominal. {SOURCE}"
+    )
     caption = (
         "Test Dice lost for each label Dice lost: slope of the least-squares line through the "
         "origin of control Dice minus Dice on 1 − label Dice, over all errors of a kind, in pairs "
