@@ -12,10 +12,8 @@ from labelnoise.study import Results, read_study  # noqa: E402
 
 # Study: the document that shows it, and the tables that stand there between two markers.
 STUDIES = {
-    "demo": ("README.md", ["degradation"]),
-    "liver-slices": ("docs/liver-slices.md", ["degradation"]),
-    "replication-liver": ("docs/replication.md", ["table1", "slopes"]),
-    "replication-pancreas": ("docs/replication-pancreas.md", ["table1", "slopes"]),
+    "demo": ("README.md", ["answer", "degradation"]),
+    "replication-liver": ("docs/replication.md", ["claims", "table1", "slopes", "thresholds"]),
 }
 
 
@@ -30,7 +28,7 @@ def main():
         copy_figures(results, ROOT / "docs" / study)
         texts = [results.table(f"{table}.md").read_text() for table in tables]
         if document == "README.md":
-            texts = [first_part(text) for text in texts]
+            texts = [texts[0], first_part(texts[1])]
         insert(ROOT / document, "\n".join(texts))
         print(f"updated: {document}")
 
@@ -39,10 +37,10 @@ def copy_figures(results, folder):
     """Copy the study's tables, its figures, and of the figures with a variant each the last."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for name in ("degradation.md", "claims.md"):
+    for name in ("answer.md", "claims.md", "degradation.md", "thresholds.md"):
         if results.table(name).exists():
             shutil.copy(results.table(name), folder / name)
-    for name in ("degradation.png", "runs.png", "slopes.png"):
+    for name in ("answer.png", "degradation.png", "runs.png", "slopes.png", "thresholds.png"):
         shutil.copy(results.figure(name), folder / name)
     for kind in ("perturbations", "predictions", "roc"):
         last = sorted(results.figure(kind).rglob("*.png"))[-1]

@@ -45,7 +45,8 @@ def twin(whole_study, tmp_path_factory):
     """The results of STUDY without an interruption, and no others."""
     folder = shutil.copytree(whole_study, tmp_path_factory.mktemp("twin") / "study")
     results = folder / "results"
-    for path in [*results.rglob("rep1*"), results / "tables", results / "figures"]:
+    others = [results / name for name in ("tables", "figures", "ceiling")]
+    for path in [*results.rglob("rep1*"), *others]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     done = snakemake(folder, STUDY, *TARGETS)
     assert done.returncode == 0, done.stdout + done.stderr

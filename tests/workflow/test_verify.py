@@ -52,7 +52,13 @@ def test_a_finished_run_comes_out_equal_and_stays_as_it_is(study_copy, tmp_path)
     lines = said.splitlines()
     name = lines[0].split()[0]
     assert name.startswith("tiny/small/short/") and "on cpu, threads: 1" in lines[0]
-    files = ["history.csv", "test.csv", "checkpoints/top1.pt", "checkpoints/top2.pt"]
+    files = [
+        "history.csv",
+        "test.csv",
+        "surfaces.csv",
+        "checkpoints/top1.pt",
+        "checkpoints/top2.pt",
+    ]
     assert [line.split()[:2] for line in lines[1:-1]] == [["equal", file] for file in files]
     assert lines[-1].startswith(f"{name}: equal, trained again in ")
     assert contents(study_copy) == before
@@ -71,7 +77,7 @@ def test_what_was_changed_by_hand_is_found(study_copy, tmp_path):
     said, errors = process.communicate()
     assert process.returncode == 1, errors
     assert [line.split()[0] for line in said.splitlines()[1:-1]] == [
-        *("differs", "equal", "equal", "differs")
+        *("differs", "equal", "equal", "equal", "differs")
     ]
     assert "row 5 (epoch 5): train_loss 9" in said and "rows that differ: 1 of 48" in said
     assert "tensors that differ: 1 of" in said
