@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -129,3 +131,17 @@ def test_a_scratch_folder_is_gone_at_the_end_and_so_are_those_of_killed_processe
     with scratch_folder("try") as folder:
         left = {path.name for path in tmp_path.iterdir()}
         assert left == {folder.name, f"{stem}{os.getppid()}"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_what_a_process_left_that_nobody_waited_for_is_swept(tmp_path):
+    """Its number is taken until its parent asks, as after a kill of a whole study."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    stat = Path(f"/proc/{process.pid}/stat")
+    while ") Z" not in stat.read_text():
+        time.sleep(0.01)
+    left = tmp_path / f".table.part-{process.pid}.csv"
+    left.write_text("half")
+    write_text(tmp_path / "table.csv", "whole")
+    process.wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]

@@ -99,7 +99,16 @@ def is_alive(process: int) -> bool:
         return False
     except PermissionError:
         pass
-    return process != os.getpid()
+    return process != os.getpid() and not _is_zombie(process)
+
+
+def _is_zombie(process: int) -> bool:
+    """Return whether a process has ended and only waits for its parent to notice; Linux tells."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state == "Z"
 
 
 def write_text(path: Path | str, text: str) -> None:
