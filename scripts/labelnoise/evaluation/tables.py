@@ -185,7 +185,9 @@ def degradation_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
             bounds = level[name].loc[key, ["low", "high"]]
             row |= {f"{name}_{bound}": bounds[bound] for bound in ("low", "high")}
         if key in blocks:
-            row |= _columns("drop", blocks[key].mean(axis=1), "mean", "sd", "n")
+            # The interval's own centre, which a case that a repeat lacks does not shift.
+            row["drop_mean"] = drop.loc[key, "estimate"]
+            row |= _columns("drop", blocks[key].mean(axis=1), "sd", "n")
             names = ("low", "high", "p", "left_out")
             row |= {f"drop_{name}": drop.loc[key, name] for name in names}
         else:
