@@ -136,6 +136,14 @@ def test_the_answer_comes_first(study):
     assert page.startswith("What the study says\n") and "data:image/png;base64," in page
 
 
+def test_a_study_without_claims_says_that_it_concludes_nothing(study_copy):
+    none = changed(matrix={**TINY["matrix"], "claims": []})
+    done = snakemake(study_copy, none)
+    assert done.returncode == 0, done.stderr
+    said = (study_copy / "results/tables/answer.md").read_text()
+    assert said.startswith("**No claims are declared") and "claims.md" not in said
+
+
 def test_the_drop_is_taken_apart_beside_its_ceiling(study):
     table = pd.read_csv(study / "results/tables/thresholds.csv")
     assert table["decision"].tolist() == ["half", "loss", "clean", "perturbed", "best"] * 2
