@@ -6,6 +6,7 @@ import pytest
 from drawn_runs import tables
 from labelnoise.evaluation.claims import COLUMNS, judge
 from labelnoise.evaluation.histograms import THRESHOLDS
+from labelnoise.evaluation.power import CASES_DECIDE, UNREACHED
 from labelnoise.evaluation.thresholds import thresholds_table
 from labelnoise.report.answer import answer_markdown, answer_of, answer_page
 from labelnoise.report.render import claims_tables
@@ -65,6 +66,27 @@ def test_what_is_undecided_is_counted_with_what_it_would_take():
     assert any("neither that an error costs nor that it is harmless" in s for s in answer.limits)
 
 
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        (["21"], "1 for want of repeats (21 would do)"),
+        (["44", "4", "15"], "3 for want of repeats (4 to 44 would do)"),
+        (["7", UNREACHED], "2 for want of repeats (7 to more than 100 would do)"),
+        ([UNREACHED], "1 for want of repeats (more than 100 would do)"),
+        (
+            [CASES_DECIDE, "9"],
+            "1 for want of test cases, which no number of repeats makes up for; ",
+        ),
+    ],
+)
+def test_the_repeats_that_claims_need_are_told_as_a_span(needed, said):
+    runs, cases, thresholds = study_of(0.0)
+    judged = judge([COSTS], runs, cases, 3).assign(verdict="undecided")
+    rows = pd.concat([judged.assign(repeats_needed=text) for text in needed])
+    (told,) = answer_of(rows, thresholds, runs, {}).undecided
+    assert said in told
+
+
 def test_gaps_are_told():
     answer, _ = answered([COSTS], 0.1, cases=1)
     assert answer.undecided == ["Liver CT: 1 of 1 claims, 1 since: one test case shows liver."]
@@ -75,7 +97,8 @@ def test_recipes_share_a_sentence():
     """Plain cross-entropy is a second recipe of the same network and error, and undecided."""
     runs, cases, thresholds = study_of(0.1)
     judged = judge([COSTS], runs, cases, 3)
-    other = judged.assign(recipe="plain", verdict="undecided", estimate=0.01, low=-0.02, high=0.04)
+    other = judged.assign(recipe="plain", verdict="undecided", repeats_needed="9")
+    other = other.assign(estimate=0.01, low=-0.02, high=0.04)
     both = pd.concat([judged, other], ignore_index=True)
     (loss,) = answer_of(both, thresholds, runs, {}).decided
     assert loss.endswith("; under plain cross-entropy it is undecided (0.010 [−0.020, 0.040]).")

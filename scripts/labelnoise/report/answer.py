@@ -11,7 +11,7 @@ import pandas as pd
 
 from labelnoise.evaluation.claims import REFUTED, SUPPORTED, UNDECIDED
 from labelnoise.evaluation.contrasts import CELL
-from labelnoise.evaluation.power import CASES_DECIDE
+from labelnoise.evaluation.power import CASES_DECIDE, UNREACHED
 from labelnoise.evaluation.thresholds import HALF
 from labelnoise.report import style
 from labelnoise.report.render import AT, Table, claim_sentence, interval, number
@@ -198,7 +198,7 @@ def _undecided(claims: pd.DataFrame) -> list[str]:
         if cases := int((needed == CASES_DECIDE).sum()):
             told.append(f"{cases} for want of test cases, which no number of repeats makes up for")
         if repeats := [text for text in needed if text != CASES_DECIDE]:
-            told.append(f"{len(repeats)} for want of repeats ({_joined(repeats)} would do)")
+            told.append(f"{len(repeats)} for want of repeats ({_span(repeats)} would do)")
         for gap, count in left.loc[left["gap"] != "", "gap"].value_counts().items():
             told.append(f"{count} since: {gap}")
         where = style.display_panel(dataset, structure)
@@ -255,6 +255,14 @@ def _limits(
             "those they are averaged with: tables/mixed.csv."
         )
     return limits
+
+
+def _span(repeats: list[str]) -> str:
+    """Return the fewest and the most repeats that claims need, as `power.repeats_needed` has it."""
+    known = sorted(int(text) for text in repeats if text != UNREACHED)
+    most = UNREACHED if len(known) < len(repeats) else str(known[-1])
+    fewest = str(known[0]) if known else most
+    return fewest if fewest == most else f"{fewest} to {most}"
 
 
 def _plural(count: int, what: str) -> str:
