@@ -101,9 +101,11 @@ def test_a_training_that_was_left_behind_is_waited_for_leaves_and_is_gone_on_wit
         assert holder_of(folder.lock).pid == first
     finally:
         os.kill(first, signal.SIGCONT)
-    wait_until(Path(tmp_path, "first.ended").exists)
+    ended = Path(tmp_path, "first.ended")
+    # The shell makes the file before it writes to it.
+    wait_until(lambda: ended.exists() and ended.read_text())
     # By no signal: 128 and its number would say so.
-    assert Path(tmp_path, "first.ended").read_text() == "1\n"
+    assert ended.read_text() == "1\n"
     left = logs[0].read_text()
     assert "the snakemake that started this training has ended, so it ends as well" in left
     done = int(re.findall(r"INFO epoch (\d+) of", left)[-1])
