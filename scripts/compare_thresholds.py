@@ -4,9 +4,9 @@ import pandas as pd
 
 from labelnoise.evaluation.tables import read_table
 from labelnoise.evaluation.thresholds import thresholds_table
-from labelnoise.files import write_csv, write_text
+from labelnoise.files import write_csv
 from labelnoise.jobs.script import logged
-from labelnoise.report.render import latex, markdown, thresholds_tables
+from labelnoise.report.render import thresholds_tables, write_tables
 
 
 def main(smk):
@@ -16,8 +16,7 @@ def main(smk):
         table = thresholds_table(runs, cases, pd.concat(ceilings) if ceilings else None)
         tables = thresholds_tables(table, len(pd.read_csv(smk.input.mixed)))
         write_csv(smk.output.thresholds, table)
-        write_text(smk.output.markdown, markdown(tables))
-        write_text(smk.output.latex, latex(tables))
+        write_tables(tables, smk.output.markdown, smk.output.latex)
 
 
 if __name__ == "__main__":

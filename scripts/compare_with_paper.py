@@ -3,10 +3,10 @@
 import pandas as pd
 
 from labelnoise.evaluation.tables import read_table
-from labelnoise.files import write_csv, write_text
+from labelnoise.files import write_csv
 from labelnoise.jobs.script import logged
 from labelnoise.report.paper import compare_with_paper, slopes_beside_paper
-from labelnoise.report.render import latex, markdown, slopes_tables, table1_tables
+from labelnoise.report.render import slopes_tables, table1_tables, write_tables
 
 
 def main(smk):
@@ -18,11 +18,11 @@ def main(smk):
         comparison = compare_with_paper(degradation)
         slope = slopes_beside_paper(runs, cases)
         write_csv(smk.output.table1, comparison)
-        write_text(smk.output.table1_markdown, markdown(table1_tables(comparison, mixed)))
-        write_text(smk.output.table1_latex, latex(table1_tables(comparison, mixed)))
+        tables = table1_tables(comparison, mixed)
+        write_tables(tables, smk.output.table1_markdown, smk.output.table1_latex)
         write_csv(smk.output.slopes, slope)
-        write_text(smk.output.slopes_markdown, markdown(slopes_tables(slope, mixed)))
-        write_text(smk.output.slopes_latex, latex(slopes_tables(slope, mixed)))
+        tables = slopes_tables(slope, mixed)
+        write_tables(tables, smk.output.slopes_markdown, smk.output.slopes_latex)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import pandas as pd
 
 from labelnoise.evaluation.claims import judge
 from labelnoise.evaluation.tables import read_table
-from labelnoise.files import write_csv, write_text
+from labelnoise.files import write_csv
 from labelnoise.jobs.script import logged
-from labelnoise.report.render import claims_tables, latex, markdown
+from labelnoise.report.render import claims_tables, write_tables
 from labelnoise.study import Study
 
 
@@ -17,8 +17,7 @@ def main(smk):
         claims = judge(study.claims, runs, cases, study.repeats)
         tables = claims_tables(claims, len(pd.read_csv(smk.input.mixed)))
         write_csv(smk.output.claims, claims)
-        write_text(smk.output.markdown, markdown(tables))
-        write_text(smk.output.latex, latex(tables))
+        write_tables(tables, smk.output.markdown, smk.output.latex)
 
 
 if __name__ == "__main__":

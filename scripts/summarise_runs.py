@@ -4,9 +4,9 @@ import pandas as pd
 
 from labelnoise.consistency import misfits
 from labelnoise.evaluation.tables import degradation_table, study_tables
-from labelnoise.files import read_json, write_csv, write_text
+from labelnoise.files import read_json, write_csv
 from labelnoise.jobs.script import logged
-from labelnoise.report.render import degradation_tables, latex, markdown
+from labelnoise.report.render import degradation_tables, write_tables
 from labelnoise.study import Run, results_of
 
 
@@ -23,8 +23,7 @@ def main(smk):
         names = [(run.name, difference) for run, difference in mixed]
         write_csv(smk.output.mixed, pd.DataFrame(names, columns=["run", "differs"]))
         write_csv(smk.output.degradation, degradation)
-        write_text(smk.output.markdown, markdown(tables))
-        write_text(smk.output.latex, latex(tables))
+        write_tables(tables, smk.output.markdown, smk.output.latex)
 
 
 if __name__ == "__main__":

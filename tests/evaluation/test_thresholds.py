@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from drawn_runs import tables
-from labelnoise.evaluation.contrasts import CELL, threshold_parts
+from labelnoise.evaluation.contrasts import CELL, case_values, drops, threshold_parts
 from labelnoise.evaluation.histograms import THRESHOLDS
 from labelnoise.evaluation.thresholds import HALF, thresholds_table
 
@@ -70,7 +70,9 @@ def test_what_is_not_known_is_no_number(study):
 
 
 def test_parts_are_in_pairs_of_repeat_and_case(study):
-    block = threshold_parts(*study, "clean")[NATURAL]
+    runs, cases = study
+    half, clean = (drops(runs, case_values(cases, name)) for name in ("dice", "dice_at_clean"))
+    block = threshold_parts(half, clean)[NATURAL]
     assert block.shape == (3, 20)
     # The same in every repeat and case but for the linearisation.
     assert block.to_numpy() == pytest.approx(np.full((3, 20), 0.08), abs=0.03)

@@ -16,7 +16,7 @@ refuted by a drop above the margin.
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from labelnoise.evaluation.contrasts import (
     FAMILY,
     SETTING,
     Blocks,
+    dice_at,
     drops,
     families,
     gains,
@@ -53,6 +54,9 @@ TEXTS = [*DEFINITION, *OTHER, "at"]
 BOUNDS = ["margin", "above", "below", "share"]
 NUMBERS = ["estimate", "low", "high", "df", "p", "p_adjusted", "smallest_effect"]
 COLUMNS = [*TEXTS, *BOUNDS, "verdict", *NUMBERS, "repeats_needed", "n", "cases", "gap"]
+
+# `drops` or `slopes`.
+Contrast = Callable[[pd.DataFrame, pd.DataFrame], Blocks]
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,11 @@ def ask(
     differences and slopes differ in size; each is divided by its scale before, and multiplied with
     it after. For the arguments see `judge`.
     """
-    blocks = _AllBlocks(runs, cases)
+
+    @cache
+    def blocks(contrast: Contrast, measure: str) -> Blocks:
+        return contrast(runs, gains(cases, measure))
+
     shown = cases.assign(truth=cases["tp"] + cases["fn"]).groupby([*FAMILY, "case"])["truth"].sum()
     shown_cases = (shown > 0).groupby(FAMILY).sum()
     structures = runs.groupby("dataset")["structure"].unique()
@@ -121,7 +129,7 @@ def ask(
         places = [
             place for place, question in enumerate(questions) if question.claim.measure == measure
         ]
-        posed = moderated([questions[place] for place in places], blocks.drops(measure))
+        posed = moderated([questions[place] for place in places], blocks(drops, measure))
         for place, question in zip(places, posed, strict=True):
             found[place] = question
     return found
@@ -236,41 +244,11 @@ def slope_scale(losses: ArrayLike) -> float:
     return float(np.sqrt(((loss**2).sum() + loss.sum() ** 2) / 2) / (loss**2).sum())
 
 
-class _AllBlocks:
-    """The blocks of a study, each made when it is first asked for."""
-
-    def __init__(self, runs: pd.DataFrame, cases: pd.DataFrame):
-        self._runs, self._cases = runs, cases
-        self._made: dict[tuple[str, str], Blocks] = {}
-
-    def drops(self, measure: str) -> Blocks:
-        """Return what `contrasts.drops` does."""
-        return self._once("drops", measure, lambda: drops(self._runs, self._gains(measure)))
-
-    def slopes(self, measure: str) -> Blocks:
-        """Return what `contrasts.slopes` does."""
-        return self._once("slopes", measure, lambda: slopes(self._runs, self._gains(measure)))
-
-    def parts(self, threshold: str) -> Blocks:
-        """Return what `contrasts.threshold_parts` does."""
-        return self._once(
-            "parts", threshold, lambda: threshold_parts(self._runs, self._cases, threshold)
-        )
-
-    def _gains(self, measure: str) -> pd.DataFrame:
-        return gains(self._cases, measure)
-
-    def _once(self, what: str, of: str, make: Callable[[], Blocks]) -> Blocks:
-        if (what, of) not in self._made:
-            self._made[what, of] = make()
-        return self._made[what, of]
-
-
 def _question(
     claim: Claim,
     structure: str,
     runs: pd.DataFrame,
-    blocks: _AllBlocks,
+    blocks: Callable[[Contrast, str], Blocks],
     shown: int,
     repeats: int,
 ) -> Question:
@@ -278,8 +256,7 @@ def _question(
     sides = [cell]
     if claim.than is not None:
         sides.append((claim.dataset, structure, *claim.than))
-    of_kind = blocks.slopes if claim.kind == "slope" else blocks.drops
-    found = of_kind(claim.measure)
+    found = blocks(slopes if claim.kind == "slope" else drops, claim.measure)
     for side in sides:
         if side not in found:
             gap = f"no drop of {'/'.join(side[len(FAMILY) :])}"
@@ -290,7 +267,7 @@ def _question(
     if claim.at is not None and claim.share is not None:
         if block.mean(axis=None) <= 0:
             return Question(claim, structure, "no loss to take apart", pd.DataFrame())
-        part = blocks.parts(claim.at)[cell]
+        part = threshold_parts({cell: block}, blocks(drops, dice_at(claim.at)))[cell]
         if part.isna().all(axis=None):
             gap = "the recipe's loss implies no threshold"
             return Question(claim, structure, gap, pd.DataFrame())

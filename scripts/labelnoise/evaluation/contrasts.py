@@ -27,6 +27,11 @@ Parts = tuple[Any, Any]
 Counts: TypeAlias = pd.DataFrame | Mapping[str, float]
 
 
+def dice_at(threshold: str) -> str:
+    """Return the measure that is Dice at one of `histograms.THRESHOLDS`."""
+    return f"dice_at_{threshold}"
+
+
 def _dice(cases: Counts) -> Parts:
     return 2 * cases["tp"], 2 * cases["tp"] + cases["fp"] + cases["fn"]
 
@@ -59,7 +64,7 @@ MEASURES: dict[str, Callable[[Any], Parts]] = {
     "volume_ratio": lambda cases: (cases["tp"] + cases["fp"], cases["tp"] + cases["fn"]),
     "dice_case": _dice_case,
     "dice_apparent": _dice_apparent,
-    **{f"dice_at_{name}": partial(_dice_at, name) for name in THRESHOLDS},
+    **{dice_at(name): partial(_dice_at, name) for name in THRESHOLDS},
     **{name: partial(_column, name) for name in ("auc", "average_precision")},
     **{name: partial(_column, name) for name in ("hd95", "surface_dice")},
 }
@@ -135,19 +140,15 @@ def drops(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
     }
 
 
-def threshold_parts(runs: pd.DataFrame, cases: pd.DataFrame, threshold: str) -> Blocks:
+def threshold_parts(half: Blocks, other: Blocks) -> Blocks:
     """Return what of each drop is the threshold's: the drop at 0.5 minus that at another threshold.
 
     Control and error each have their own threshold, as whoever trains on such labels would have.
 
     Args:
-        runs: what `tables.runs_table` returns.
-        cases: what the runs rest on, see `tables.study_tables`.
-        threshold: one of `histograms.THRESHOLDS`.
+        half, other: what `drops` returns of Dice at a probability of 0.5, and at the other one.
     """
-    half = drops(runs, case_values(cases))
-    other = drops(runs, case_values(cases, f"dice_at_{threshold}"))
-    return {cell: half[cell] - other[cell] for cell in half}
+    return {cell: block - other[cell] for cell, block in half.items()}
 
 
 def slopes(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:

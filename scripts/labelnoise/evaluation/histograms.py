@@ -6,6 +6,7 @@ counts of `labelnoise.counts`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -249,10 +250,14 @@ def write_scores(path: Path, scores: RunScores) -> None:
         file.attrs["loss_threshold"] = scores.loss_threshold
 
 
+@cache
 def bin_edges() -> np.ndarray:
     """Return the log-odds between the bins, B + 1 rising numbers from minus to plus infinity."""
     shares = np.linspace(-1, 1, BINS + 1)[1:-1]
-    return np.array([-np.inf, *(SCALE * shares / (1 - np.abs(shares))), np.inf])
+    edges = np.array([-np.inf, *(SCALE * shares / (1 - np.abs(shares))), np.inf])
+    # All callers share it.
+    edges.setflags(write=False)
+    return edges
 
 
 def read_scores(path: Path) -> RunScores:

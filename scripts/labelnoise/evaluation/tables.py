@@ -19,6 +19,7 @@ from labelnoise.errors import InputError
 from labelnoise.evaluation.contrasts import (
     CELL,
     case_values,
+    dice_at,
     drops,
     levels,
     pooled_score,
@@ -47,7 +48,7 @@ BLANK += ["than_model", "than_recipe", "than_perturbation"]
 TEXTS = [*CELL, "case", "kind", "device", "host", "folder", "claim", "error", "verdict", *BLANK]
 # Scores of a run, see `contrasts.MEASURES`.
 POOLED = ["dice", "precision", "recall", "volume_ratio", "dice_apparent"]
-POOLED += [f"dice_at_{threshold}" for threshold in THRESHOLDS]
+POOLED += [dice_at(threshold) for threshold in THRESHOLDS]
 # Columns of surfaces.csv, see `surfaces.surface_table`.
 GEOMETRY, SURFACES = ["unit", "volumetric", "tolerance"], ["hd95", "surface_dice"]
 # Those of a cell that have an interval in degradation.csv.
@@ -167,8 +168,9 @@ def degradation_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         without a control it is NaN.
     """
     measures = [name for name in CELL_MEASURES if name in runs]
-    level = {name: summarise(levels(case_values(cases, name))) for name in measures}
-    blocks = drops(runs, case_values(cases))
+    values = {name: case_values(cases, name) for name in measures}
+    level = {name: summarise(levels(of)) for name, of in values.items()}
+    blocks = drops(runs, values["dice"])
     drop = summarise(blocks)
     rows = []
     for key, cell in runs.groupby(CELL, sort=False):

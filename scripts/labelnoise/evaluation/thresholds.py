@@ -1,11 +1,15 @@
 """The drop of each error taken apart: what another threshold gives back, and what stays."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from labelnoise.evaluation.contrasts import (
     CELL,
+    Blocks,
     case_values,
+    dice_at,
     drops,
     levels,
     summarise,
@@ -40,9 +44,11 @@ def thresholds_table(
         where P is over 1/2, NaN elsewhere.
     """
     known = {} if ceilings is None else _ceiling_dice(ceilings)
+    values = {HALF: case_values(cases)}
+    values |= {name: case_values(cases, dice_at(name)) for name in THRESHOLDS}
+    lost = {name: drops(runs, of) for name, of in values.items()}
     found = pd.concat(
-        [_at_decision(decision, runs, cases) for decision in (HALF, *THRESHOLDS)],
-        ignore_index=True,
+        [_at_decision(name, runs, of, lost) for name, of in values.items()], ignore_index=True
     )
     keys = found[[*CEILING, "decision"]].itertuples(index=False, name=None)
     found["ceiling_dice"] = [known.get(key, np.nan) for key in keys]
@@ -51,11 +57,12 @@ def thresholds_table(
     return found.iloc[np.argsort([order[cell] for cell in _cells(found)], kind="stable")]
 
 
-def _at_decision(decision: str, runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+def _at_decision(
+    decision: str, runs: pd.DataFrame, values: pd.DataFrame, lost: Mapping[str, Blocks]
+) -> pd.DataFrame:
     half = decision == HALF
-    values = case_values(cases, "dice" if half else f"dice_at_{decision}")
-    contrasts = {"dice": levels(values), "drop": drops(runs, values)}
-    contrasts["part"] = {} if half else threshold_parts(runs, cases, decision)
+    contrasts = {"dice": levels(values), "drop": lost[decision]}
+    contrasts["part"] = {} if half else threshold_parts(lost[HALF], lost[decision])
     summaries = {name: summarise(blocks) for name, blocks in contrasts.items()}
     rows = []
     for key, cell in runs.groupby(CELL, sort=False):

@@ -14,7 +14,7 @@ from labelnoise.evaluation.contrasts import CELL
 from labelnoise.evaluation.power import CASES_DECIDE, UNREACHED
 from labelnoise.evaluation.thresholds import HALF
 from labelnoise.report import style
-from labelnoise.report.render import AT, Table, claim_sentence, interval, number
+from labelnoise.report.render import AT, Table, claim_sentence, interval, number, plural
 
 # What a source of data cannot tell, whatever is measured on it.
 SOURCES = {
@@ -23,6 +23,22 @@ SOURCES = {
 }
 # The threshold that losses are taken apart by, and volumes of labels that are worth a word.
 CHOSEN, VOLUME = "clean", 0.01
+VERDICTS = (SUPPORTED, REFUTED, UNDECIDED)
+NO_CLAIMS = "No claims are declared, so nothing is concluded: see the tables for estimates."
+# What the estimate of a claim is beyond what its sentence says.
+UNITS = {"worse": " more", "threshold": " Dice beyond that share"}
+TITLE = "What the study says"
+# Snakemake centres this page in the window, where the top of a long one is out of reach; and it is
+# narrower than a table.
+FRAME = [
+    "<style>.prose.max-w-lg { max-width: 56rem }</style>",
+    '<div style="max-height: 85vh; overflow-y: auto">',
+]
+FIGURE = (
+    "Dice lost against the control, the largest error of each kind. Full: what stays where control "
+    "and error are each decided at the threshold that is best on clean validation slices; hatched: "
+    "what that threshold gives back. Lines: 95 % intervals of both, not corrected."
+)
 
 
 @dataclass(frozen=True)
@@ -63,15 +79,11 @@ def answer_of(
     found = {verdict: int((claims["verdict"] == verdict).sum()) for verdict in VERDICTS}
     counted = ", ".join(f"{count} {verdict}" for verdict, count in found.items())
     return Answer(
-        counted=f"{_plural(len(claims), 'claim')}: {counted}." if len(claims) else NO_CLAIMS,
+        counted=f"{plural(len(claims), 'claim')}: {counted}." if len(claims) else NO_CLAIMS,
         decided=[*_losses(costs, thresholds, runs), *_decided(others)],
         undecided=_undecided(claims),
         limits=_limits(claims, thresholds, runs, sources, mixed),
     )
-
-
-VERDICTS = (SUPPORTED, REFUTED, UNDECIDED)
-NO_CLAIMS = "No claims are declared, so nothing is concluded: see the tables for estimates."
 
 
 def answer_markdown(answer: Answer) -> str:
@@ -104,22 +116,6 @@ def answer_page(answer: Answer, claims: list[Table], figure: bytes) -> str:
     # Braces are Jinja's, to which the report passes its pages.
     lines = "\n".join(["{% raw %}", *FRAME, *html, "</div>", "{% endraw %}"])
     return f"{TITLE}\n{'=' * len(TITLE)}\n\n.. raw:: html\n\n{indent(lines, '   ')}\n\n"
-
-
-# What the estimate of a claim is beyond what its sentence says.
-UNITS = {"worse": " more", "threshold": " Dice beyond that share"}
-TITLE = "What the study says"
-# Snakemake centres this page in the window, where the top of a long one is out of reach; and it is
-# narrower than a table.
-FRAME = [
-    "<style>.prose.max-w-lg { max-width: 56rem }</style>",
-    '<div style="max-height: 85vh; overflow-y: auto">',
-]
-FIGURE = (
-    "Dice lost against the control, the largest error of each kind. Full: what stays where control "
-    "and error are each decided at the threshold that is best on clean validation slices; hatched: "
-    "what that threshold gives back. Lines: 95 % intervals of both, not corrected."
-)
 
 
 def _sections(answer: Answer) -> list[tuple[str, list[str]]]:
@@ -216,12 +212,10 @@ def _limits(
     networks = _joined(map(style.display, style.networks(runs["model"])))
     recipes = _joined(map(style.display, style.recipes(runs["recipe"])))
     cases = runs.groupby("dataset", sort=False)["cases"].max()
-    data = _joined(
-        f"{style.display(name)} ({_plural(n, 'test case')})" for name, n in cases.items()
-    )
+    data = _joined(f"{style.display(name)} ({plural(n, 'test case')})" for name, n in cases.items())
     repeats = runs.groupby([*CELL])["repeat"].nunique().max()
     limits = [
-        f"It is about {networks}, trained by {recipes} on {data}, {_plural(repeats, 'time')} each: "
+        f"It is about {networks}, trained by {recipes} on {data}, {plural(repeats, 'time')} each: "
         "about no other network, recipe, organ or scanner."
     ]
     limits += [
@@ -251,7 +245,7 @@ def _limits(
         )
     if mixed:
         limits.append(
-            f"{_plural(mixed, 'run')} {'was' if mixed == 1 else 'were'} made otherwise than "
+            f"{plural(mixed, 'run')} {'was' if mixed == 1 else 'were'} made otherwise than "
             "those they are averaged with: tables/mixed.csv."
         )
     return limits
@@ -263,10 +257,6 @@ def _span(repeats: list[str]) -> str:
     most = UNREACHED if len(known) < len(repeats) else str(known[-1])
     fewest = str(known[0]) if known else most
     return fewest if fewest == most else f"{fewest} to {most}"
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _joined(texts: Iterable[str]) -> str:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from labelnoise.evaluation.contrasts import CELL, FALLING
+from labelnoise.files import write_text
 from labelnoise.report import style
 from labelnoise.report.paper import DATASET, TABLE_1
 
@@ -107,8 +109,7 @@ def degradation_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
 
     def scores(cell):
         return {
-            "network": style.display(cell["model"]),
-            "perturbation": style.display_perturbation(cell["perturbation"]),
+            **_names(cell),
             **{title: mean_interval(cell, name) for name, title in SCORES.items()},
         }
 
@@ -149,8 +150,7 @@ def thresholds_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
 
     def dice(cell):
         return {
-            "network": style.display(cell["model"]),
-            "perturbation": style.display_perturbation(cell["perturbation"]),
+            **_names(cell),
             **{
                 title: number(of(cell)[name]["dice_mean"])
                 if name == "best"
@@ -163,8 +163,7 @@ def thresholds_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
         half, loss, clean, wrong = (of(cell)[name] for name in list(DECISIONS)[:4])
         ceiling = 1 - half["ceiling_dice"]
         return {
-            "network": style.display(cell["model"]),
-            "perturbation": style.display_perturbation(cell["perturbation"]),
+            **_names(cell),
             "drop at 0.5": mean_interval(half, "drop"),
             "given back": mean_interval(clean, "part"),
             "what stays": mean_interval(clean, "drop"),
@@ -379,6 +378,12 @@ def _other(claim):
     return " ".join(parts)
 
 
+def write_tables(tables: list[Table], markdown_path: Path, latex_path: Path) -> None:
+    """Write tables as Markdown and as LaTeX, each as a whole file."""
+    write_text(markdown_path, markdown(tables))
+    write_text(latex_path, latex(tables))
+
+
 def markdown(tables: list[Table]) -> str:
     """Return tables as Markdown, each with its caption below it."""
     parts = []
@@ -463,11 +468,14 @@ def repeats_and_cases(table: pd.DataFrame) -> str:
     return "; ".join([over, *(text for what, text in told.items() if what in left)])
 
 
+def plural(count: int, what: str) -> str:
+    """Return a number of things, such as 1 repeat or 3 repeats."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _range(numbers: pd.Series, what: str) -> str:
     low, high = numbers.min(), numbers.max()
-    if low == high:
-        return f"{low} {what}" if low == 1 else f"{low} {what}s"
-    return f"{low} to {high} {what}s"
+    return plural(low, what) if low == high else f"{low} to {high} {what}s"
 
 
 def repeats(table: pd.DataFrame) -> str:
@@ -541,10 +549,16 @@ def _paper(cell):
     return f"{number(cell['paper_liver_dice'], 4)} ({signed(cell['difference'])})"
 
 
-def _head(cell):
+def _names(cell):
     return {
         "network": style.display(cell["model"]),
         "perturbation": style.display_perturbation(cell["perturbation"]),
+    }
+
+
+def _head(cell):
+    return {
+        **_names(cell),
         "n": str(cell["n"]),
         "label Dice": number(cell["label_dice_mean"]),
         "label volume": number(cell["label_volume_ratio_mean"]),

@@ -115,6 +115,13 @@ def panel_grid(
     return figure, axes
 
 
+def empty_figure(reason: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    figure = Figure(figsize=(COLUMN_WIDTH, 1.0))
+    figure.text(0.5, 0.5, reason, ha="center")
+    return figure
+
+
 def grouped_legend(
     figure: Figure, groups: list[list[tuple[str, object]]], loc: str = "outside lower center"
 ) -> None:

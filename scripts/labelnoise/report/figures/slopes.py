@@ -7,8 +7,8 @@ from matplotlib.lines import Line2D
 
 from labelnoise.report import style
 from labelnoise.report.figures.canvas import (
-    COLUMN_WIDTH,
     covered,
+    empty_figure,
     grouped_legend,
     panel_grid,
     styled,
@@ -33,9 +33,7 @@ def draw_slopes(table: pd.DataFrame) -> Figure:
         table: what `paper.slopes_beside_paper` returns.
     """
     if table.empty:
-        figure = Figure(figsize=(COLUMN_WIDTH, 1.0))
-        figure.text(0.5, 0.5, "no label error with a control: no slopes", ha="center")
-        return figure
+        return empty_figure("no label error with a control: no slopes")
     rows, recipes = style.panels(table), list(style.recipes(table["recipe"]))
     networks, kinds = list(style.networks(table["model"])), style.kinds(table["kind"])
     # At least as high as the vertical name of the dataset.

@@ -9,8 +9,8 @@ from matplotlib.patches import Patch
 from labelnoise.evaluation.thresholds import HALF
 from labelnoise.report import style
 from labelnoise.report.figures.canvas import (
-    COLUMN_WIDTH,
     covered,
+    empty_figure,
     grouped_legend,
     panel_grid,
     styled,
@@ -43,9 +43,7 @@ def draw_thresholds(table: pd.DataFrame, ceilings: bool = True) -> Figure:
     errors = table[table["kind"] != "control"]
     half = errors[errors["decision"] == HALF].dropna(subset="drop_mean")
     if half.empty:
-        figure = Figure(figsize=(COLUMN_WIDTH, 1.0))
-        figure.text(0.5, 0.5, "no label error with a control: no drops", ha="center")
-        return figure
+        return empty_figure("no label error with a control: no drops")
     rows, recipes = style.panels(half), list(style.recipes(half["recipe"]))
     networks = list(style.networks(half["model"]))
     bars = [(model, name) for model in networks for name in _names(half)]
