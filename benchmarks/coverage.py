@@ -1,6 +1,7 @@
 """Simulate how often intervals cover the truth of new repeats and new cases, and how wide they are.
 
     python benchmarks/coverage.py
+    python benchmarks/coverage.py --dataset lis
     python benchmarks/coverage.py --study results/demo
 
 Prints coverage of 95 % intervals and their mean width, relative to the plain crossed interval, for
@@ -10,7 +11,8 @@ designs of R repeats and C cases and three methods:
     crossed     statistics.intervals of each contrast alone: nothing is moderated
     moderated   statistics.intervals of all contrasts of a study
 
-With --study, the variance components are those of a finished study's drops, printed before.
+With --dataset, the variance components are those of a dataset's drops in docs/components.csv, with
+--study those of a finished study's, printed before.
 """
 
 import argparse
@@ -126,15 +128,32 @@ def study_components(tables):
     return pd.DataFrame(rows)
 
 
+def stored_components(dataset):
+    """Return the standard deviations of a dataset's drops in docs/components.csv: root mean squares.
+
+    Raises:
+        SystemExit: the table has no such dataset.
+    """
+    table = pd.read_csv(ROOT / "docs" / "components.csv")
+    drops = table[(table["contrast"] == "drop") & (table["dataset"] == dataset)]
+    if drops.empty:
+        sys.exit(f"error: no dataset {dataset!r}, expected {', '.join(table['dataset'].unique())}.")
+    squares = drops[["repeat", "case", "residual"]] ** 2
+    return np.sqrt(np.average(squares, axis=0, weights=drops["contrasts"])).tolist()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--study", type=Path, help="results folder of a finished study")
+    parser.add_argument("--dataset", help="name in docs/components.csv, lis is the replication")
     for name, sd in {"repeat": REPEAT, "case": CASE, "residual": RESIDUAL}.items():
         help_ = f"standard deviation of the {name} component (default: {sd})"
         parser.add_argument(f"--{name}", type=float, default=sd, help=help_)
     parser.add_argument("--studies", type=int, default=300, help="simulated studies per design")
     arguments = parser.parse_args()
     sds = [arguments.repeat, arguments.case, arguments.residual]
+    if arguments.dataset:
+        sds = stored_components(arguments.dataset)
     if arguments.study:
         table = study_components(arguments.study / "tables")
         print(table.to_string(index=False, float_format="{:.4f}".format), end="\n\n")

@@ -7,6 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from labelnoise.errors import InputError
@@ -15,6 +17,8 @@ from labelnoise.files import (
     scratch_folder,
     whole_file,
     whole_folder,
+    write_csv,
+    write_rows,
     write_text,
 )
 from labelnoise.seeds import derive, label_seed, training_seed
@@ -28,6 +32,15 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path):
         assert temporary.suffix == ".csv"
     assert path.read_text() == "whole"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_rows_are_written_as_their_table_is(tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = [0.1, 1.0, 1e-7, 123456789.123, 1 / 3, float("nan"), *rng.lognormal(0, 20, 50)]
+    rows = [{"epoch": epoch, "loss": float(x), "name": "a,b"} for epoch, x in enumerate(numbers)]
+    write_csv(tmp_path / "table.csv", pd.DataFrame(rows))
+    write_rows(tmp_path / "rows.csv", rows)
+    assert (tmp_path / "rows.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):

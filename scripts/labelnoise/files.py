@@ -1,12 +1,13 @@
 """Files and folders that appear under their final name only when they are whole."""
 
+import csv
 import glob
 import json
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,20 @@ def write_csv(path: Path | str, table: "pd.DataFrame") -> None:
     """Write a table at full precision, so that equal tables give equal files."""
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_rows(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows that all have the keys of the first as CSV, as `write_csv` writes their table.
+
+    Without pandas, which a training does not need.
+    """
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        # NaN, which is not equal to itself, is an empty cell.
+        writer.writerows(
+            {name: value if value == value else "" for name, value in row.items()} for row in rows
+        )
 
 
 def read_json(path: Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -154,6 +154,23 @@ def test_no_pixel_is_lost_and_parts_hold_their_draws(slices):
             assert found == labelled_D[chosen_D].sum()
 
 
+def test_what_is_kept_of_fewer_draws_changes_nothing(slices):
+    drawn = []
+
+    def draw(labels_1HW, draw, rows):
+        drawn.append((draw, *rows))
+        return choppy(4)(labels_1HW, draw=draw, rows=rows)
+
+    kept = {}
+    count_shares(slices, draw, 16, 2, kept)
+    found = count_shares(slices, draw, 32, 2, kept)
+    assert len(drawn) == len(set(drawn)) == 32 * len(slices)
+    for each, afresh in zip(found, count_shares(slices, choppy(4), 32, 2), strict=True):
+        pairs = [(each.whole, afresh.whole), (each.half, afresh.half)]
+        for part, other in [*pairs, *zip(each.without, afresh.without, strict=True)]:
+            assert np.array_equal(part.counts_2K, other.counts_2K)
+
+
 def test_label_dice_is_what_the_draws_measure(slices):
     labels_NHW = np.array([labels_HW for _, labels_HW in slices])
     draw = choppy(4)

@@ -103,7 +103,7 @@ MOMENTS = {
     "in the middle": lambda: killed(loop, "train_epoch", 2, True),
     "before a sweep": lambda: killed(TopNSaver, "sweep", 1, False),
     "at the end": lambda: killed(TopNSaver, "finish", 1, True),
-    "between the files": lambda: killed(run_module, "write_csv", 1, True),
+    "between the files": lambda: killed(run_module, "write_rows", 1, True),
     "before the state is removed": lambda: killed(StateKeeper, "remove", 1, False),
 }
 

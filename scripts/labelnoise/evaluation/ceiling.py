@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 TOLERANCE = 0.002
 FEWEST_DRAWS = 64
 MOST_DRAWS = 1024
+# Up to so much memory a doubling goes on from the draws before it; beyond, it draws them again.
+KEPT_BYTES = 1024**3
 # Of draws, each left out in turn; an even number, as half of the groups are half of the draws.
 GROUPS = 8
 
@@ -91,6 +93,10 @@ class ShareHistogram:
         return float((2 * right_K / (painted_K + volume)).max()) if volume else float("nan")
 
 
+# How often a pixel was found, up to MOST_DRAWS.
+TALLY = np.uint16
+# By row: the number of draws so far, and how often their groups found each pixel, (G, S, H, W).
+Kept = dict[int, tuple[int, np.ndarray]]
 # From the histogram of a structure to the P above which it is painted.
 Rule = Callable[[ShareHistogram], float]
 
@@ -198,8 +204,9 @@ def estimate_ceiling(
             for recipe, (loss, share) in losses.items()
         }
         draws = GROUPS if perturbation.is_control else FEWEST_DRAWS
+        kept: Kept | None = {} if _size_of_kept(data) <= KEPT_BYTES else None
         while True:
-            table = _tabulate(data, draws, partial(draw_labels, **error), rules)
+            table = _tabulate(data, draws, partial(draw_labels, **error), rules, kept)
             largest = table.filter(regex="^(standard_error|change)").max(axis=None)
             log.info("%d draws: an error of at most %.4f", draws, largest)
             # NaN if no test slice, true or drawn, holds a structure.
@@ -216,11 +223,17 @@ def estimate_ceiling(
     write_csv(path, table)
 
 
-def _tabulate(data, draws, draw, rules):
+def _size_of_kept(data):
+    """Return the bytes of what `count_shares` keeps of a dataset's test slices."""
+    pixels = len(data.rows("test")) * int(np.prod(data.shape))
+    return pixels * (len(data.class_names) - 1) * GROUPS * np.dtype(TALLY).itemsize
+
+
+def _tabulate(data, draws, draw, rules, kept):
     """Return the table of `estimate_ceiling`, without dataset and perturbation."""
     slices = ((int(row), data.read_labels([row])[0]) for row in data.rows("test"))
     names = data.class_names[1:]
-    found = dict(zip(names, count_shares(slices, draw, draws, len(names)), strict=True))
+    found = dict(zip(names, count_shares(slices, draw, draws, len(names), kept), strict=True))
     return pd.DataFrame(
         {
             "recipe": recipe,
@@ -260,10 +273,12 @@ def count_shares(
     draw: Callable[..., np.ndarray],
     draws: int,
     structures: int,
+    kept: Kept | None = None,
 ) -> list[Drawn]:
     """Draw the labels of slices many times and count pixels by how often they hold a structure.
 
-    Slices are taken one at a time, so memory grows neither with their number nor with the draws.
+    Slices are taken one at a time, so memory grows neither with their number nor with the draws,
+    unless something is kept.
 
     Args:
         slices: (row, true labels (H, W), class indices) of each.
@@ -271,6 +286,8 @@ def count_shares(
             other arguments.
         draws: how many, a multiple of GROUPS.
         structures: number of class indices from 1 on.
+        kept: what a call with fewer draws left here of each slice, which this one goes on from and
+            replaces; None keeps nothing.
 
     Returns:
         Drawn of each class index from 1 on.
@@ -281,10 +298,13 @@ def count_shares(
     without_GS2K = np.zeros((GROUPS, structures, 2, draws - group + 1), np.int64)
     indices_S11 = np.arange(1, structures + 1)[:, None, None]
     for row, labels_HW in slices:
-        found_GSHW = np.zeros((GROUPS, structures, *labels_HW.shape), np.uint16)
-        for number in range(draws):
+        nothing_GSHW = np.zeros((GROUPS, structures, *labels_HW.shape), TALLY)
+        done, found_GSHW = (kept or {}).get(row, (0, nothing_GSHW))
+        for number in range(done, draws):
             wrong_1HW = draw(labels_HW[None], draw=number, rows=[row])
             found_GSHW[number % GROUPS] += wrong_1HW == indices_S11
+        if kept is not None:
+            kept[row] = (draws, found_GSHW)
         found_SHW = found_GSHW.sum(axis=0)
         truth_SHW = labels_HW == indices_S11
         whole_S2K += _histograms(found_SHW, truth_SHW, draws)

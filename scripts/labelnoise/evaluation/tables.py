@@ -64,6 +64,8 @@ CELL_MEASURES = [
     "hd95",
     "surface_dice",
 ]
+# Columns of a table by name, all of one length.
+Columns = dict[str, np.ndarray]
 LABEL_SCORES = ["precision", "recall", "volume_ratio", "surface_distance"]
 
 
@@ -85,18 +87,20 @@ def study_tables(runs: Iterable[Run], results: Results) -> tuple[pd.DataFrame, p
         InputError: a file is missing, truncated, or lacks an entry.
     """
     rows: list[dict[str, Any]] = []
-    counts: list[pd.DataFrame] = []
+    counts: list[Columns] = []
     for run in runs:
         for row, cases in _run_rows(run, results):
             rows.append(row)
-            names = {name: row[name] for name in [*CELL, "repeat"]}
-            counts.append(cases.reset_index().assign(**names))
+            counts.append(cases)
     if not rows:
         raise InputError("The study selects no runs, so there is nothing to summarise.")
     table = pd.DataFrame(rows)
     table = table[[*CELL, *(name for name in table if name not in CELL)]]
-    gathered, first = pd.concat(counts, ignore_index=True), [*CELL, "repeat", "case"]
-    return table, gathered[[*first, *(name for name in gathered if name not in first)]]
+    # One frame at the end: thousands of small ones would take longer than reading the files.
+    gathered = {name: np.concatenate([cases[name] for cases in counts]) for name in counts[0]}
+    names = table[[*CELL, "repeat"]]
+    names = names.loc[np.repeat(names.index, [len(cases["case"]) for cases in counts])]
+    return table, names.reset_index(drop=True).assign(**gathered)
 
 
 def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
@@ -217,9 +221,9 @@ def read_counts(path: Path) -> pd.DataFrame:
     missing = [name for name in [*NUMBERS, "case", "structure"] if name not in table]
     if missing:
         raise InputError(f"{path} lacks the columns {', '.join(missing)}; {MEND}.")
-    expected = table["rank"].nunique() * table["class_index"].nunique()
-    expected *= len(table[["case", "slice"]].drop_duplicates())
-    whole = (table[NUMBERS].dtypes == "int64").all() and len(table) == expected
+    expected = len(set(table["rank"])) * len(set(table["class_index"]))
+    expected *= len(set(zip(table["case"], table["slice"], strict=True)))
+    whole = all(table[name].dtype == "int64" for name in NUMBERS) and len(table) == expected
     if not whole or not text.endswith("\n"):
         raise InputError(
             f"{path} is truncated: it holds {len(table)} rows where ranks x slices x classes "
@@ -256,8 +260,8 @@ def read_table(path: Path) -> pd.DataFrame:
     return table.fillna(dict.fromkeys(blank, ""))
 
 
-def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Yield row and counts per case of each structure of one run, in the order of the class."""
+def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], Columns]]:
+    """Yield row and columns per case of each structure of one run, in the order of the class."""
     folder = results.run_folder(run)
     counts = read_counts(folder.counts)
     details = read_json(
@@ -279,27 +283,47 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], pd.D
         "accumulation": details["definitions"]["recipe"]["accumulation"],
         "folder": folder.path.as_posix(),
     }
-    for (_, structure), rows in chosen.groupby(["class_index", "structure"]):
+    for index, structure in sorted(
+        set(zip(chosen["class_index"], chosen["structure"], strict=True))
+    ):
         labels = _label_columns(run, structure, results)
-        cases = rows.groupby("case", sort=False)[list(COUNTS)].sum()
+        cases = _sum_cases(chosen[chosen["class_index"] == index])
         place = _place(scores, folder.scores, details["chosen_rank"], structure, cases)
         ranked, beside = _case_columns(scores, place)
-        distances = surfaces[surfaces["structure"] == structure].set_index("case")
-        cases = cases.join([beside, distances[SURFACES]])
+        cases |= _in_order(beside, scores.cases, cases["case"])
+        distances = {
+            name: values[surfaces["structure"] == structure] for name, values in surfaces.items()
+        }
+        beside = {name: distances[name] for name in SURFACES}
+        cases |= _in_order(beside, distances["case"], cases["case"])
         columns = {**_test_columns(cases), **ranked}
-        columns |= distances[GEOMETRY].iloc[0].to_dict()
+        columns |= {name: distances[name][0] for name in GEOMETRY}
         yield {"structure": structure, **asdict(run), **labels, **columns, **tail}, cases
 
 
-def _place(scores: RunScores, path: Path, rank: int, structure: str, cases: pd.DataFrame) -> int:
+def _sum_cases(counts: pd.DataFrame) -> Columns:
+    """Return the cases that are counted, in the order of their first slices, and their counts."""
+    codes, names = pd.factorize(counts["case"])
+    counted_C4 = np.zeros((len(names), len(COUNTS)), np.int64)
+    np.add.at(counted_C4, codes, counts[list(COUNTS)].to_numpy())
+    return {"case": np.asarray(names, object), **dict(zip(COUNTS, counted_C4.T, strict=True))}
+
+
+def _in_order(columns: Columns, cases: Iterable[str], wanted: Iterable[str]) -> Columns:
+    """Return columns whose rows are of some cases with the rows in another order of these."""
+    row_of = {case: row for row, case in enumerate(cases)}
+    rows = [row_of[case] for case in wanted]
+    return {name: values[rows] for name, values in columns.items()}
+
+
+def _place(scores: RunScores, path: Path, rank: int, structure: str, cases: Columns) -> int:
     """Return where a structure is in scores, which have to be of these ranks and pixels."""
     if scores.rank == rank and structure in scores.structures:
         place = scores.structures.index(structure)
         binned_C2 = scores.test_SC2B[place].sum(axis=-1)
-        counted_C4 = cases.to_numpy()
-        truth_C2 = counted_C4[:, [1, 0]] + counted_C4[:, [3, 2]]
+        truth_C2 = np.stack([cases["fp"] + cases["tn"], cases["tp"] + cases["fn"]], axis=-1)
         found = dict(zip(scores.cases, binned_C2.tolist(), strict=True))
-        if found == dict(zip(cases.index, truth_C2.tolist(), strict=True)):
+        if found == dict(zip(cases["case"], truth_C2.tolist(), strict=True)):
             return place
     raise InputError(
         f"{path} does not hold the scores of {structure}, rank {rank}, of the pixels "
@@ -307,7 +331,7 @@ def _place(scores: RunScores, path: Path, rank: int, structure: str, cases: pd.D
     )
 
 
-def _read_surfaces(path: Path, counts: pd.DataFrame) -> pd.DataFrame:
+def _read_surfaces(path: Path, counts: pd.DataFrame) -> Columns:
     """Return how far a run's surfaces are from the true ones, in the cases that were counted."""
     texts = dict.fromkeys(["case", "structure", "unit"], str)
     text = io.StringIO(_read_text(path))
@@ -319,10 +343,10 @@ def _read_surfaces(path: Path, counts: pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"{path} is not a table of surfaces ({error}); {MEND}.") from None
     if found != set(zip(counts["case"], counts["structure"], strict=True)):
         raise InputError(f"{path} does not hold the cases that test.csv counts; {MEND}.")
-    return table
+    return {name: table[name].to_numpy() for name in table}
 
 
-def _case_columns(scores: RunScores, place: int) -> tuple[dict[str, float], pd.DataFrame]:
+def _case_columns(scores: RunScores, place: int) -> tuple[dict[str, float], Columns]:
     """Return what the histograms of one structure tell of the run, and of each of its cases."""
     test_C2B = scores.test_SC2B[place]
     row, columns = {}, {}
@@ -338,7 +362,7 @@ def _case_columns(scores: RunScores, place: int) -> tuple[dict[str, float], pd.D
         columns |= {f"tp_at_{name}": counts_C4[:, 0], f"fp_at_{name}": counts_C4[:, 1]}
     for index, name in enumerate(("tp", "fp", "fn")):
         columns[f"{name}_apparent"] = scores.apparent_SC4[place, :, index]
-    return row, pd.DataFrame(columns, index=scores.cases)
+    return row, columns
 
 
 def _label_columns(run, structure, results):
@@ -368,9 +392,9 @@ def _label_columns(run, structure, results):
 
 def _test_columns(cases):
     """Return the scores of one structure, pooled over test pixels or means over cases."""
-    case_dice = dice(cases[list(COUNTS)].to_numpy())
+    case_dice = dice(np.stack([cases[name] for name in COUNTS], axis=-1))
     # What is not known of one case is not known of all.
-    totals = dict(zip(cases, cases.to_numpy().sum(axis=0), strict=True))
+    totals = {name: values.sum() for name, values in cases.items() if name != "case"}
     return {
         **{name: pooled_score(totals, name) for name in POOLED},
         "dice_case": spread(case_dice)["mean"],

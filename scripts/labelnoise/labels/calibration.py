@@ -10,7 +10,6 @@ from itertools import chain
 from math import ceil
 
 import numpy as np
-from scipy.optimize import brentq
 
 from labelnoise.counts import dice, overlap
 from labelnoise.errors import InputError
@@ -262,6 +261,9 @@ def _solve(trial, target_dice, tolerance, near=None):
         if high > 8 * max(trial.masks[0].shape):
             lowest = min(map(trial.label_dice, trial.tried))
             raise InputError(_unreachable(trial.kind, target_dice, lowest))
+    # Here, since those who only draw labels do without it.
+    from scipy.optimize import brentq
+
     # With few small objects label Dice has steps: the search then closes in on one, and its nearer
     # side is taken.
     brentq(gap, low, high, xtol=1e-4, rtol=1e-4, disp=False)

@@ -10,9 +10,9 @@ several objects, holes and objects at the edge work.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from labelnoise.errors import InputError
 from labelnoise.labels.contours import bounding_box, fill, find_contours, paint_runs
@@ -20,12 +20,6 @@ from labelnoise.labels.contours import bounding_box, fill, find_contours, paint_
 KINDS = ("control", "natural", "choppy", "random")
 
 KNOTS = 5  # independent displacements of a contour, as in the 2018 code
-
-# The periodic cubic spline is linear in its values at the knots. Its coefficients: power of the
-# polynomial, interval, knot.
-_SPLINE = CubicSpline(
-    np.arange(KNOTS + 1), np.eye(KNOTS)[np.arange(KNOTS + 1) % KNOTS], bc_type="periodic"
-).c
 
 
 def perturb(
@@ -260,9 +254,22 @@ def _position(contours):
     return walked_P * (KNOTS / walked_P[ends_K])[contour_P]
 
 
+@cache
+def _coefficients_455():
+    """Return the coefficients of the periodic cubic spline, which is linear in its knots' values.
+
+    The axes are power of the polynomial, interval and knot.
+    """
+    # Here, since every training and test imports this module, and few draw labels.
+    from scipy.interpolate import CubicSpline
+
+    values_65 = np.eye(KNOTS)[np.arange(KNOTS + 1) % KNOTS]
+    return CubicSpline(np.arange(KNOTS + 1), values_65, bc_type="periodic").c
+
+
 def _spline(draws_K5, contour_P, position_P):
     """Evaluate each contour's periodic cubic spline at positions from 0 to KNOTS."""
-    coefficients_K45 = np.einsum("pik,ck->cpi", _SPLINE, draws_K5)
+    coefficients_K45 = np.einsum("pik,ck->cpi", _coefficients_455(), draws_K5)
     interval_P = np.minimum(position_P.astype(np.intp), KNOTS - 1)
     u_P = position_P - interval_P
     a, b, c, d = coefficients_K45[contour_P, :, interval_P].T

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
-from labelnoise.files import read_json, whole_folder, write_csv, write_json
+from labelnoise.files import read_json, whole_folder, write_json, write_rows
 from labelnoise.jobs.devices import Device
 from labelnoise.networks import make_network
 from labelnoise.seeds import training_seed
@@ -136,8 +135,8 @@ def write_outputs(
     """Write the checkpoints, tables and record of a trained run."""
     with whole_folder(folder.checkpoints) as temporary:
         kept = saver.finish(temporary)
-    write_csv(folder.history, pd.DataFrame(history))
-    write_csv(folder.timing, pd.DataFrame(timing))
+    write_rows(folder.history, history)
+    write_rows(folder.timing, timing)
     seconds = sum(epoch["train"] + epoch["validation"] for epoch in timing)
     chosen = {"checkpoints": kept, "chosen_rank": choose(kept), "seconds": round(seconds, 3)}
     write_json(folder.record, {**known, **chosen})
