@@ -129,7 +129,7 @@ def study_components(tables):
 
 
 def stored_components(dataset):
-    """Return the standard deviations of a dataset's drops in docs/components.csv: root mean squares.
+    """Return standard deviations of a dataset's drops, root mean squares of docs/components.csv.
 
     Raises:
         SystemExit: the table has no such dataset.

@@ -62,3 +62,14 @@ def test_components_are_read_from_a_finished_study(tmp_path):
     assert found["perturbation"].tolist()[3:] == ["natural-0.95", "random-0.95"]
     assert (found["repeats"] == 3).all() and (found["cases"] == 3).all()
     assert (found[["repeat", "case", "residual"]] >= 0).all(axis=None)
+
+
+def test_stored_components_are_root_mean_squares_over_all_drops(tmp_path, monkeypatch):
+    (tmp_path / "docs").mkdir()
+    rows = ["a,x,drop,1,3,0,1", "a,y,drop,3,1,0,1", "a,x,level,9,9,9,9", "b,x,drop,1,9,9,9"]
+    head = "dataset,recipe,contrast,contrasts,repeat,case,residual"
+    (tmp_path / "docs/components.csv").write_text("\n".join([head, *rows]) + "\n")
+    monkeypatch.setattr(coverage, "ROOT", tmp_path)
+    assert coverage.stored_components("a") == pytest.approx([3**0.5, 0, 1])
+    with pytest.raises(SystemExit, match="no dataset 'c', expected a, b"):
+        coverage.stored_components("c")
