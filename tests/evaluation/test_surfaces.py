@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
@@ -322,7 +323,7 @@ def test_the_table_has_the_scores_of_each_case_and_structure(tmp_path, spacing, 
     labels_NHW = data.read_labels(rows)
     predicted = as_classes(np.roll(labels_NHW, 2, axis=2))
     predicted[:, 2] &= (data.case[rows] == "b")[:, None, None]
-    table = surface_table(data, rows, predicted, {"two": 0.25, "*": 1.0})
+    table = pd.DataFrame(surface_table(data, rows, predicted, {"two": 0.25, "*": 1.0}))
     assert table["case"].tolist() == ["a", "a", "b", "b"]
     assert table["structure"].tolist() == ["one", "two"] * 2
     assert table["class_index"].tolist() == [1, 2] * 2

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
 
 from labelnoise.counts import COUNTS, dice
@@ -22,7 +21,7 @@ from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
 from labelnoise.evaluation.histograms import BINS, SCALE, RunScores, counts_above, write_scores
 from labelnoise.evaluation.surfaces import surface_table
-from labelnoise.files import read_json, write_csv
+from labelnoise.files import read_json, write_rows
 from labelnoise.jobs.devices import Device
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.networks.output import count_pixels, log_odds, predict
@@ -36,6 +35,8 @@ log = logging.getLogger(__name__)
 
 BATCH_SIZE = 16
 Found = TypeVar("Found")
+# Of a table, as mappings: every test job would pay for the import of pandas.
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ def score_run(
     folder: RunFolder,
     device: Device,
     tolerances: Mapping[str, float],
-) -> pd.DataFrame:
+) -> Rows:
     """Write the counts of a run's kept checkpoints, and scores and surfaces of the chosen one.
 
     Args:
@@ -89,7 +90,8 @@ def score_run(
         raise InputError(
             f"{folder.checkpoints} holds no checkpoint; delete it and run snakemake again."
         )
-    tables, scores = [], None
+    counted: Rows = []
+    scores = None
     for rank, checkpoint in kept.items():
         trained = load(checkpoint)
         network = trained.network.to(device.kind)
@@ -105,24 +107,21 @@ def score_run(
             counted_NC4 = found.counts_NC4
         else:
             counted_NC4 = within_memory(partial(count_slices, network, test, device.kind), device)
-        table = tabulate(counted_NC4, data, test.rows)
-        table.insert(0, "rank", rank)
-        table.insert(1, "epoch", trained.description["epoch"])
-        tables.append(table)
+        of_checkpoint = {"rank": rank, "epoch": trained.description["epoch"]}
+        counted += [of_checkpoint | row for row in tabulate(counted_NC4, data, test.rows)]
         log.info("tested %s on %d slices", checkpoint, len(test))
     if scores is None:
         raise InputError(
             f"{folder.record} chose checkpoint {record['chosen_rank']}, which "
             f"{folder.checkpoints} lacks; delete it and run snakemake again."
         )
-    counted = pd.concat(tables)
-    write_csv(folder.counts, counted)
+    write_rows(folder.counts, counted)
     write_scores(folder.scores, scores)
-    write_csv(folder.surfaces, surfaces)
+    write_rows(folder.surfaces, surfaces)
     return counted
 
 
-def describe_score(counted: pd.DataFrame, folder: RunFolder) -> str:
+def describe_score(counted: Rows, folder: RunFolder) -> str:
     """Return the test Dice of a run's chosen checkpoint, as one line for the terminal.
 
     Args:
@@ -130,9 +129,12 @@ def describe_score(counted: pd.DataFrame, folder: RunFolder) -> str:
         folder: the run's folder, whose record says which checkpoint was chosen.
     """
     record = read_json(folder.record)
-    chosen = counted[counted["rank"] == record["chosen_rank"]]
-    pooled = chosen.groupby("structure", sort=False)[list(COUNTS)].sum()
-    scores = (f"{name} {dice(row):.4f}" for name, row in pooled.iterrows())
+    pooled: dict[str, np.ndarray] = {}
+    for row in counted:
+        if row["rank"] == record["chosen_rank"]:
+            counts_4 = np.array([row[name] for name in COUNTS])
+            pooled[row["structure"]] = pooled.get(row["structure"], 0) + counts_4
+    scores = (f"{name} {dice(counts_4):.4f}" for name, counts_4 in pooled.items())
     return f"tested {Run.of(record).name}: test Dice {', '.join(scores)}"
 
 
@@ -286,9 +288,9 @@ def bin_log_odds(log_odds: torch.Tensor, positive: torch.Tensor) -> np.ndarray:
     return counts.view(2, BINS).cpu().numpy()
 
 
-def tabulate(counted_NC4: torch.Tensor, data: Dataset, rows: Iterable[int]) -> pd.DataFrame:
+def tabulate(counted_NC4: torch.Tensor, data: Dataset, rows: Iterable[int]) -> Rows:
     """Return counts as a table with one row per slice and structure."""
-    return pd.DataFrame(
+    return [
         {
             "case": data.case[row],
             "slice": int(data.slice[row]),
@@ -298,4 +300,4 @@ def tabulate(counted_NC4: torch.Tensor, data: Dataset, rows: Iterable[int]) -> p
         }
         for row, counted_C4 in zip(rows, counted_NC4, strict=True)
         for index in range(1, len(data.class_names))
-    )
+    ]

@@ -11,9 +11,9 @@ Shape legend: N slices asked for, S slices of a case, C classes, H height, W wid
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from surface_distance import compute_surface_distances
 
@@ -24,16 +24,6 @@ ROUNDING = 1e-6
 # Sources of whole volumes. The faces of a slab, where it was cut, would always match, and they are
 # most of a thin one's surface.
 WHOLE = ("nifti", "msd", "dicom")
-COLUMNS = (
-    "case",
-    "class_index",
-    "structure",
-    "unit",
-    "volumetric",
-    "tolerance",
-    "hd95",
-    "surface_dice",
-)
 
 
 @dataclass(frozen=True)
@@ -165,7 +155,7 @@ def surface_table(
     rows: Sequence[int] | np.ndarray,
     predicted_NCHW: np.ndarray,
     tolerances: Mapping[str, float],
-) -> pd.DataFrame:
+) -> list[dict[str, Any]]:
     """Compare predicted with reference surfaces; one case at a time is in memory.
 
     Args:
@@ -199,9 +189,10 @@ def surface_table(
             scores = compare_surfaces(
                 labels_SHW == index, predicted_SHW, spacing_3, tolerance, common.volumetric
             )
-            line = (case, index, structure, *asdict(common).values(), tolerance)
-            lines.append((*line, *asdict(scores).values()))
-    return pd.DataFrame(lines, columns=COLUMNS)
+            line = {"case": case, "class_index": index, "structure": structure}
+            line |= {**asdict(common), "tolerance": tolerance, **asdict(scores)}
+            lines.append(line)
+    return lines
 
 
 def _positions(data, rows):
