@@ -19,6 +19,12 @@ include: "rules/common.smk"
 report: results.answer_page.resolve() if results.answer_page.exists() else "rules/report/workflow.rst"
 
 
+# For `--sdm apptainer`, see docs/container.md.
+if config["container"]:
+
+    container: config["container"]
+
+
 include: "rules/labels.smk"
 include: "rules/runs.smk"
 include: "rules/summary.smk"
