@@ -17,6 +17,7 @@ FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 SETTINGS = {
     "source": "fake",
     "size": None,
+    "resize_labels": "area",
     "window": [0, 100],
     "select": "structure",
     "split": FRACTIONS,
@@ -190,9 +191,86 @@ def test_spacing_is_unknown_unless_the_source_says_it(prepare):
 @pytest.mark.parametrize(("size", "scale"), [(None, 1), (16, 0.75), (6, 2)])
 def test_spacing_follows_the_size(prepare, size, scale):
     # Slices of 8 x 12 are padded to 12 x 12 before they are resized.
-    cases = make_cases(4, shape=(8, 12), spacing=[(3.0, 0.5, 0.25)])
+    cases = make_cases(4, shape=(8, 12), spacing=[(3.0, 0.5, 0.5)])
     spacing = Dataset(prepare(cases, size=size)).spacing
-    np.testing.assert_array_equal(spacing, [[3, 0.5 * scale, 0.25 * scale]] * len(spacing))
+    np.testing.assert_array_equal(spacing, [[3, 0.5 * scale, 0.5 * scale]] * len(spacing))
+
+
+def test_structures_lost_by_resizing_are_said(prepare, caplog):
+    def two_specks(images, labels, numbers):
+        labels[0] = 0
+        labels[0, 0, 0] = 1
+        return images, labels, numbers
+
+    caplog.set_level("INFO")
+    cases = make_cases(4, change=two_specks, spacing=[(3.0, 0.5, 0.5)])
+    dataset = Dataset(prepare(cases, size=4))
+    # A speck of 0.25 and a square of 12 pixels in four cases; the square's 3 new pixels stay.
+    found = dataset.provenance["resizing"]
+    assert found == {
+        "unit": "mm3",
+        "slices_dropped": 4,
+        "structures": {"organ": {"slices": [8, 4], "volume": [39.0, 36.0], "cut": 0.0}},
+    }
+    assert (
+        "fake: resizing leaves organ in 4 of 8 slices, with 92.3 % of its volume (36 of 39 mm3)"
+        in caplog.text
+    )
+    assert "fake: 4 slices are left out, as resizing leaves no structure in them" in caplog.text
+
+
+def test_slices_of_their_own_size_are_not_called_resized(prepare, caplog):
+    caplog.set_level("INFO")
+    for size in (None, 8):
+        dataset = Dataset(prepare(make_cases(4), size=size))
+        assert "resizing" not in dataset.provenance and "resizing" not in caplog.text
+
+
+def test_volumes_are_in_pixels_where_a_spacing_is_unknown(prepare):
+    found = Dataset(prepare(make_cases(4), size=4)).provenance["resizing"]
+    assert found["unit"] == "pixels of the source"
+    assert found["structures"]["organ"]["volume"] == [96.0, 96.0]
+
+
+def test_majority_is_a_choice(prepare):
+    def line(images, labels, numbers):
+        labels[:] = 0
+        labels[:, 2] = 1
+        return images, labels, numbers
+
+    for rule, pixels in (("majority", 4), ("area", 2)):
+        dataset = Dataset(prepare(make_cases(4, change=line), size=4, resize_labels=rule))
+        assert (dataset.read_labels(range(8)).sum(axis=(1, 2)) == pixels).all()
+
+
+def test_unsquare_pixels_are_a_warning_with_figures(prepare, caplog):
+    # A fake source's slices at 12 x 3 mm keep their grid, at 3.1 x 3 mm they are as good as square.
+    cases = make_cases(4, spacing=[(3.0, 3.1, 3.0)])
+    cases += [make_case("tall", spacing=[(3.0, 12.0, 3.0)])]
+    dataset = Dataset(prepare(cases))
+    assert dataset.provenance["unsquare_pixels"] == {"cases": 1, "mm": [12.0, 3.0]}
+    assert "1 of 5 cases are not square, up to 12 x 3 mm" in caplog.text
+    caplog.clear()
+    for changes in ({"size": 16}, {"spacing": [3.0, 3.0], "size": 32}):
+        dataset = Dataset(prepare(cases, **changes))
+        assert "not square" not in caplog.text
+        np.testing.assert_allclose(dataset.spacing[:, 1], dataset.spacing[:, 2], rtol=1e-6)
+
+
+def test_cutting_a_structure_is_a_warning(prepare, caplog):
+    cases = make_cases(4, shape=(20, 20), spacing=[(1.0, 1.0, 1.0)])
+    # The middle 16 pixels: the structure, rows 2 to 5 and columns 3 to 5, stays.
+    dataset = Dataset(prepare(cases, spacing=[1.0, 1.0], size=16))
+    assert dataset.provenance["resizing"]["structures"]["organ"]["cut"] == 0
+    assert "cut off" not in caplog.text
+    # At 0.75 mm they are the middle 12 mm, from row and column 4 on.
+    dataset = Dataset(prepare(cases, spacing=[0.75, 0.75], size=16))
+    assert dataset.provenance["resizing"]["structures"]["organ"]["cut"] == 64.0
+    assert "case p0 is larger than `size`" in caplog.text and "66.7 % of organ" in caplog.text
+
+
+def test_spacing_needs_that_of_the_source(refuse):
+    refuse(make_cases(4), "case p0", "`spacing` needs it", spacing=[1.0, 1.0])
 
 
 def test_slices_without_structure_may_be_empty(prepare, refuse):

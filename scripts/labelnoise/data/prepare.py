@@ -7,18 +7,15 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from labelnoise.data.resize import (
-    apply_window,
-    pad_to_square,
-    resize_images,
-    resize_labels,
-    resize_spacing,
-)
+from labelnoise.data.changes import CaseChanges, Changes
+from labelnoise.data.intensity import apply_window
+from labelnoise.data.resize import fit_grid, resize_images, resize_labels
 from labelnoise.data.sources import Case, Settings, check_folder, open_source
 from labelnoise.data.storage import SPLITS, write_dataset
 from labelnoise.errors import InputError
@@ -53,6 +50,8 @@ def prepare_dataset(
     splits = assign_splits(name, cases, settings, split_seed(seed, name))
     provenance = source.describe(settings) | {"source": settings["source"]}
 
+    changes = Changes(name, names)
+
     def prepare(case):
         return prepare_case(name, case, settings, len(names))
 
@@ -68,9 +67,10 @@ def prepare_dataset(
         prepared = map_in_order(prepare, cases, workers)
         for done, case in enumerate(cases, start=1):
             # Not by `zip`, which would keep a case's slices until the next one's are ready.
-            if not _append(writer, case, splits[case.name], next(prepared)):
+            if not _append(writer, changes, case, splits[case.name], next(prepared)):
                 left_out.append(case.name)
             logger.info("%s: case %s, %d of %d", name, case.name, done, len(cases))
+        provenance |= changes.report()
     if left_out:
         logger.warning(
             "%s: %d of %d cases are left out, as none of their slices shows a structure: %s",
@@ -81,11 +81,13 @@ def prepare_dataset(
         )
 
 
-def _append(writer, case, split, slices):
+def _append(writer, changes, case, split, made):
     """Write the slices of a case; return False if it has none."""
-    images_SHW, labels_SHW, numbers_S, spacing_3 = slices
-    if len(numbers_S):
-        writer.append(case.name, split, numbers_S, images_SHW, labels_SHW, spacing_3)
+    changes.add(case.name, made.spacing_3, made.changes)
+    if len(made.numbers_S):
+        writer.append(
+            case.name, split, made.numbers_S, made.images_SHW, made.labels_SHW, made.spacing_3
+        )
         return True
     logger.warning("case %s shows no structure in any slice and is left out", case.name)
     return False
@@ -109,9 +111,26 @@ def map_in_order(function: Callable, items: Iterable, workers: int) -> Iterator[
             pool.shutdown(cancel_futures=True)
 
 
-def prepare_case(
-    name: str, case: Case, settings: Settings, classes: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+@dataclass
+class Prepared:
+    """The slices of a case as they are stored; there may be none.
+
+    Attributes:
+        images_SHW: float16 in [-1, 1].
+        labels_SHW: uint8 class indices.
+        numbers_S: slice numbers.
+        spacing_3: of slices, rows and columns in mm, NaN where unknown.
+        changes: what resizing did to the structures; None where slices keep their source's grid.
+    """
+
+    images_SHW: np.ndarray
+    labels_SHW: np.ndarray
+    numbers_S: np.ndarray
+    spacing_3: np.ndarray
+    changes: CaseChanges | None
+
+
+def prepare_case(name: str, case: Case, settings: Settings, classes: int) -> Prepared:
     """Read one case; validate, select, window and resize its slices.
 
     Args:
@@ -119,52 +138,57 @@ def prepare_case(
         settings: the dataset's settings.
         classes: number of classes, background included.
 
-    Returns:
-        images_SHW float16 in [-1, 1], labels_SHW uint8, slice numbers (S,), and spacing (3,) of
-        slices, rows and columns in mm, NaN where unknown; S may be 0.
-
     Raises:
-        InputError: the case cannot be read, or a slice is unfit for training.
+        InputError: the case cannot be read, a slice is unfit for training, or the grid that the
+            settings ask for cannot be made.
     """
     where = f"dataset {name}, case {case.name}"
-    images_SHW, labels_SHW, numbers_S, *spacing = case.read()
+    images_SHW, labels_SHW, numbers_S, *more = case.read()
+    source_3 = more[0] if more else None
     _check_sizes(where, images_SHW, labels_SHW, numbers_S)
     only_structure = settings["select"] == "structure"
     rows = np.arange(len(numbers_S))
     if only_structure:
         rows = np.flatnonzero(labels_SHW.any(axis=(1, 2)))
     _check_slices(where, images_SHW, labels_SHW, numbers_S, rows, classes)
-    spacing_3 = resize_spacing(
-        spacing[0] if spacing else None, images_SHW.shape[1:], settings["size"]
-    )
+    shape_HW, pixel_mm = images_SHW.shape[1:], settings.get("spacing")
+    try:
+        grid = fit_grid(shape_HW, source_3, settings["size"], pixel_mm)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    changes = None
+    if grid != fit_grid(shape_HW):
+        voxel_mm3 = float("nan") if source_3 is None else float(np.prod(source_3))
+        changes = CaseChanges(grid, voxel_mm3, classes)
     images_SHW, labels_SHW = _convert(
-        where, images_SHW, labels_SHW, numbers_S, rows, settings, classes
+        where, images_SHW, labels_SHW, numbers_S, rows, settings, grid, changes
     )
     numbers_S = np.asarray(numbers_S)[rows]
     if only_structure:
         # A structure of a few pixels can vanish when the slice shrinks.
         keep = labels_SHW.any(axis=(1, 2))
-        if not keep.all():
+        if changes is not None and not keep.all():
+            changes.dropped = int((~keep).sum())
             images_SHW, labels_SHW, numbers_S = images_SHW[keep], labels_SHW[keep], numbers_S[keep]
-    return images_SHW, labels_SHW, numbers_S, spacing_3
+    return Prepared(images_SHW, labels_SHW, numbers_S, grid.spacing(source_3), changes)
 
 
-def _convert(where, images_SHW, labels_SHW, numbers_S, rows, settings, classes):
+def _convert(where, images_SHW, labels_SHW, numbers_S, rows, settings, grid, changes):
     """Return the slices `rows`, windowed and resized, as float16 images and uint8 labels.
 
     Batches keep memory low: a whole scan of 450 slices is 0.5 GB as float32 at 512 x 512.
     """
-    window, size = settings["window"], settings["size"]
-    shape = (len(rows), size, size) if size else (len(rows), *images_SHW.shape[1:])
+    window, shape = settings["window"], (len(rows), *grid.shape)
     stored, labels = np.empty(shape, np.float16), np.empty(shape, np.uint8)
     for start in range(0, len(rows), BATCH):
         batch = slice(start, start + BATCH)
         windowed = apply_window(images_SHW[rows[batch]], window)
         _check_windowed(where, images_SHW, windowed, numbers_S, rows[batch], window)
         chosen = labels_SHW[rows[batch]]
-        if size:
-            windowed = resize_images(pad_to_square(windowed, -1), size)
-            chosen = resize_labels(pad_to_square(chosen, 0), size, classes)
+        if changes is not None:
+            windowed = resize_images(windowed, grid)
+            source, chosen = chosen, resize_labels(chosen, grid, settings["resize_labels"])
+            changes.count(source, chosen)
         stored[batch], labels[batch] = windowed, chosen
     return stored, labels
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from labelnoise.data.resize import apply_window
+from labelnoise.data.intensity import apply_window
 from labelnoise.data.storage import Dataset
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file

@@ -8,8 +8,9 @@ import SimpleITK as sitk
 
 from labelnoise.data.prepare import prepare_dataset
 from labelnoise.data.sources import nifti
-from labelnoise.data.sources.volumes import ORIENTATION
+from labelnoise.data.sources.volumes import ORIENTATIONS
 from labelnoise.data.storage import SPLITS, Dataset
+from labelnoise.evaluation.surfaces import Geometry, geometry
 from refusals import assert_not_prepared
 from settings import dataset_settings
 from volume_files import IMAGE, LABEL, SPACING, save, tilt, to_sitk
@@ -69,15 +70,60 @@ def test_dataset_from_volumes(folder, tmp_path):
         images, labels = dataset.read(np.flatnonzero(dataset.case == str(case)))
         np.testing.assert_allclose(images, (IMAGE + case) / 20, atol=2**-11)
         np.testing.assert_array_equal(labels, LIVER)
-    assert dataset.provenance["orientation"] == ORIENTATION
+    assert dataset.provenance["orientation"] == ORIENTATIONS["axial"]
     assert dataset.provenance["classes"] == {"liver": [1, 2]}
 
 
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "LAS", "oblique"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"plane": "axial"},
+        {"plane": "sagittal"},
+        {"plane": "coronal"},
+        {"plane": "acquired"},
+        {"plane": "sagittal", "size": 40},
+        {"plane": "coronal", "spacing": [2, 2]},
+        {"plane": "axial", "spacing": [3, 2.5], "size": 32},
+    ],
+    ids=str,
+)
+def test_a_ball_stays_a_ball_in_mm(tmp_path, orientation, changes):
+    # 60 x 64 x 66 mm in voxels of 3 x 2 x 1.5 mm, superior, posterior and left.
+    shape, spacing, radius, centre = (20, 32, 44), (3.0, 2.0, 1.5), 20.0, (28.0, 33.0, 35.0)
+    places = np.indices(shape) * np.reshape(spacing, (3, 1, 1, 1))
+    distance = np.sqrt(((places - np.reshape(centre, (3, 1, 1, 1))) ** 2).sum(axis=0))
+    ball = (distance < radius).astype(np.uint8)
+    for case in range(4):
+        for name, array in (("volume", (80 - distance).astype(np.float32)), ("segmentation", ball)):
+            image = to_sitk(array, spacing)
+            if orientation == "oblique":
+                image.SetDirection((tilt(15, 0) @ tilt(-10, 2)).ravel().tolist())
+            else:
+                image = sitk.DICOMOrient(image, orientation)
+            save(tmp_path / "lits" / f"{name}-{case}.nii", image)
+    given = {"classes": {"ball": [1]}, "window": [0, 80], **changes}
+    prepare_dataset("lis", settings(tmp_path / "lits", **given), 0, tmp_path / "x.h5")
+    dataset = Dataset(tmp_path / "x.h5")
+    rows = np.flatnonzero(dataset.case == "0")
+    labels = dataset.read_labels(rows)
+    spacing_3 = dataset.spacing[rows[0]].astype(float)
+    inside = np.argwhere(labels) * spacing_3
+    # Volume 4/3 pi r^3; along every axis a variance of r^2 / 5, but for the voxels' own corners.
+    assert len(inside) * spacing_3.prod() == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.02)
+    np.testing.assert_allclose(inside.var(axis=0), radius**2 / 5, rtol=0.05)
+    # The image is brightest in the centre of the ball.
+    images, _ = dataset.read(rows)
+    brightest = np.argwhere(images == images.max()).mean(axis=0) * spacing_3
+    np.testing.assert_allclose(inside.mean(axis=0), brightest, atol=spacing_3.max())
+    assert geometry(dataset, rows) == Geometry("mm", True)
+
+
 def test_spacing_follows_the_size(folder, tmp_path):
-    # Slices of 3 x 4 are padded to 4 x 4, so 16 x 16 quarters a pixel's sides.
+    # Slices of 3 x 4 pixels, 2.4 x 2.8 mm, are padded to 2.8 x 2.8 mm: 16 x 16 square pixels.
     prepare_dataset("lis", settings(folder, size=16), 0, tmp_path / "lis.h5")
     np.testing.assert_allclose(
-        Dataset(tmp_path / "lis.h5").spacing, [[2.5, 0.2, 0.175]] * 8, rtol=1e-6
+        Dataset(tmp_path / "lis.h5").spacing, [[2.5, 0.175, 0.175]] * 8, rtol=1e-6
     )
 
 

@@ -10,10 +10,11 @@ import SimpleITK as sitk
 
 from labelnoise.data.sources.volumes import (
     Volume,
-    axial_slices,
+    acquired_plane,
     labelled_slices,
     match_grid,
     read_nifti,
+    slices_of,
     to_class_indices,
 )
 from labelnoise.errors import InputError
@@ -33,7 +34,7 @@ def refusal(function, *args, **kwargs):
 
 
 def assert_is(volume, array_SHW, spacing=SPACING):
-    slices, found = axial_slices(volume)
+    slices, found = slices_of(volume)
     np.testing.assert_array_equal(slices, array_SHW)
     np.testing.assert_allclose(found, spacing, rtol=1e-6)
 
@@ -51,7 +52,7 @@ def test_point_of_the_body_is_where_it_should_be(tmp_path):
     image[image.TransformPhysicalPointToIndex((15, 22, 39))] = 1
     for orientation in ("LPS", "RAS", "PIR", "SAL"):
         path = save(tmp_path / "a.nii", sitk.DICOMOrient(image, orientation))
-        slices, _ = axial_slices(read_nifti(path))
+        slices, _ = slices_of(read_nifti(path))
         assert np.argwhere(slices).tolist() == [[3, 1, 5]]
 
 
@@ -112,7 +113,77 @@ def test_gantry_tilt_shears_the_grid(tmp_path):
 
 def test_turning_copies_nothing():
     volume = Volume(IMAGE.T.copy(), np.diag([-1.0, -1, -1, 1]))
-    assert np.shares_memory(axial_slices(volume)[0], volume.array_IJK)
+    assert np.shares_memory(slices_of(volume)[0], volume.array_IJK)
+
+
+# Planes
+
+# IMAGE runs to superior, posterior and left; a plane's slices, rows and columns are, by hand:
+IN_PLANE = {
+    "axial": (IMAGE, SPACING),
+    "sagittal": (IMAGE[::-1].transpose(2, 0, 1), (0.7, 2.5, 0.8)),
+    "coronal": (IMAGE[::-1].transpose(1, 0, 2), (0.8, 2.5, 0.7)),
+}
+
+
+@pytest.mark.parametrize("plane", IN_PLANE)
+def test_planes_whatever_the_orientation_of_the_file(tmp_path, plane):
+    expected, spacing = IN_PLANE[plane]
+    for orientation in ORIENTATIONS:
+        stored = sitk.DICOMOrient(to_sitk(IMAGE), orientation)
+        slices, found = slices_of(read_nifti(save(tmp_path / "a.nii", stored)), plane)
+        np.testing.assert_array_equal(slices, expected)
+        np.testing.assert_allclose(found, spacing, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("plane", "corner"),
+    [("axial", (4, 0, 0)), ("sagittal", (0, 0, 0)), ("coronal", (0, 0, 0))],
+)
+@pytest.mark.parametrize("degrees", [0, 20])
+def test_the_top_front_right_corner_of_the_body(tmp_path, plane, corner, degrees):
+    image = to_sitk(np.zeros((5, 6, 7), np.int16), (3, 2, 1))
+    # ITK's indices run along left, posterior and superior.
+    image[0, 0, 4] = 1
+    image.SetDirection(tilt(degrees, 1).ravel().tolist())
+    for orientation in ("LPS", "RAS", "LAS", "PIR"):
+        path = save(tmp_path / "a.nii", sitk.DICOMOrient(image, orientation))
+        slices, _ = slices_of(read_nifti(path), plane)
+        assert np.argwhere(slices).tolist() == [list(corner)]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "plane"),
+    [
+        ((5, 1, 1), "axial"),
+        ((3, 3, 12), "sagittal"),
+        ((1, 4, 0.9), "coronal"),
+        ((1, 1, 1.005), "axial"),
+        ((1, 3, 3), "sagittal"),
+        ((2, 0.5, 2), "axial"),
+    ],
+)
+def test_acquired_is_the_plane_of_the_two_finest_axes(tmp_path, spacing, plane):
+    for orientation in ("LPS", "RAS", "SPR"):
+        stored = sitk.DICOMOrient(to_sitk(IMAGE, spacing), orientation)
+        found = read_nifti(save(tmp_path / "a.nii", stored))
+        assert acquired_plane(found) == plane
+        expected, _ = IN_PLANE[plane]
+        np.testing.assert_array_equal(slices_of(found, "acquired")[0], expected)
+
+
+@pytest.mark.parametrize("plane", IN_PLANE)
+def test_labels_lie_in_the_plane_of_their_image(tmp_path, plane):
+    image = read_nifti(save(tmp_path / "a.nii", sitk.DICOMOrient(to_sitk(IMAGE), "RAS")))
+    label = read_nifti(save(tmp_path / "b.nii", sitk.DICOMOrient(to_sitk(LABEL), "PIR")))
+    images, labels, numbers, spacing = labelled_slices(image, label, CLASSES, "x", plane=plane)
+    np.testing.assert_array_equal(images, IN_PLANE[plane][0])
+    # Whatever the plane, a value of the image is where its label is.
+    assert dict(zip(images.ravel().tolist(), labels.ravel().tolist(), strict=True)) == dict(
+        zip(IMAGE.ravel().tolist(), LABEL.ravel().tolist(), strict=True)
+    )
+    assert numbers.tolist() == list(range(len(images)))
+    np.testing.assert_allclose(spacing, IN_PLANE[plane][1], rtol=1e-6)
 
 
 # Labels on the image's grid
@@ -258,7 +329,7 @@ def test_slope_and_intercept(tmp_path, kind, slope, intercept, expected):
     assert_is(found, stored * np.float64(slope) + intercept)
     # SimpleITK reads the same numbers.
     np.testing.assert_allclose(
-        sitk.GetArrayFromImage(sitk.ReadImage(str(path))), axial_slices(found)[0]
+        sitk.GetArrayFromImage(sitk.ReadImage(str(path))), slices_of(found)[0]
     )
 
 

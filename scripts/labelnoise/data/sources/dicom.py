@@ -3,7 +3,8 @@
 Files are found by their headers, anywhere below `folder`; names and order of files do not matter.
 Slices are sorted by position along the slice normal, and values rescaled as the headers say. Labels
 come onto the image's grid by their positions in the patient: a NIfTI label may be flipped, permuted
-and in another slice order, a DICOM-SEG may lack frames. Orientation of the slices: `volumes`.
+and in another slice order, a DICOM-SEG may lack frames. Slices lie as `volumes` says, in the plane
+that `plane` names.
 
 NIfTI labels find their case by name: the group of `labels` in the file's name equals the group of
 `case` in the PatientID (or folder). Pancreas-CT has patients PANCREAS_0001 and files
@@ -24,11 +25,11 @@ from labelnoise.data.sources.dicom_seg import read_segmentation, referenced_seri
 from labelnoise.data.sources.dicom_series import arrange, read_series
 from labelnoise.data.sources.folders import case_of, describe_folder, find_files
 from labelnoise.data.sources.volumes import (
-    ORIENTATION,
+    ORIENTATIONS,
     Volume,
-    axial_slices,
     labelled_slices,
     read_nifti,
+    slices_of,
 )
 from labelnoise.errors import InputError
 
@@ -63,7 +64,8 @@ def describe(settings: Settings) -> dict:
         f"{settings['labels_folder'] or settings['folder']}"
     )
     ignore = list(settings["ignore"])
-    return describe_folder(settings, what, ignore=ignore, orientation=ORIENTATION)
+    orientation = ORIENTATIONS[settings["plane"]]
+    return describe_folder(settings, what, ignore=ignore, orientation=orientation)
 
 
 def _series(folder, found, settings):
@@ -175,12 +177,12 @@ def _labelled(folder, series, labels, settings):
 def _read(series, label_path, settings):
     """Read one case: images, labels, slice numbers and spacing, as `labelled_slices`."""
     image = read_series(series)
-    classes, ignore = settings["classes"], settings["ignore"]
+    classes, ignore, plane = settings["classes"], settings["ignore"], settings["plane"]
     if settings["label_kind"] == "nifti":
         where = f"{label_path} for {series.folder}"
-        return labelled_slices(image, read_nifti(label_path), classes, where, ignore)
+        return labelled_slices(image, read_nifti(label_path), classes, where, ignore, plane)
     frame = series.slices[0].frame
     labels_IJK = read_segmentation(label_path, image, frame, classes, ignore)
-    images_SHW, spacing_3 = axial_slices(image)
-    labels_SHW, _ = axial_slices(Volume(labels_IJK, image.affine))
+    images_SHW, spacing_3 = slices_of(image, plane)
+    labels_SHW, _ = slices_of(Volume(labels_IJK, image.affine), plane)
     return images_SHW, labels_SHW, np.arange(len(images_SHW)), spacing_3

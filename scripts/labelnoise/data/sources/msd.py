@@ -3,8 +3,8 @@
 Both hold `dataset.json`, `imagesTr/` and `labelsTr/`. The Decathlon lists its training pairs in
 `dataset.json` and may keep several channels in one image. nnU-Net v2 (it has `file_ending`) lists
 none: `imagesTr/CASE_0000.nii.gz`, a file per channel, goes with `labelsTr/CASE.nii.gz`. Test
-images have no public labels and are not read. Slices are axial and in radiological view, see
-`volumes`.
+images have no public labels and are not read. Slices lie as `volumes` says, in the plane that
+`plane` names.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 from labelnoise.data.sources import Case, Settings
 from labelnoise.data.sources.folders import find_cases, list_names, pair_up
 from labelnoise.data.sources.nifti import read_pair
-from labelnoise.data.sources.volumes import ORIENTATION
+from labelnoise.data.sources.volumes import ORIENTATIONS
 from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -39,9 +39,15 @@ def cases(settings: Settings, seed: int) -> list[Case]:
         pairs, inside = _found_pairs(settings, about, channel or 0), None
     else:
         pairs, inside = _listed_pairs(settings, about, channel), channel
+    read = partial(
+        read_pair,
+        classes=classes,
+        ignore=settings["ignore"],
+        channel=inside,
+        plane=settings["plane"],
+    )
     return [
-        Case(name, partial(read_pair, image, label, classes, settings["ignore"], inside))
-        for name, (image, label) in sorted(pairs.items())
+        Case(name, partial(read, image, label)) for name, (image, label) in sorted(pairs.items())
     ]
 
 
@@ -61,7 +67,7 @@ def describe(settings: Settings) -> dict:
         "classes": _classes(settings, about),
         "ignore": list(settings["ignore"]),
         "channel": settings["channel"],
-        "orientation": ORIENTATION,
+        "orientation": ORIENTATIONS[settings["plane"]],
     }
 
 

@@ -1,7 +1,8 @@
 """Pairs of NIfTI files, image and label, with the case in the file name, as LiTS ships them.
 
 By default `volume-7.nii` or `.nii.gz` goes with `segmentation-7.nii` or `.nii.gz`, searched for in
-all sub-folders of `folder`. Slices are axial and in radiological view, see `volumes`.
+all sub-folders of `folder`. Slices lie as
+`volumes` says, in the plane that `plane` names.
 """
 
 from collections.abc import Collection
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from labelnoise.data.sources import Case, Classes, Settings, folders
 from labelnoise.data.sources.folders import describe_folder, find_cases, pair_up
-from labelnoise.data.sources.volumes import ORIENTATION, labelled_slices, read_nifti
+from labelnoise.data.sources.volumes import ORIENTATIONS, labelled_slices, read_nifti
 from labelnoise.errors import InputError
 
 class_names = folders.class_names
@@ -33,15 +34,22 @@ def cases(settings: Settings, seed: int) -> list[Case]:
             "patterns so that no name matches both."
         )
     pairs = pair_up(folder, images, labels, settings["unlabelled"])
-    classes, ignore = settings["classes"], settings["ignore"]
-    return [Case(name, partial(read_pair, *pairs[name], classes, ignore)) for name in pairs]
+    read = partial(
+        read_pair,
+        classes=settings["classes"],
+        ignore=settings["ignore"],
+        plane=settings["plane"],
+    )
+    return [Case(name, partial(read, *pairs[name])) for name in pairs]
 
 
 def describe(settings: Settings) -> dict:
     """Return the provenance: the folder as the config names it, label values, how slices lie."""
     what = f"NIfTI images and labels in {settings['folder']}"
     ignore = list(settings["ignore"])
-    return describe_folder(settings, what, ignore=ignore, orientation=ORIENTATION)
+    return describe_folder(
+        settings, what, ignore=ignore, orientation=ORIENTATIONS[settings["plane"]]
+    )
 
 
 def read_pair(
@@ -50,15 +58,17 @@ def read_pair(
     classes: Classes,
     ignore: Collection[int] = (),
     channel: int | None = None,
+    plane: str = "axial",
 ) -> tuple:
     """Read an image and its label as slices, as `Case.read` does.
 
     Args:
         channel: channel of the image, where it has several.
+        plane: axial, sagittal, coronal or acquired, see `volumes.slices_of`.
 
     Raises:
         InputError: as `read_nifti` and `labelled_slices`.
     """
     image, label = read_nifti(image_path, channel), read_nifti(label_path)
     where = f"{label_path}, label of {image_path}"
-    return labelled_slices(image, label, classes, where, ignore)
+    return labelled_slices(image, label, classes, where, ignore, plane)

@@ -1,10 +1,17 @@
 """Volumes in world space: one orientation for all slices, labels on the image's grid, class values.
 
-Every slice of the project that comes from a volume is axial and in radiological view: slices run
-from inferior to superior, rows from anterior to posterior, columns from the patient's right to
-left, so the liver is on the image's left and the spine at its bottom. Slice numbers count from 0 at
-the inferior end. Volumes are turned by permuting and flipping axes alone; an oblique volume keeps
-its own grid, in the closest such orientation.
+Every slice of the project that comes from a volume lies in one of three planes, and in radiological
+view:
+
+plane     slices, numbered from 0      rows                     columns
+axial     from inferior to superior    anterior to posterior    the patient's right to left
+sagittal  from the right to the left   superior to inferior     anterior to posterior
+coronal   from anterior to posterior   superior to inferior     the patient's right to left
+
+So the liver is on the left of an axial or coronal slice, and the nose on that of a sagittal one:
+the orientations in which DICOM viewers show them. `acquired` is the plane of a volume's two finest
+voxel axes, in which it was most likely scanned. Volumes are turned by permuting and flipping axes
+alone; an oblique volume keeps its own grid, in the closest such orientation.
 
 Shape legend: I, J, K voxel axes of the file; S slices, H rows, W columns.
 """
@@ -26,12 +33,22 @@ from nibabel.wrapstruct import WrapStructError
 from labelnoise.data.sources import Classes
 from labelnoise.errors import InputError
 
-ORIENTATION = (
-    "axial slices from inferior to superior, rows from anterior to posterior, columns from the "
-    "patient's right to left (radiological view)"
-)
-# Where each axis of the slices points to: superior, posterior, left.
-AXES = ("S", "P", "L")
+# Where slices, rows and columns point to: superior, inferior, posterior or left. In the order in
+# which `acquired` prefers them where a volume's axes are equally fine.
+AXES = {"axial": ("S", "P", "L"), "sagittal": ("L", "I", "P"), "coronal": ("P", "I", "L")}
+ORIENTATIONS = {
+    "axial": "axial slices from inferior to superior, rows from anterior to posterior, columns "
+    "from the patient's right to left (radiological view)",
+    "sagittal": "sagittal slices from the patient's right to left, rows from superior to inferior, "
+    "columns from anterior to posterior (radiological view)",
+    "coronal": "coronal slices from anterior to posterior, rows from superior to inferior, columns "
+    "from the patient's right to left (radiological view)",
+    "acquired": "slices in the plane of each volume's two finest axes, axial where all are equally "
+    "fine, in radiological view",
+}
+OPPOSITE = {"S": "I", "P": "A", "L": "R"}
+# Share by which voxel axes may differ and still count as equally fine. Headers round.
+EQUALLY_FINE = 0.01
 # Share of a voxel by which corners of two grids may differ. Headers round; a tenth of a voxel moves
 # no label, while half a voxel or a missing slice is far above it.
 TOLERANCE = 0.1
@@ -63,35 +80,65 @@ class Volume:
 
 
 def labelled_slices(
-    image: Volume, label: Volume, classes: Classes, where: str, ignore: Collection[int] = ()
+    image: Volume,
+    label: Volume,
+    classes: Classes,
+    where: str,
+    ignore: Collection[int] = (),
+    plane: str = "axial",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the slices of an image and its label, as `Case.read` does.
 
+    Args:
+        where: the files, for messages.
+        ignore: label values that become background.
+        plane: see `slices_of`.
+
     Returns:
         images_SHW in the image's own number type, labels_SHW uint8 class indices, numbers_S from
-        0 at the inferior end, spacing_3 (slice, row, column) in mm.
+        0, spacing_3 (slice, row, column) in mm.
 
     Raises:
         InputError: as `to_class_indices` and `match_grid`.
     """
     indices = Volume(to_class_indices(label.array_IJK, classes, where, ignore), label.affine)
     matched = Volume(match_grid(image, indices, where), image.affine)
-    images_SHW, spacing_3 = axial_slices(image)
-    labels_SHW, _ = axial_slices(matched)
+    images_SHW, spacing_3 = slices_of(image, plane)
+    labels_SHW, _ = slices_of(matched, plane)
     return images_SHW, labels_SHW, np.arange(len(images_SHW)), spacing_3
 
 
-def axial_slices(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+def slices_of(volume: Volume, plane: str = "axial") -> tuple[np.ndarray, np.ndarray]:
     """Turn a volume to the project's orientation; a view, nothing is copied or resampled.
+
+    Args:
+        plane: axial, sagittal, coronal, or acquired, see `acquired_plane`.
 
     Returns:
         slices_SHW, spacing_3: distance of slices, rows and columns in mm.
     """
-    stored = io_orientation(volume.affine)
-    turn = ornt_transform(stored, axcodes2ornt(AXES))
+    axes = AXES[acquired_plane(volume) if plane == "acquired" else plane]
+    turn = ornt_transform(io_orientation(volume.affine), axcodes2ornt(axes))
     spacing_3 = np.empty(3)
     spacing_3[turn[:, 0].astype(int)] = _spacing(volume.affine)
     return apply_orientation(volume.array_IJK, turn), spacing_3
+
+
+def acquired_plane(volume: Volume) -> str:
+    """Return the plane of a volume's two finest voxel axes: axial, sagittal or coronal.
+
+    Its slices lie across the coarsest axis. Of axes that are equally coarse, to 1 %, the first of
+    inferior-superior, right-left and anterior-posterior counts, so volumes of equal sides are
+    axial.
+    """
+    towards = nibabel.aff2axcodes(volume.affine)
+    spacing_of = dict(zip(towards, _spacing(volume.affine), strict=True))
+    across = {
+        plane: max(spacing_of.get(slices, 0), spacing_of.get(OPPOSITE[slices], 0))
+        for plane, (slices, *_) in AXES.items()
+    }
+    coarsest = max(across.values())
+    return next(name for name, gap in across.items() if gap >= coarsest * (1 - EQUALLY_FINE))
 
 
 def match_grid(image: Volume, label: Volume, where: str) -> np.ndarray:
