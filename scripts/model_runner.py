@@ -172,7 +172,7 @@ def train(session: Session, arguments: argparse.Namespace) -> None:
 
         overlay = f" --config {' '.join(arguments.config)}" if arguments.config else ""
         make = f"python scripts/make_viz.py {dataset}{overlay}"
-        read_pair(Path("viz", dataset), settings["window"], make)
+        read_pair(Path("viz", dataset), make)
     config = session.showing(bool(arguments.visualize)).save()
     try:
         make_files([session.folder.record], [config], choose_gpu(arguments.gpu))

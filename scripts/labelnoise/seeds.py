@@ -53,6 +53,11 @@ def split_seed(seed: int, dataset: str) -> int:
     return derive(seed, "split", dataset)
 
 
+def intensity_seed(seed: int, dataset: str, case: str) -> int:
+    """Return the seed of a case's values that a dataset's statistics are taken from."""
+    return derive(seed, "intensity", dataset, case)
+
+
 def source_seed(seed: int, dataset: str) -> int:
     """Return the seed of data that are generated, such as phantoms."""
     return derive(seed, "source", dataset)

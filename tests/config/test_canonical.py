@@ -22,6 +22,12 @@ CONFIG["datasets"] |= {
     "msd": {"source": "msd", "folder": "data", "window": [0, 1]},
     "dicom": {"source": "dicom", **VOLUMES},
     "bundles": {"source": "bundles", "folder": "data"},
+    "scaled": {
+        "source": "msd",
+        "folder": "data",
+        "normalise": {"method": "zscore", "by": "dataset", "percentiles": [1, 99]},
+    },
+    "mr": {"source": "msd", "folder": "data", "normalise": {"method": "percentile"}},
 }
 CONFIG["models"]["own"] = {
     "network": "smp.Unet",
@@ -43,6 +49,20 @@ CONFIG["claims"]["own"] = {"kind": "slope", "dataset": "phantom", "error": "natu
 CONFIG["tolerances"] = {"tumour": 1, "liver": 3}
 FORM = complete(CONFIG)
 NAMED_BY_THE_USER = ("datasets", "models", "recipes", "perturbations", "claims", "classes")
+
+
+def test_a_bare_word_is_short_for_a_method():
+    short = copy.deepcopy(CONFIG)
+    short["datasets"]["mr"]["normalise"] = "percentile"
+    assert repr(complete(short)) == repr(FORM)
+    assert FORM["datasets"]["mr"]["normalise"] == {
+        "method": "percentile",
+        "by": "case",
+        "over": "all",
+        "percentiles": [0.5, 99.5],
+    }
+    assert FORM["datasets"]["nifti"]["normalise"] == {"method": "window"}
+    assert "window" not in FORM["datasets"]["mr"]
 
 
 @st.composite

@@ -22,6 +22,7 @@ IMAGES = {
     "window": [0, 255],
 }
 NIFTI = {"source": "nifti", "folder": "data", "classes": {"liver": [1]}, "window": [0, 1]}
+UNWINDOWED = {key: value for key, value in NIFTI.items() if key != "window"}
 DICOM = {**NIFTI, "source": "dicom"}
 
 
@@ -122,6 +123,32 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ),
         ("datasets/x", {"folder": "data"}, ["datasets.x", "lacks the key 'source'"]),
         ("datasets/x", {**IMAGES, "window": [5, 5]}, ["datasets.x.window", "low < high"]),
+        ("datasets/x", {**NIFTI, "plane": "oblique"}, ["datasets.x.plane", "sagittal"]),
+        ("datasets/x", {**NIFTI, "spacing": [1, 0]}, ["datasets.x.spacing"]),
+        ("datasets/x", {**NIFTI, "spacing": 1}, ["datasets.x.spacing"]),
+        ("datasets/x", {**IMAGES, "spacing": [1, 1]}, ["datasets.x", "key 'spacing'"]),
+        ("datasets/x", {**IMAGES, "normalise": "mean"}, ["x.normalise.method", "zscore"]),
+        (
+            "datasets/x",
+            {**IMAGES, "normalise": "zscore"},
+            ["datasets.x.window' is given", "'normalise' is zscore"],
+        ),
+        (
+            "datasets/x",
+            {**UNWINDOWED, "normalise": {"method": "zscore", "over": "foreground"}},
+            ["datasets.x.normalise.over' is foreground", "by: dataset"],
+        ),
+        (
+            "datasets/x",
+            {**UNWINDOWED, "normalise": {"method": "percentile", "percentiles": [9, 9]}},
+            ["datasets.x.normalise.percentiles' is [9", "low < high"],
+        ),
+        (
+            "datasets/x",
+            {**UNWINDOWED, "normalise": {"method": "none", "by": "case"}},
+            ["datasets.x.normalise", "by"],
+        ),
+        ("datasets/x", UNWINDOWED, ["datasets.x.window' is missing", "normalise: percentile"]),
         (
             "datasets/x",
             {**IMAGES, "classes": {"liver": [0]}},

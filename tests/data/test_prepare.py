@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelnoise.data import prepare as preparing
+from labelnoise.data.intensity import Intensity
 from labelnoise.data.prepare import map_in_order, prepare_dataset, split_cases
 from labelnoise.data.sources import Case
 from labelnoise.data.storage import SPLITS, Dataset
@@ -75,8 +76,12 @@ def refuse(prepare, tmp_path):
 def test_dataset_holds_the_slices_of_the_cases(prepare):
     cases = make_cases(5)
     dataset = Dataset(prepare(cases))
-    assert dataset.name == "fake" and dataset.provenance == {"what": "noise", "source": "fake"}
-    assert dataset.class_names == ["background", "organ"] and dataset.window == (0.0, 100.0)
+    assert dataset.name == "fake"
+    assert dataset.provenance["what"] == "noise" and dataset.provenance["source"] == "fake"
+    assert dataset.class_names == [
+        "background",
+        "organ",
+    ] and dataset.intensity == Intensity.of_window(0, 100)
     assert dataset.case.tolist() == [name for case in cases for name in [case.name] * 2]
     assert dataset.foreground_fraction == [1 - 12 / 64, 12 / 64]
     for position, case in enumerate(cases):
@@ -271,6 +276,122 @@ def test_cutting_a_structure_is_a_warning(prepare, caplog):
 
 def test_spacing_needs_that_of_the_source(refuse):
     refuse(make_cases(4), "case p0", "`spacing` needs it", spacing=[1.0, 1.0])
+
+
+# Intensities
+
+ZSCORE = {"method": "zscore", "by": "case", "over": "all", "percentiles": None}
+
+
+def scanners(count=6):
+    """Cases of one anatomy as scanners of different gain would give them; p0 is the dimmest."""
+    return [
+        make_case(f"p{gain}", change=lambda i, m, n, gain=gain: (i * (gain + 1), m, n))
+        for gain in range(count)
+    ]
+
+
+def test_zscore_by_case_undoes_the_scanners_gain(prepare):
+    dataset = Dataset(prepare(scanners(), normalise=ZSCORE))
+    images, _ = dataset.read(range(len(dataset)))
+    for row, case in enumerate(scanners()):
+        whole, _, _ = case.read()
+        found = images[2 * row : 2 * row + 2]
+        np.testing.assert_allclose(found, (whole - whole.mean()) / whole.std() / 5, atol=2**-11)
+        scale = dataset.intensity.fit(whole)
+        assert dataset.scale(2 * row) == dataset.scale(2 * row + 1) == scale
+        np.testing.assert_array_equal(scale.apply(whole).astype(np.float16), found)
+
+
+def test_slices_that_are_not_kept_count_as_they_would_in_a_new_image(prepare):
+    def empty_first(images, labels, numbers):
+        labels[0] = 0
+        images[0] *= 9
+        return images, labels, numbers
+
+    cases = make_cases(4, change=empty_first)
+    dataset = Dataset(prepare(cases, normalise=ZSCORE))
+    assert dataset.slice.tolist() == [1] * 4
+    whole, _, _ = cases[0].read()
+    assert dataset.scale(0).mean == pytest.approx(whole.mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("over", ["all", "foreground"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_statistics_of_a_dataset_are_those_of_its_training_cases(prepare, over, workers):
+    chosen = ZSCORE | {"by": "dataset", "over": over, "percentiles": [1, 99]}
+    cases = scanners(10)
+    dataset = Dataset(prepare(cases, normalise=chosen, workers=workers))
+    training = set(dataset.case[dataset.rows("train")])
+    read = [case.read() for case in cases if case.name in training]
+    assert 3 <= len(read) < 10
+    parts = [i[m > 0] if over == "foreground" else i.ravel() for i, m, _ in read]
+    values = np.concatenate(parts).astype(float)
+    scale = dataset.intensity.scale
+    assert scale.mean == pytest.approx(values.mean()) and scale.sd == pytest.approx(values.std())
+    np.testing.assert_allclose([scale.low, scale.high], np.percentile(values, [1, 99]), rtol=1e-5)
+    assert dataset.scale(0) == scale
+
+
+def test_the_same_seed_samples_the_same_values(prepare, monkeypatch):
+    monkeypatch.setattr(preparing, "SAMPLES", 120)
+    chosen = ZSCORE | {"by": "dataset"}
+    files = [
+        prepare(make_cases(6), normalise=chosen, file=file, workers=workers, seed=seed)
+        for file, workers, seed in (("a.h5", 1, 5), ("b.h5", 4, 5), ("c.h5", 1, 6))
+    ]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert Dataset(files[0]).intensity != Dataset(files[2]).intensity
+
+
+def test_none_keeps_values_and_pads_with_the_darkest(prepare):
+    cases = make_cases(4, shape=(16, 8), change=lambda i, m, n: (i.round() + 5, m, n))
+    dataset = Dataset(prepare(cases, normalise={"method": "none"}, size=16))
+    images, _ = dataset.read([0, 1])
+    whole, _, _ = cases[0].read()
+    np.testing.assert_array_equal(images[:, :, 4:12], whole)
+    assert (images[:, :, :4] == whole.min()).all()
+
+
+def test_none_refuses_what_cannot_be_stored(refuse):
+    huge = make_cases(4, change=lambda i, m, n: (i * 1e4, m, n))
+    refuse(huge, "case p0, slice 0", "none beyond 65504", normalise={"method": "none"})
+
+
+def test_saturation_is_a_warning_that_names_the_case(prepare, caplog):
+    dataset = Dataset(prepare(scanners(), window=[0, 210]))
+    # Values are uniform up to 100, 200, ..., 600: above 210 are 0, 0, 30, 47, 58 and 65 %.
+    found = dataset.provenance["saturation"]
+    assert "case p0" not in caplog.text and "case p1" not in caplog.text
+    assert [f"case p{number} saturates" in caplog.text for number in range(2, 6)] == [True] * 4
+    assert "are above 210" in caplog.text
+    assert set(found["worst"]) == {"p2", "p3", "p4", "p5"} and found["cases"] == 4
+    assert found["worst"]["p5"]["above"] == pytest.approx(0.65, abs=0.1)
+    assert found["above"] == pytest.approx(0.33, abs=0.05) and found["below"] == 0
+    assert 0 < found["above_in_structures"] < 1
+    caplog.clear()
+    assert Dataset(prepare(scanners(), normalise=ZSCORE)).provenance["saturation"]["cases"] == 0
+    assert "saturates" not in caplog.text
+
+
+def test_background_below_the_window_is_no_warning(prepare, caplog):
+    def air(images, labels, numbers):
+        return np.where(labels > 0, images, images - 1000), labels, numbers
+
+    found = Dataset(prepare(make_cases(4, change=air))).provenance["saturation"]
+    assert found["below"] > 0.8 and found["below_in_structures"] == 0
+    assert "saturates" not in caplog.text
+
+
+def test_a_case_whose_values_are_all_alike_is_refused_by_name(refuse):
+    def almost_flat(images, labels, numbers):
+        images[:] = 7
+        images[:, 0, 0] = 8
+        return images, labels, numbers
+
+    cases = [*make_cases(4), make_case("flat", change=almost_flat)]
+    chosen = {"method": "percentile", "by": "case", "over": "all", "percentiles": [5, 95]}
+    refuse(cases, "case flat", "nearly all 7", normalise=chosen)
 
 
 def test_slices_without_structure_may_be_empty(prepare, refuse):

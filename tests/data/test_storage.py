@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from labelnoise.data.intensity import Intensity, Scale
 from labelnoise.data.storage import Dataset, LabelFile, write_dataset, write_labels
 from labelnoise.errors import InputError
 
@@ -79,7 +80,7 @@ def test_dataset_comes_back(tiny):
     with Dataset(tiny) as dataset:
         assert (dataset.name, len(dataset), dataset.shape) == ("tiny", 5, (6, 8))
         assert dataset.class_names == ["background", "liver", "tumour"]
-        assert dataset.window == (-128.0, 128.0)
+        assert dataset.intensity == Intensity.of_window(-128, 128)
         assert dataset.provenance == {"what": "noise"}
         assert dataset.case.tolist() == ["b", "b", "a", "ä", "ä"]
         assert dataset.slice.tolist() == [4, 5, 0, 7, 3]
@@ -92,6 +93,36 @@ def test_dataset_comes_back(tiny):
     assert images.dtype == np.float32 and labels.dtype == np.uint8
     np.testing.assert_array_equal(images, IMAGES[[3, 0, 3]])
     np.testing.assert_array_equal(labels, LABELS[[3, 0, 3]])
+
+
+def test_scales_of_cases_come_back(tmp_path):
+    intensity = Intensity("zscore", "case")
+    scales = {
+        "b": Scale(mean=1.5, sd=2.0),
+        "a": Scale(-1.0, 9.0, 0.25, 4.0),
+        "ä": Scale(mean=0.0, sd=1.0),
+    }
+    about = {"name": "tiny", "class_names": ["background", "liver", "tumour"], "provenance": {}}
+    with write_dataset(tmp_path / "x.h5", intensity=intensity, **about) as writer:
+        for case, split, numbers in CASES:
+            slices = (IMAGES[: len(numbers)], LABELS[: len(numbers)])
+            writer.append(case, split, numbers, *slices, scale=scales[case])
+    with Dataset(tmp_path / "x.h5") as dataset:
+        assert dataset.intensity == intensity
+        assert [dataset.scale(row) for row in range(5)] == [scales[case] for case in dataset.case]
+    alter(tmp_path / "x.h5", lambda file: file.__delitem__("scale"))
+    assert_refused(Dataset, tmp_path / "x.h5", "scale")
+
+
+def test_a_file_from_before_there_was_a_choice_has_its_window(tiny):
+    def age(file):
+        del file.attrs["intensity"]
+        file.attrs["window"] = [-128.0, 128.0]
+
+    alter(tiny, age)
+    with Dataset(tiny) as dataset:
+        assert dataset.intensity == Intensity.of_window(-128, 128)
+        assert dataset.scale(3) == Scale(-128.0, 128.0)
 
 
 def test_reading_after_close_opens_again(tiny):
@@ -267,7 +298,7 @@ def _attr(key, value):
         (_attr("provenance", "{"), ("attribute",)),
         (_attr("class_names", ["background", "liver"]), ("classes", "3 foreground fractions")),
         (_attr("class_names", ["liver", "background", "x"]), ("background first",)),
-        (lambda file: file.attrs.__delitem__("window"), ("window",)),
+        (lambda file: file.attrs.__delitem__("intensity"), ("window",)),
         (_remove("labels"), ("no /labels",)),
         (_remove("split"), ("no /split",)),
         (_replace("slice", np.arange(4)), ("/slice has shape (4,)", "(5,)")),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from labelnoise.data.intensity import Intensity, Scale
 from labelnoise.errors import InputError
 from labelnoise.networks import make_network
 from labelnoise.training.checkpoints import TopNSaver, load, save
@@ -82,6 +83,28 @@ def test_a_network_survives_its_checkpoint_and_predicts_in_source_units(tmp_path
     np.testing.assert_array_equal(
         trained.predict(np.full((1, 20, 24), 1e6)), trained.predict(np.full((1, 20, 24), 300))
     )
+
+
+@pytest.mark.parametrize(
+    "intensity",
+    [
+        Intensity.of_window(-100, 300),
+        Intensity("zscore", "dataset", "foreground", (0.5, 99.5), Scale(-80.0, 250.0, 90.0, 40.0)),
+        Intensity("zscore", "case"),
+        Intensity("none", scale=Scale()),
+    ],
+    ids=lambda intensity: intensity.method,
+)
+def test_a_network_scales_new_images_as_its_dataset_was(tmp_path, intensity):
+    network = make_network(MODEL)
+    known = {key: value for key, value in DESCRIPTION.items() if key != "window"}
+    save(tmp_path / "top1.pt", network, {**known, "intensity": intensity.as_dict()})
+    trained = load(tmp_path / "top1.pt")
+    images_NHW = np.random.default_rng(0).uniform(-100, 300, (3, 20, 24)).astype(np.int16)
+    scaled_NHW = intensity.fit(images_NHW).apply(images_NHW)
+    np.testing.assert_array_equal(trained.predict(images_NHW), trained.predict_scaled(scaled_NHW))
+    if intensity.method == "zscore" and intensity.by == "case":
+        assert scaled_NHW.mean() == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from labelnoise.training import viewers
 from labelnoise.training.viewers import VizPreds, read_pair, write_pair
 from tiny import train, write_discs, write_files
 
-HOUNSFIELD = (-128.0, 128.0)
 COMMAND = "python scripts/make_viz.py lis"
 
 
@@ -74,10 +73,10 @@ Y = (X > 0).astype(np.uint8)
     "y", [Y, Y[..., None], np.stack([Y, 1 - Y], -1), Y.astype(bool), Y.astype(float)]
 )
 def test_every_shape_of_the_2018_code_is_read(tmp_path, x, y):
-    images_NHW, references_NHW = read_pair(pair(tmp_path / "lis", x, y), HOUNSFIELD, COMMAND)
+    images_NHW, references_NHW = read_pair(pair(tmp_path / "lis", x, y), COMMAND)
     np.testing.assert_array_equal(references_NHW, Y == 1)
     source_NHW = x.reshape(3, 6, 8)
-    np.testing.assert_allclose(images_NHW, np.clip(source_NHW / 128, -1, 1), atol=1e-6)
+    np.testing.assert_array_equal(images_NHW, source_NHW)
 
 
 NAN = X.copy()
@@ -101,18 +100,18 @@ NAN[0, 0, 0] = np.nan
 )
 def test_a_bad_pair_is_named(tmp_path, x, y, says):
     with pytest.raises(InputError, match=says):
-        read_pair(pair(tmp_path / "lis", x, y), HOUNSFIELD, COMMAND)
+        read_pair(pair(tmp_path / "lis", x, y), COMMAND)
 
 
 def test_two_pairs_and_broken_files_are_refused(tmp_path):
     folder = pair(tmp_path / "lis", X, Y)
     shutil.copy(folder / "xviz.npy", folder / "X-2.npy")
     with pytest.raises(InputError, match=r"holds X-2\.npy, xviz\.npy, expected one .*keep one"):
-        read_pair(folder, HOUNSFIELD, COMMAND)
+        read_pair(folder, COMMAND)
     (folder / "X-2.npy").unlink()
     (folder / "xviz.npy").write_bytes(b"no array")
     with pytest.raises(InputError, match=r"xviz\.npy cannot be read as an array"):
-        read_pair(folder, HOUNSFIELD, COMMAND)
+        read_pair(folder, COMMAND)
 
 
 def test_a_pair_from_a_dataset_gives_its_slices_back(tmp_path):
@@ -121,8 +120,9 @@ def test_a_pair_from_a_dataset_gives_its_slices_back(tmp_path):
         images_NHW, labels_NHW = data.read(data.rows("validation")[[0, 2, 3]])
         assert [np.load(path).shape for path in paths] == [(3, 24, 24, 1), (3, 24, 24, 2)]
         assert np.load(paths[0]).max() > 50
-        found = read_pair(tmp_path / "viz/discs", data.window, COMMAND)
-    np.testing.assert_allclose(found[0], images_NHW, atol=1e-5)
+        found = read_pair(tmp_path / "viz/discs", COMMAND)
+        scaled_NHW = data.intensity.fit(found[0]).apply(found[0])
+    np.testing.assert_allclose(scaled_NHW, images_NHW, atol=1e-5)
     np.testing.assert_array_equal(found[1], labels_NHW > 0)
 
 

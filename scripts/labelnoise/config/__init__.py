@@ -67,14 +67,27 @@ def complete(config: dict) -> dict:
 
     Returns:
         A new mapping with every default filled in. Configurations that differ in the order of
-        keys, in defaults spelled out or in 32.0 for 32 give results of equal `repr`, which is
-        what Snakemake compares to decide what runs again.
+        keys, in defaults or short forms spelled out or in 32.0 for 32 give results of equal
+        `repr`, which is what Snakemake compares to decide what runs again.
 
     Raises:
         InputError: a key is unknown, missing or out of range, or a name is not defined; the
             message names the key.
     """
+    config = _spelt_out(config)
     check_schema(config)
     form = canonical(config)
     apply_rules(form)
     return form
+
+
+def _spelt_out(config):
+    """Return a configuration in which `normalise: zscore` of a dataset is {method: zscore}."""
+    datasets = config.get("datasets") if isinstance(config, dict) else None
+    if not isinstance(datasets, dict):
+        return config
+    spelt = dict(datasets)
+    for name, dataset in datasets.items():
+        if isinstance(dataset, dict) and isinstance(dataset.get("normalise"), str):
+            spelt[name] = {**dataset, "normalise": {"method": dataset["normalise"]}}
+    return {**config, "datasets": spelt}

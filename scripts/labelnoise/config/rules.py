@@ -95,7 +95,33 @@ def _check_dataset(name, dataset):
             f"config key 'datasets.{name}.window' is {dataset['window']}; "
             "expected [low, high] with low < high."
         )
+    _check_normalise(name, dataset)
     _check_classes(name, dataset)
+
+
+def _check_normalise(name, dataset):
+    key = f"config key 'datasets.{name}"
+    chosen = dataset.get("normalise", {"method": None})
+    method, percentiles = chosen["method"], chosen.get("percentiles")
+    if method == "window" and "window" not in dataset:
+        raise InputError(
+            f"{key}.window' is missing; give the intensities [low, high] that become -1 and 1, or "
+            "say how to find them: 'normalise: percentile', zscore or none."
+        )
+    if method not in (None, "window") and "window" in dataset:
+        raise InputError(
+            f"{key}.window' is given, but 'normalise' is {method}, which takes none; remove one "
+            "of the two."
+        )
+    if percentiles is not None and not percentiles[0] < percentiles[1]:
+        raise InputError(
+            f"{key}.normalise.percentiles' is {percentiles}; expected [low, high] with low < high."
+        )
+    if chosen.get("over") == "foreground" and chosen["by"] == "case":
+        raise InputError(
+            f"{key}.normalise.over' is foreground, which a new case does not have before it is "
+            "segmented; write 'by: dataset', or 'over: all'."
+        )
 
 
 def _check_classes(name, dataset):

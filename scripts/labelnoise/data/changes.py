@@ -1,4 +1,4 @@
-"""What preparing does to the data: structures lost by resizing, and pixels that are not square.
+"""What preparing does to the data: structures lost, pixels that are not square, values clipped.
 
 It is counted case by case, said in the log, and kept in the dataset's description.
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from labelnoise.data.intensity import Scale
 from labelnoise.data.resize import Grid
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,10 @@ UNSQUARE = 0.05
 # the slices' ends has nothing to do with rounding.
 VOLUME = 0.05
 CUT = 0.001
+# Share of a case's pixels that may lie beyond what is stored before it is a warning.
+SATURATED = 0.05
+# Cases named in the dataset's description, as an attribute of HDF5 holds no more than 64 kB.
+NAMED = 20
 
 
 @dataclass
@@ -63,6 +68,46 @@ class CaseChanges:
                 self.cut_C += np.bincount(source_HW.ravel(), beyond_HW.ravel(), self.classes)
 
 
+@dataclass
+class Clipped:
+    """Pixels of one case, or several, beyond the ends of what is stored.
+
+    Attributes:
+        pixels_2: pixels that are background, and of any structure.
+        above_2, below_2: those of them above the upper end, and below the lower one.
+    """
+
+    pixels_2: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
+    above_2: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
+    below_2: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
+
+    def count(self, values_SHW: np.ndarray, labels_SHW: np.ndarray, scale: Scale) -> None:
+        """Add slices, in source units."""
+        low, high = scale.ends
+        in_structure = labels_SHW > 0
+        for counts_2, chosen in (
+            (self.pixels_2, np.ones(values_SHW.shape, bool)),
+            (self.above_2, values_SHW > high),
+            (self.below_2, values_SHW < low),
+        ):
+            inside = np.count_nonzero(chosen & in_structure)
+            counts_2 += (np.count_nonzero(chosen) - inside, inside)
+
+    def add(self, other: "Clipped") -> None:
+        """Add the pixels of another."""
+        self.pixels_2 += other.pixels_2
+        self.above_2 += other.above_2
+        self.below_2 += other.below_2
+
+    def shares(self) -> dict[str, float]:
+        """Return the shares of all pixels, and of those of structures, above and below the ends."""
+        found = {}
+        for end, counts_2 in (("above", self.above_2), ("below", self.below_2)):
+            found[end] = float(counts_2.sum() / max(self.pixels_2.sum(), 1))
+            found[f"{end}_in_structures"] = float(counts_2[1] / max(self.pixels_2[1], 1))
+        return {name: round(share, 4) for name, share in found.items()}
+
+
 class Changes:
     """Collect what preparing does to the cases of one dataset."""
 
@@ -70,11 +115,28 @@ class Changes:
         self._name, self._class_names = name, class_names
         self._resized: list[CaseChanges] = []
         self._unsquare: dict[str, tuple[float, float]] = {}
+        self._clipped = Clipped()
+        self._saturated: dict[str, dict[str, float]] = {}
         self._cases = 0
 
-    def add(self, case: str, spacing_3: np.ndarray, changes: CaseChanges | None) -> None:
-        """Add one case, with its stored spacing in mm, and its structures if it was resized."""
+    def add(
+        self,
+        case: str,
+        spacing_3: np.ndarray,
+        changes: CaseChanges | None,
+        clipped: Clipped,
+        scale: Scale,
+    ) -> None:
+        """Add one case.
+
+        Args:
+            spacing_3: of slices, rows and columns in mm, as stored.
+            changes: its structures, if it was resized.
+            clipped: its pixels beyond the ends of `scale`.
+        """
         self._cases += 1
+        self._clipped.add(clipped)
+        self._warn_of_saturation(case, clipped.shares(), scale)
         row, column = (float(side) for side in spacing_3[1:])
         # False where a side is not known.
         if max(row, column) > min(row, column) * (1 + UNSQUARE):
@@ -82,6 +144,29 @@ class Changes:
         if changes is not None:
             self._resized.append(changes)
             self._warn_of_cuts(case, changes)
+
+    def _warn_of_saturation(self, case, shares, scale):
+        """Warn if too much of an image is brighter, or of structures brighter or darker, than kept.
+
+        Darker pixels of the background are no sign of anything: in CT all air is.
+        """
+        watched = [share for name, share in shares.items() if name != "below"]
+        if max(watched) > SATURATED:
+            self._saturated[case] = shares
+            low, high = scale.ends
+            logger.warning(
+                "%s: case %s saturates: %.1f %% of its pixels and %.1f %% of those of structures "
+                "are above %.6g, %.1f %% and %.1f %% below %.6g; widen `window`, or choose "
+                "another `normalise`",
+                self._name,
+                case,
+                100 * shares["above"],
+                100 * shares["above_in_structures"],
+                high,
+                100 * shares["below"],
+                100 * shares["below_in_structures"],
+                low,
+            )
 
     def _warn_of_cuts(self, case, changes):
         for name, cut, pixels in zip(
@@ -104,13 +189,26 @@ class Changes:
             Where pixels are not square: unsquare_pixels {cases, mm}, the worst rows and columns.
             Where slices were resized: resizing {unit of volumes, slices_dropped, structures: {name:
             {slices: [source, stored], volume: [source, stored], cut}}}.
+            Always: saturation {above, above_in_structures, below, below_in_structures (shares of
+            the pixels), limit, cases: how many exceed it, worst: {case: its shares}}.
         """
-        found = {}
+        found = {"saturation": self._report_saturation()}
         if self._unsquare:
             found["unsquare_pixels"] = self._report_unsquare()
         if self._resized:
             found["resizing"] = self._report_resizing()
         return found
+
+    def _report_saturation(self):
+        worst = sorted(
+            self._saturated, key=lambda case: max(self._saturated[case].values()), reverse=True
+        )
+        return {
+            **self._clipped.shares(),
+            "limit": SATURATED,
+            "cases": len(worst),
+            "worst": {case: self._saturated[case] for case in worst[:NAMED]},
+        }
 
     def _report_unsquare(self):
         worst = max(

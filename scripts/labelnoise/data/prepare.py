@@ -1,4 +1,4 @@
-"""From source data to a dataset file: split, validate, window, resize, write; one case at a time.
+"""From source data to a dataset file: split, validate, scale, resize, write; one case at a time.
 
 Shape legend: S slices of a case, H height, W width in pixels.
 """
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from labelnoise.data.changes import CaseChanges, Changes
-from labelnoise.data.intensity import apply_window
+from labelnoise.data.changes import CaseChanges, Changes, Clipped
+from labelnoise.data.intensity import LARGEST, SAMPLES, Intensity, Scale, sample
 from labelnoise.data.resize import fit_grid, resize_images, resize_labels
 from labelnoise.data.sources import Case, Settings, check_folder, open_source
 from labelnoise.data.storage import SPLITS, write_dataset
 from labelnoise.errors import InputError
-from labelnoise.seeds import source_seed, split_seed
+from labelnoise.seeds import intensity_seed, source_seed, split_seed
 
 logger = logging.getLogger(__name__)
 # Slices converted at a time; besides them a case is in memory once as read and once as stored.
@@ -51,15 +51,19 @@ def prepare_dataset(
     provenance = source.describe(settings) | {"source": settings["source"]}
 
     changes = Changes(name, names)
+    intensity = Intensity.of_settings(settings)
+    if intensity.scale is None and intensity.by == "dataset":
+        training = [case for case in cases if splits[case.name] == "train"]
+        intensity = fit_intensity(name, intensity, training, seed, workers)
 
     def prepare(case):
-        return prepare_case(name, case, settings, len(names))
+        return prepare_case(name, case, settings, len(names), intensity)
 
     with write_dataset(
         path,
         name=name,
         class_names=names,
-        window=settings["window"],
+        intensity=intensity,
         provenance=provenance,
         workers=workers,
     ) as writer:
@@ -83,11 +87,10 @@ def prepare_dataset(
 
 def _append(writer, changes, case, split, made):
     """Write the slices of a case; return False if it has none."""
-    changes.add(case.name, made.spacing_3, made.changes)
+    changes.add(case.name, made.spacing_3, made.changes, made.clipped, made.scale)
     if len(made.numbers_S):
-        writer.append(
-            case.name, split, made.numbers_S, made.images_SHW, made.labels_SHW, made.spacing_3
-        )
+        slices = (made.numbers_S, made.images_SHW, made.labels_SHW)
+        writer.append(case.name, split, *slices, made.spacing_3, made.scale)
         return True
     logger.warning("case %s shows no structure in any slice and is left out", case.name)
     return False
@@ -111,16 +114,45 @@ def map_in_order(function: Callable, items: Iterable, workers: int) -> Iterator[
             pool.shutdown(cancel_futures=True)
 
 
+def fit_intensity(
+    name: str, intensity: Intensity, cases: list[Case], seed: int, workers: int
+) -> Intensity:
+    """Read training cases for the statistics of a dataset; return its intensity with a scale.
+
+    Of each case a seeded sample is kept, so that no more than one case per worker is in memory.
+
+    Raises:
+        InputError: a case cannot be read, or its values tell nothing.
+    """
+
+    def read(case):
+        images_SHW, labels_SHW, numbers_S, *_ = case.read()
+        _check_sizes(f"dataset {name}, case {case.name}", images_SHW, labels_SHW, numbers_S)
+        rng = np.random.default_rng(intensity_seed(seed, name, case.name))
+        return sample(images_SHW, labels_SHW, intensity.over, SAMPLES // len(cases), rng)
+
+    logger.info("%s: the values of %d training cases are read first", name, len(cases))
+    samples_n = np.concatenate(list(map_in_order(read, cases, workers)))
+    try:
+        fitted = intensity.fit_dataset(samples_n)
+    except InputError as error:
+        raise InputError(f"dataset {name}: {error}") from None
+    logger.info("%s: %d of their values give %s", name, len(samples_n), fitted.scale)
+    return fitted
+
+
 @dataclass
 class Prepared:
     """The slices of a case as they are stored; there may be none.
 
     Attributes:
-        images_SHW: float16 in [-1, 1].
+        images_SHW: float16, in [-1, 1] unless the intensity's method is "none".
         labels_SHW: uint8 class indices.
         numbers_S: slice numbers.
         spacing_3: of slices, rows and columns in mm, NaN where unknown.
         changes: what resizing did to the structures; None where slices keep their source's grid.
+        scale: how source values became those stored.
+        clipped: pixels that this clipped.
     """
 
     images_SHW: np.ndarray
@@ -128,15 +160,20 @@ class Prepared:
     numbers_S: np.ndarray
     spacing_3: np.ndarray
     changes: CaseChanges | None
+    scale: Scale
+    clipped: Clipped
 
 
-def prepare_case(name: str, case: Case, settings: Settings, classes: int) -> Prepared:
-    """Read one case; validate, select, window and resize its slices.
+def prepare_case(
+    name: str, case: Case, settings: Settings, classes: int, intensity: Intensity
+) -> Prepared:
+    """Read one case; validate, select, normalise and resize its slices.
 
     Args:
         name: the dataset's name, for messages.
         settings: the dataset's settings.
         classes: number of classes, background included.
+        intensity: how values become those stored; with its scale, unless each case has its own.
 
     Raises:
         InputError: the case cannot be read, a slice is unfit for training, or the grid that the
@@ -144,7 +181,7 @@ def prepare_case(name: str, case: Case, settings: Settings, classes: int) -> Pre
     """
     where = f"dataset {name}, case {case.name}"
     images_SHW, labels_SHW, numbers_S, *more = case.read()
-    source_3 = more[0] if more else None
+    numbers_S, source_3 = np.asarray(numbers_S), more[0] if more else None
     _check_sizes(where, images_SHW, labels_SHW, numbers_S)
     only_structure = settings["select"] == "structure"
     rows = np.arange(len(numbers_S))
@@ -154,42 +191,48 @@ def prepare_case(name: str, case: Case, settings: Settings, classes: int) -> Pre
     shape_HW, pixel_mm = images_SHW.shape[1:], settings.get("spacing")
     try:
         grid = fit_grid(shape_HW, source_3, settings["size"], pixel_mm)
+        scale = intensity.fit(images_SHW)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     changes = None
     if grid != fit_grid(shape_HW):
         voxel_mm3 = float("nan") if source_3 is None else float(np.prod(source_3))
         changes = CaseChanges(grid, voxel_mm3, classes)
+    clipped = Clipped()
     images_SHW, labels_SHW = _convert(
-        where, images_SHW, labels_SHW, numbers_S, rows, settings, grid, changes
+        where, images_SHW, labels_SHW, numbers_S, rows, settings, grid, scale, changes, clipped
     )
-    numbers_S = np.asarray(numbers_S)[rows]
+    numbers_S = numbers_S[rows]
     if only_structure:
         # A structure of a few pixels can vanish when the slice shrinks.
         keep = labels_SHW.any(axis=(1, 2))
         if changes is not None and not keep.all():
             changes.dropped = int((~keep).sum())
             images_SHW, labels_SHW, numbers_S = images_SHW[keep], labels_SHW[keep], numbers_S[keep]
-    return Prepared(images_SHW, labels_SHW, numbers_S, grid.spacing(source_3), changes)
+    spacing_3 = grid.spacing(source_3)
+    return Prepared(images_SHW, labels_SHW, numbers_S, spacing_3, changes, scale, clipped)
 
 
-def _convert(where, images_SHW, labels_SHW, numbers_S, rows, settings, grid, changes):
-    """Return the slices `rows`, windowed and resized, as float16 images and uint8 labels.
+def _convert(
+    where, images_SHW, labels_SHW, numbers_S, rows, settings, grid, scale, changes, clipped
+):
+    """Return the slices `rows`, scaled and resized, as float16 images and uint8 labels.
 
     Batches keep memory low: a whole scan of 450 slices is 0.5 GB as float32 at 512 x 512.
     """
-    window, shape = settings["window"], (len(rows), *grid.shape)
+    shape, padding = (len(rows), *grid.shape), scale.padding(images_SHW)
     stored, labels = np.empty(shape, np.float16), np.empty(shape, np.uint8)
     for start in range(0, len(rows), BATCH):
         batch = slice(start, start + BATCH)
-        windowed = apply_window(images_SHW[rows[batch]], window)
-        _check_windowed(where, images_SHW, windowed, numbers_S, rows[batch], window)
-        chosen = labels_SHW[rows[batch]]
+        values, chosen = images_SHW[rows[batch]], labels_SHW[rows[batch]]
+        scaled = scale.apply(values)
+        _check_scaled(where, values, scaled, numbers_S[rows[batch]], scale)
+        clipped.count(values, chosen, scale)
         if changes is not None:
-            windowed = resize_images(windowed, grid)
+            scaled = resize_images(scaled, grid, padding)
             source, chosen = chosen, resize_labels(chosen, grid, settings["resize_labels"])
             changes.count(source, chosen)
-        stored[batch], labels[batch] = windowed, chosen
+        stored[batch], labels[batch] = scaled, chosen
     return stored, labels
 
 
@@ -225,15 +268,22 @@ def _check_slices(where, images_SHW, labels_SHW, numbers_S, rows, classes):
             )
 
 
-def _check_windowed(where, images_SHW, windowed, numbers_S, rows, window):
-    """Refuse a slice that the window makes constant, since all of it is on one side."""
-    for row, windowed_HW in zip(rows, windowed, strict=True):
-        if windowed_HW.min() == windowed_HW.max():
-            low, high = images_SHW[row].min(), images_SHW[row].max()
+def _check_scaled(where, values_SHW, scaled_SHW, numbers_S, scale):
+    """Refuse a slice of which clipping leaves nothing, as all is on one side, and huge values."""
+    for number, values_HW, scaled_HW in zip(numbers_S, values_SHW, scaled_SHW, strict=True):
+        low, high = values_HW.min(), values_HW.max()
+        ends = scale.ends
+        if scaled_HW.min() == scaled_HW.max():
             raise InputError(
-                f"{where}, slice {numbers_S[row]}: the values are {low:g} to {high:g}, so `window` "
-                f"[{window[0]:g}, {window[1]:g}] leaves nothing to see; give the values between "
-                "which the structure shows, or remove the slice."
+                f"{where}, slice {number}: the values are {low:g} to {high:g}, so `window` "
+                f"[{ends[0]:g}, {ends[1]:g}], or what `normalise` makes of it, leaves nothing to "
+                "see; give the values between which the structure shows, or remove the slice."
+            )
+        if max(scaled_HW.max(), -scaled_HW.min()) > LARGEST:
+            raise InputError(
+                f"{where}, slice {number}: the values are {low:g} to {high:g}, and as they are "
+                f"none beyond {LARGEST} can be stored; set a `window`, or another `normalise` than "
+                "none."
             )
 
 

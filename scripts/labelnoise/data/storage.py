@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike
 
+from labelnoise.data.intensity import Intensity, Scale
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
 
@@ -36,21 +38,27 @@ def write_dataset(
     *,
     name: str,
     class_names: Sequence[str],
-    window: Sequence[float],
     provenance: Mapping[str, Any],
+    intensity: Intensity | None = None,
+    window: tuple[float, float] | None = None,
     workers: int = 1,
 ) -> Iterator["DatasetWriter"]:
     """Yield a DatasetWriter; the file appears under its name when the `with` block succeeds.
 
     Args:
         class_names: names of the classes; index 0 is "background".
-        window: (low, high) in source units, the values stored as -1 and 1.
-        provenance: what JSON can hold.
+        provenance: what JSON can hold; it may be added to until the block ends.
+        intensity: how source values became those stored.
+        window: (low, high) in source units, for `Intensity.of_window(low, high)`.
         workers: threads that compress slices; the file does not depend on them.
 
     Raises:
         InputError: as DatasetWriter's methods; no file is left behind.
     """
+    if window is not None:
+        intensity = Intensity.of_window(*window)
+    if intensity is None:
+        raise TypeError("a dataset needs an intensity or a window")
     with (
         whole_file(path) as temporary,
         h5py.File(temporary, "w") as file,
@@ -58,7 +66,7 @@ def write_dataset(
     ):
         writer = DatasetWriter(file, name, class_names, pool.map)
         yield writer
-        writer.finish(window, provenance)
+        writer.finish(intensity, provenance)
 
 
 class DatasetWriter:
@@ -77,6 +85,7 @@ class DatasetWriter:
         self._file, self._name, self._class_names = file, name, list(class_names)
         self._map = map_slices
         self._cases, self._slices, self._splits, self._spacings = [], [], [], []
+        self._scales = []
         self._pixels_C = np.zeros(len(class_names), np.int64)
 
     def append(
@@ -87,15 +96,18 @@ class DatasetWriter:
         images_NHW: np.ndarray,
         labels_NHW: np.ndarray,
         spacing_3: ArrayLike = UNKNOWN_SPACING,
+        scale: Scale | None = None,
     ) -> None:
         """Add all slices of one case.
 
         Args:
             case, split: the case and its split.
             slices: (n,) slice numbers.
-            images_NHW: float in [-1, 1], stored as float16.
+            images_NHW: float, in [-1, 1] unless the intensity's method is "none"; stored as
+                float16.
             labels_NHW: uint8 class indices.
             spacing_3: distance of slices, rows and columns in mm, NaN where unknown.
+            scale: how values became stored ones, where each case has its own.
 
         Raises:
             InputError: the case or one of its slices comes twice, or its size differs.
@@ -114,6 +126,7 @@ class DatasetWriter:
         self._splits += [split] * len(slices)
         self._slices += [int(number) for number in slices]
         self._spacings += [spacing_3] * len(slices)
+        self._scales += [scale] * len(slices)
         if split == "train":
             # One slice at a time, as bincount makes eight bytes of each label.
             for labels_HW in labels_NHW:
@@ -144,7 +157,7 @@ class DatasetWriter:
                 "set `size` to resize them all."
             )
 
-    def finish(self, window: Sequence[float], provenance: Mapping[str, Any]) -> None:
+    def finish(self, intensity: Intensity, provenance: Mapping[str, Any]) -> None:
         """Write what is known only at the end: rows, attributes, the share of each class.
 
         Raises:
@@ -155,12 +168,15 @@ class DatasetWriter:
         self._file["slice"] = np.array(self._slices, np.int32)
         _write_text(self._file, "split", self._splits)
         self._file["spacing"] = np.array(self._spacings, np.float32)
+        if intensity.scale is None:
+            # None becomes NaN. As rows, since an attribute holds no more than 64 kB.
+            self._file["scale"] = np.array([astuple(scale) for scale in self._scales], np.float64)
         attrs = self._file.attrs
         attrs["format"] = DATASET_FORMAT
         attrs["format_version"] = FORMAT_VERSION
         attrs["name"] = self._name
         attrs["class_names"] = self._class_names
-        attrs["window"] = np.array(window, np.float64)
+        attrs["intensity"] = json.dumps(intensity.as_dict(), sort_keys=True)
         attrs["foreground_fraction"] = self._pixels_C / self._pixels_C.sum()
         attrs["provenance"] = json.dumps(provenance, sort_keys=True)
 
@@ -310,7 +326,7 @@ class Dataset(_Reader):
     Attributes:
         name: the dataset's name.
         class_names: names of the classes; index 0 is "background".
-        window: (low, high) in source units, the values stored as -1 and 1.
+        intensity: how source values became those stored, and new ones can; see `scale`.
         foreground_fraction: share of each class index in the training split.
         provenance: where the data come from.
         shape: (H, W).
@@ -329,11 +345,17 @@ class Dataset(_Reader):
         attrs = file.attrs
         self.name = str(attrs["name"])
         self.class_names = [str(name) for name in attrs["class_names"]]
-        low, high = attrs["window"]
-        self.window = (float(low), float(high))
         self.foreground_fraction = [float(share) for share in attrs["foreground_fraction"]]
         self.provenance = json.loads(attrs["provenance"])
         self.case, self.split = (file[key].asstr()[:].astype(str) for key in ("case", "split"))
+        # Files written before there was a choice have a window.
+        if "intensity" in attrs:
+            self.intensity = Intensity.of_dict(json.loads(attrs["intensity"]))
+        else:
+            self.intensity = Intensity.of_window(*attrs["window"])
+        self._scales_N4 = np.full((len(self.case), 4), np.nan)
+        if self.intensity.scale is None:
+            self._scales_N4 = file["scale"][:]
         self.slice = file["slice"][:].astype(int)
         self.shape = tuple(file["images"].shape[1:])
         unknown = np.full((len(self.case), 3), np.nan, np.float32)
@@ -348,9 +370,12 @@ class Dataset(_Reader):
         for key in ("case", "slice", "split"):
             rows = file[key].shape
             self._check(rows == images[:1], f"/{key} has shape {rows}, expected {images[:1]}")
-        expected = (*images[:1], 3)
-        found = self.spacing.shape
-        self._check(found == expected, f"/spacing has shape {found}, expected {expected}")
+        for key, found, columns in (
+            ("spacing", self.spacing.shape, 3),
+            ("scale", self._scales_N4.shape, 4),
+        ):
+            expected = (*images[:1], columns)
+            self._check(found == expected, f"/{key} has shape {found}, expected {expected}")
         types = (file["images"].dtype, file["labels"].dtype)
         self._check(
             types == (np.float16, np.uint8),
@@ -384,6 +409,13 @@ class Dataset(_Reader):
             raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
         return np.flatnonzero(self.split == split)
 
+    def scale(self, row: int) -> Scale:
+        """Return how the values of the case of a row became those stored."""
+        if self.intensity.scale is not None:
+            return self.intensity.scale
+        numbers_4 = self._scales_N4[row].tolist()
+        return Scale(*(None if np.isnan(number) else number for number in numbers_4))
+
     def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read slices in the order asked for.
 
@@ -391,7 +423,8 @@ class Dataset(_Reader):
             rows: (n,) row numbers, in any order, repeats allowed.
 
         Returns:
-            images_NHW float32 in [-1, 1], labels_NHW uint8 class indices.
+            images_NHW float32, in [-1, 1] unless the intensity's method is "none"; labels_NHW
+            uint8 class indices.
         """
         return self._read("images", rows, np.float32), self.read_labels(rows)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from labelnoise.data.intensity import Intensity
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, whole_file
 from labelnoise.networks import make_network
@@ -109,8 +110,8 @@ class TrainedNetwork:
 
     Attributes:
         network: the module, in evaluation mode, on the CPU.
-        description: dataset, window, class names, model, recipe, perturbation, repeat, seed, epoch,
-            metrics.
+        description: dataset, intensity, class names, model, recipe, perturbation, repeat, seed,
+            epoch, metrics.
     """
 
     network: torch.nn.Module
@@ -120,19 +121,27 @@ class TrainedNetwork:
         """Return each pixel's class probabilities.
 
         Args:
-            images_NHW: slices in the units of the source (HU for CT), any size.
+            images_NHW: slices of one case in the units of the source (HU for CT), any size; all of
+                them where the dataset's intensity is fitted to each case.
             batch_size: slices at a time.
 
         Returns:
             Probabilities (N, C, H, W), float32; class 0 is the background.
         """
-        low, high = self.description["window"]
-        scaled_NHW = (np.asarray(images_NHW, np.float32) - low) / (high - low) * 2 - 1
-        return self.predict_scaled(np.clip(scaled_NHW, -1, 1), batch_size)
+        scale = self.intensity.fit(np.asarray(images_NHW))
+        return self.predict_scaled(scale.apply(images_NHW), batch_size)
+
+    @property
+    def intensity(self) -> Intensity:
+        """How source values become those that the network sees."""
+        # Checkpoints written before there was a choice have a window.
+        if "intensity" in self.description:
+            return Intensity.of_dict(self.description["intensity"])
+        return Intensity.of_window(*self.description["window"])
 
     @torch.no_grad()
     def predict_scaled(self, images_NHW: np.ndarray, batch_size: int = 8) -> np.ndarray:
-        """Return what `predict` does, for slices windowed to [-1, 1] as in a dataset file."""
+        """Return what `predict` does, for slices scaled as in a dataset file."""
         inputs_N1HW = torch.from_numpy(images_NHW)[:, None]
         parts = [self.network(part).softmax(dim=1) for part in inputs_N1HW.split(batch_size)]
         return torch.cat(parts).numpy()

@@ -150,7 +150,7 @@ def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
         "recipe": task.recipe.as_dict(),
         "seed": training_seed(task.seed, task.run.model, task.run.repeat),
         "class_names": list(data.class_names),
-        "window": [float(value) for value in data.window],
+        "intensity": data.intensity.as_dict(),
         "size": list(data.shape),
     }
 
@@ -170,7 +170,10 @@ def choose_viewers(
         yield VizPreds(folder.previews, *pair, extras.preview_every, board)
     if extras.viz is not None:
         command = f"python scripts/make_viz.py {data.name}"
-        pair = read_pair(extras.viz, data.window, f"{command} --config <overlays of the study>")
+        images_NHW, references_NHW = read_pair(
+            extras.viz, f"{command} --config <overlays of the study>"
+        )
+        pair = (data.intensity.fit(images_NHW).apply(images_NHW), references_NHW)
         opened = open_window(str(folder.path))
         yield VizPreds(folder.visualisations, *pair, board=board, window=opened)
 

@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from labelnoise.data.intensity import apply_window
 from labelnoise.data.storage import Dataset
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
@@ -162,20 +161,17 @@ def open_window(title: str) -> Window | None:
     return None
 
 
-def read_pair(
-    folder: Path, window: tuple[float, float], command: str
-) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(folder: Path, command: str) -> tuple[np.ndarray, np.ndarray]:
     """Read the x*.npy, y*.npy pair of a dataset's viz folder.
 
     Args:
         folder: viz/<dataset>. x is (N, H, W, 1) or (N, H, W) in source units (HU for CT); y is
             binary, (N, H, W, 2) with the structure first as in the 2018 code, (N, H, W, 1) or
             (N, H, W).
-        window: (low, high), the source values that become -1 and 1.
         command: what makes a pair, for messages.
 
     Returns:
-        images_NHW float32 in [-1, 1], references_NHW bool.
+        images_NHW in source units, references_NHW bool.
 
     Raises:
         InputError: there is no pair, or more than one, or its arrays do not fit each other.
@@ -190,7 +186,7 @@ def read_pair(
         )
     if not np.isfinite(images_NHW).all():
         raise InputError(f"{x_path} holds NaN or infinity; give it finite values.")
-    return apply_window(images_NHW, window), references_NHW.astype(bool)
+    return images_NHW, references_NHW.astype(bool)
 
 
 def write_pair(data: Dataset, folder: Path, slices: int) -> list[Path]:
@@ -198,18 +194,20 @@ def write_pair(data: Dataset, folder: Path, slices: int) -> list[Path]:
 
     Args:
         data: the dataset file.
-        folder: gets xviz.npy, (N, H, W, 1) float32 in source units, as far as the window goes, and
-            yviz.npy, (N, H, W, 2) uint8: any structure, background.
+        folder: gets xviz.npy, (N, H, W, 1) float32 in source units, as far as the dataset holds
+            them, and yviz.npy, (N, H, W, 2) uint8: any structure, background.
         slices: how many, at most.
 
     Returns:
         The two paths.
     """
     rows = data.rows("validation")
-    images_NHW, labels_NHW = data.read(rows[evenly_spaced(len(rows), slices)])
-    low, high = data.window
+    chosen = rows[evenly_spaced(len(rows), slices)]
+    images_NHW, labels_NHW = data.read(chosen)
+    for row, image_HW in zip(chosen, images_NHW, strict=True):
+        image_HW[...] = data.scale(int(row)).restore(image_HW)
     arrays: dict[str, np.ndarray] = {
-        "xviz.npy": ((images_NHW + 1) / 2 * (high - low) + low)[..., None].astype(np.float32),
+        "xviz.npy": images_NHW[..., None],
         "yviz.npy": np.stack([labels_NHW > 0, labels_NHW == 0], axis=-1).astype(np.uint8),
     }
     for name, array in arrays.items():
