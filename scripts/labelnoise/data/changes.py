@@ -85,13 +85,14 @@ class Clipped:
         """Add slices, in source units."""
         low, high = scale.ends
         in_structure = labels_SHW > 0
-        for counts_2, chosen in (
-            (self.pixels_2, np.ones(values_SHW.shape, bool)),
+        inside = np.count_nonzero(in_structure)
+        self.pixels_2 += (in_structure.size - inside, inside)
+        for counts_2, beyond in (
             (self.above_2, values_SHW > high),
             (self.below_2, values_SHW < low),
         ):
-            inside = np.count_nonzero(chosen & in_structure)
-            counts_2 += (np.count_nonzero(chosen) - inside, inside)
+            inside = np.count_nonzero(beyond & in_structure)
+            counts_2 += (np.count_nonzero(beyond) - inside, inside)
 
     def add(self, other: "Clipped") -> None:
         """Add the pixels of another."""

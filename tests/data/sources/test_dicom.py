@@ -113,6 +113,32 @@ def test_any_orientation_gives_the_same_slices(tmp_path, axes, label_axes, turn)
     assert numbers.tolist() == [0, 1, 2, 3, 4]
 
 
+# HU runs to superior, posterior and left; slices are 2.5 mm apart and so in the acquired plane.
+@pytest.mark.parametrize("label_kind", ["nifti", "seg"])
+@pytest.mark.parametrize(
+    ("plane", "turned"),
+    [
+        ("sagittal", lambda array_SPL: array_SPL[::-1].transpose(2, 0, 1)),
+        ("coronal", lambda array_SPL: array_SPL[::-1].transpose(1, 0, 2)),
+        ("acquired", lambda array_SPL: array_SPL),
+    ],
+)
+def test_slices_in_another_plane(tmp_path, label_kind, plane, turned):
+    paths = write_series(tmp_path / "scans", axes="LPI", patient="PANCREAS_0001")
+    found = settings(tmp_path, plane=plane)
+    if label_kind == "seg":
+        write_seg(tmp_path / "scans" / "seg" / "1", paths, store(LABEL, "LPI")[0][..., None])
+        found = with_seg(tmp_path, plane=plane)
+    else:
+        write_nifti(tmp_path / "labels" / "label0001.nii.gz", axes="RAI")
+    images, labels, numbers, spacing = read_only(found)
+    np.testing.assert_array_equal(images, turned(HU))
+    np.testing.assert_array_equal(labels, turned(LABEL))
+    assert numbers.tolist() == list(range(len(images)))
+    order = {"sagittal": [2, 0, 1], "coronal": [1, 0, 2], "acquired": [0, 1, 2]}[plane]
+    np.testing.assert_allclose(spacing, np.take(SPACING, order), rtol=1e-6)
+
+
 @pytest.mark.parametrize("turn", [UPRIGHT, TILTED], ids=["upright", "oblique"])
 @pytest.mark.parametrize("axes", ["LPS", "LPI", "RAS", "LIP"])
 def test_series_of_another_writer(tmp_path, axes, turn):

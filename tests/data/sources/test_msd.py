@@ -97,6 +97,16 @@ def test_cases_are_read(layout, request):
 
 
 @pytest.mark.parametrize("layout", ["task", "nnunet"])
+def test_cases_in_another_plane(layout, request):
+    found = settings(request.getfixturevalue(layout), plane="coronal")
+    images, labels, _, spacing = msd.cases(found, 0)[1].read()
+    np.testing.assert_array_equal(images, (IMAGE + 1)[::-1].transpose(1, 0, 2))
+    np.testing.assert_array_equal(labels, LABEL[::-1].transpose(1, 0, 2))
+    np.testing.assert_allclose(spacing, np.take(SPACING, [1, 0, 2]), rtol=1e-6)
+    assert msd.describe(found)["orientation"].startswith("coronal slices from anterior")
+
+
+@pytest.mark.parametrize("layout", ["task", "nnunet"])
 def test_dataset(layout, request, tmp_path):
     place = request.getfixturevalue(layout)
     prepare_dataset("lis", settings(place), 0, tmp_path / "lis.h5", workers=2)

@@ -169,7 +169,17 @@ def test_acquired_is_the_plane_of_the_two_finest_axes(tmp_path, spacing, plane):
         found = read_nifti(save(tmp_path / "a.nii", stored))
         assert acquired_plane(found) == plane
         expected, _ = IN_PLANE[plane]
-        np.testing.assert_array_equal(slices_of(found, "acquired")[0], expected)
+        np.testing.assert_array_equal(slices_of(found, plane)[0], expected)
+
+
+def test_acquired_slices_are_said_and_taken(tmp_path, caplog):
+    caplog.set_level("INFO")
+    image = read_nifti(save(tmp_path / "a.nii", IMAGE, spacing=(3, 3, 12)))
+    label = read_nifti(save(tmp_path / "b.nii", LABEL, spacing=(3, 3, 12)))
+    images, _, _, spacing = labelled_slices(image, label, CLASSES, "a.nii", plane="acquired")
+    np.testing.assert_array_equal(images, IN_PLANE["sagittal"][0])
+    np.testing.assert_allclose(spacing, (12, 3, 3))
+    assert "a.nii: acquired in sagittal slices, voxels of 12 x 3 x 3 mm" in caplog.text
 
 
 @pytest.mark.parametrize("plane", IN_PLANE)

@@ -29,6 +29,7 @@ from labelnoise.data.sources.volumes import (
     Volume,
     labelled_slices,
     read_nifti,
+    resolve_plane,
     slices_of,
 )
 from labelnoise.errors import InputError
@@ -183,6 +184,7 @@ def _read(series, label_path, settings):
         return labelled_slices(image, read_nifti(label_path), classes, where, ignore, plane)
     frame = series.slices[0].frame
     labels_IJK = read_segmentation(label_path, image, frame, classes, ignore)
+    plane = resolve_plane(image, plane, str(series.folder))
     images_SHW, spacing_3 = slices_of(image, plane)
     labels_SHW, _ = slices_of(Volume(labels_IJK, image.affine), plane)
     return images_SHW, labels_SHW, np.arange(len(images_SHW)), spacing_3

@@ -64,7 +64,7 @@ def read_pair(
 
     Args:
         channel: channel of the image, where it has several.
-        plane: axial, sagittal, coronal or acquired, see `volumes.slices_of`.
+        plane: axial, sagittal, coronal or acquired, see `volumes.resolve_plane`.
 
     Raises:
         InputError: as `read_nifti` and `labelled_slices`.

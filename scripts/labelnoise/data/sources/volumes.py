@@ -16,6 +16,7 @@ alone; an oblique volume keeps its own grid, in the closest such orientation.
 Shape legend: I, J, K voxel axes of the file; S slices, H rows, W columns.
 """
 
+import logging
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from nibabel.wrapstruct import WrapStructError
 
 from labelnoise.data.sources import Classes
 from labelnoise.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # Where slices, rows and columns point to: superior, inferior, posterior or left. In the order in
 # which `acquired` prefers them where a volume's axes are equally fine.
@@ -92,7 +95,7 @@ def labelled_slices(
     Args:
         where: the files, for messages.
         ignore: label values that become background.
-        plane: see `slices_of`.
+        plane: see `resolve_plane`.
 
     Returns:
         images_SHW in the image's own number type, labels_SHW uint8 class indices, numbers_S from
@@ -101,6 +104,7 @@ def labelled_slices(
     Raises:
         InputError: as `to_class_indices` and `match_grid`.
     """
+    plane = resolve_plane(image, plane, where)
     indices = Volume(to_class_indices(label.array_IJK, classes, where, ignore), label.affine)
     matched = Volume(match_grid(image, indices, where), image.affine)
     images_SHW, spacing_3 = slices_of(image, plane)
@@ -112,16 +116,30 @@ def slices_of(volume: Volume, plane: str = "axial") -> tuple[np.ndarray, np.ndar
     """Turn a volume to the project's orientation; a view, nothing is copied or resampled.
 
     Args:
-        plane: axial, sagittal, coronal, or acquired, see `acquired_plane`.
+        plane: axial, sagittal or coronal.
 
     Returns:
         slices_SHW, spacing_3: distance of slices, rows and columns in mm.
     """
-    axes = AXES[acquired_plane(volume) if plane == "acquired" else plane]
-    turn = ornt_transform(io_orientation(volume.affine), axcodes2ornt(axes))
+    turn = ornt_transform(io_orientation(volume.affine), axcodes2ornt(AXES[plane]))
     spacing_3 = np.empty(3)
     spacing_3[turn[:, 0].astype(int)] = _spacing(volume.affine)
     return apply_orientation(volume.array_IJK, turn), spacing_3
+
+
+def resolve_plane(volume: Volume, plane: str, where: str) -> str:
+    """Return the plane of a volume's slices; say in the log which one `acquired` is.
+
+    Args:
+        plane: axial, sagittal, coronal, or acquired, see `acquired_plane`.
+        where: the files, for the log.
+    """
+    if plane != "acquired":
+        return plane
+    found = acquired_plane(volume)
+    spacing = _times(np.round(_spacing(volume.affine), 4))
+    logger.info("%s: acquired in %s slices, voxels of %s mm", where, found, spacing)
+    return found
 
 
 def acquired_plane(volume: Volume) -> str:
