@@ -78,6 +78,12 @@ def test_dataset_holds_the_slices_of_the_cases(prepare):
     dataset = Dataset(prepare(cases))
     assert dataset.name == "fake"
     assert dataset.provenance["what"] == "noise" and dataset.provenance["source"] == "fake"
+    assert dataset.provenance["grid"] == {
+        "plane": None,
+        "spacing": None,
+        "size": None,
+        "resize_labels": "area",
+    }
     assert dataset.class_names == [
         "background",
         "organ",

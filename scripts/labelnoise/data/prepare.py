@@ -48,7 +48,8 @@ def prepare_dataset(
     names = source.class_names(settings)
     cases = source.cases(settings, source_seed(seed, name))
     splits = assign_splits(name, cases, settings, split_seed(seed, name))
-    provenance = source.describe(settings) | {"source": settings["source"]}
+    grid = {key: settings.get(key) for key in ("plane", "spacing", "size", "resize_labels")}
+    provenance = source.describe(settings) | {"source": settings["source"], "grid": grid}
 
     changes = Changes(name, names)
     intensity = Intensity.of_settings(settings)

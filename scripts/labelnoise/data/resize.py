@@ -218,23 +218,30 @@ def _keep_areas(resized_HW, indices, shares_CHW):
     # Too little to matter but among equal shares, of which each pixel's is now another one.
     nudges_CP = 1e-7 * np.arange(len(indices))[:, None] * _spread(mixed, resized_HW.shape[1])
     worth_CP = np.where(shares_CP > 0, shares_CP + nudges_CP, -np.inf)
-    structures = range(int(indices[0] == 0), len(indices))
+    # Where each has a share; few structures share a pixel, however many there are.
+    pixels_of = {
+        place: np.flatnonzero(shares_CP[place])
+        for place in range(int(indices[0] == 0), len(indices))
+        if shares_CP[place].any()
+    }
     for _ in range(ROUNDS):
         won_C = np.bincount(worth_CP.argmax(axis=0), minlength=len(indices))
-        if all(won_C[place] == wanted_C[place] for place in structures):
+        if all(won_C[place] == wanted_C[place] for place in pixels_of):
             break
-        for place in structures:
-            others_P = np.delete(worth_CP, place, axis=0).max(axis=0)
-            worth_CP[place] += _bonus(worth_CP[place] - others_P, wanted_C[place])
+        for place, pixels in pixels_of.items():
+            worth_Cp = worth_CP[:, pixels]
+            own_p = worth_Cp[place].copy()
+            worth_Cp[place] = -np.inf
+            bonus = _bonus(own_p - worth_Cp.max(axis=0), wanted_C[place])
+            worth_CP[place, pixels] = own_p + bonus
     resized_HW.reshape(-1)[mixed] = np.take(indices, worth_CP.argmax(axis=0))
 
 
 def _bonus(leads, wanted):
     """Return what to add to each lead so that as many as wanted are above 0."""
-    finite = np.sort(leads[np.isfinite(leads)])[::-1]
     # One more at each end, so that all or none can be above.
-    ends = np.concatenate([finite[:1] + 1, finite, finite[-1:] - 1])
-    wanted = min(wanted, len(finite))
+    ends = np.sort([*leads, leads.min() - 1, leads.max() + 1])[::-1]
+    wanted = min(wanted, len(leads))
     return -(ends[wanted] + ends[wanted + 1]) / 2
 
 

@@ -151,6 +151,7 @@ def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
         "seed": training_seed(task.seed, task.run.model, task.run.repeat),
         "class_names": list(data.class_names),
         "intensity": data.intensity.as_dict(),
+        "grid": data.provenance.get("grid"),
         "size": list(data.shape),
     }
 
