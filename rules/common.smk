@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 
@@ -6,6 +7,7 @@ from snakemake.logging import logger
 from labelnoise.config import complete
 from labelnoise.errors import InputError
 from labelnoise.files import check_writable
+from labelnoise.folds import base_of, fold_of
 from labelnoise.jobs.locks import hold_study
 from labelnoise.jobs.resources import megabytes_to_train, minutes_to_train
 from labelnoise.jobs.workflow import near_targets, says_more
@@ -59,7 +61,10 @@ def each(pattern, chosen=runs):
 def targets():
     """Every rule's name, and every file that the rules make for the study."""
     outputs = [output for rule in workflow.rules for output in rule.output]
-    files = {output.apply_wildcards(vars(run)) for run in runs for output in outputs}
+    names = [vars(run) for run in runs]
+    # Figures are of a dataset, all else is of its folds.
+    names += [vars(run) | {"dataset": base_of(run.dataset)} for run in runs]
+    files = {output.apply_wildcards(each) for each in names for output in outputs}
     return [*(rule.name for rule in workflow.rules), *sorted(files)]
 
 
@@ -68,7 +73,24 @@ logger.addFilter(near_targets(targets))
 
 def first_examples(wildcards):
     """First repeat of each perturbation that pictures show, of one dataset, model and recipe."""
-    return [Run(wildcards.dataset, wildcards.model, wildcards.recipe, name, 0) for name in examples]
+    dataset = first_fold(wildcards.dataset)
+    return [Run(dataset, wildcards.model, wildcards.recipe, name, 0) for name in examples]
+
+
+def first_fold(dataset):
+    """The fold of a dataset that pictures show; the dataset itself if it has none."""
+    return study.folds_of(base_of(dataset))[0]
+
+
+def first_fold_file(wildcards):
+    """The dataset file of that fold."""
+    return results.fill(results.dataset, {"dataset": first_fold(wildcards.dataset)})
+
+
+def split_file(wildcards):
+    """The file that a dataset's split is read from. One that is missing is its job to report."""
+    path = study.datasets[wildcards.dataset].get("split", {}).get("file")
+    return path if path and not fold_of(wildcards.dataset) and os.path.exists(path) else []
 
 
 def grows(amount):

@@ -1,4 +1,8 @@
 rule prepare_dataset:
+    input:
+        # The first fold's file holds the slices of all.
+        slices=lambda wildcards: first_fold_file(wildcards) if fold_of(wildcards.dataset) else [],
+        split=split_file,
     output:
         dataset=results.dataset,
     log:

@@ -79,7 +79,7 @@ rule compare_thresholds:
         mixed=rules.summarise_runs.output.mixed,
         ceilings=collect(
             rules.estimate_ceiling.output.ceiling,
-            dataset=study.matrix["dataset"],
+            dataset=study.folds,
             perturbation=study.errors,
         ),
     output:
@@ -255,7 +255,7 @@ rule plot_roc:
             [
                 run
                 for run in runs
-                if run.dataset == wildcards.dataset and run.perturbation in examples
+                if base_of(run.dataset) == wildcards.dataset and run.perturbation in examples
             ],
         ),
     output:
@@ -279,9 +279,12 @@ rule plot_roc:
 
 rule plot_perturbations:
     input:
-        dataset=rules.prepare_dataset.output.dataset,
+        dataset=first_fold_file,
         calibrations=lambda wildcards: [
-            results.fill(results.calibration, {"dataset": wildcards.dataset, "perturbation": name})
+            results.fill(
+                results.calibration,
+                {"dataset": first_fold(wildcards.dataset), "perturbation": name},
+            )
             for name in study.errors
         ],
     output:
@@ -305,7 +308,7 @@ rule plot_perturbations:
 
 rule plot_predictions:
     input:
-        dataset=rules.prepare_dataset.output.dataset,
+        dataset=first_fold_file,
         records=lambda wildcards: each(results.run.record, first_examples(wildcards)),
         checkpoints=lambda wildcards: each(results.run.checkpoints, first_examples(wildcards)),
     output:

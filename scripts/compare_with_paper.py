@@ -6,7 +6,7 @@ from labelnoise.evaluation.tables import read_table
 from labelnoise.files import write_csv
 from labelnoise.jobs.script import logged
 from labelnoise.report.paper import compare_with_paper, slopes_beside_paper
-from labelnoise.report.render import slopes_tables, table1_tables, write_tables
+from labelnoise.report.render import note_folds, slopes_tables, table1_tables, write_tables
 
 
 def main(smk):
@@ -18,10 +18,10 @@ def main(smk):
         comparison = compare_with_paper(degradation)
         slope = slopes_beside_paper(runs, cases)
         write_csv(smk.output.table1, comparison)
-        tables = table1_tables(comparison, mixed)
+        tables = note_folds(table1_tables(comparison, mixed), runs)
         write_tables(tables, smk.output.table1_markdown, smk.output.table1_latex)
         write_csv(smk.output.slopes, slope)
-        tables = slopes_tables(slope, mixed)
+        tables = note_folds(slopes_tables(slope, mixed), runs)
         write_tables(tables, smk.output.slopes_markdown, smk.output.slopes_latex)
 
 

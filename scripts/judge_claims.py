@@ -6,7 +6,7 @@ from labelnoise.evaluation.claims import judge
 from labelnoise.evaluation.tables import read_table
 from labelnoise.files import write_csv
 from labelnoise.jobs.script import logged
-from labelnoise.report.render import claims_tables, write_tables
+from labelnoise.report.render import claims_tables, note_folds, write_tables
 from labelnoise.study import Study
 
 
@@ -15,7 +15,7 @@ def main(smk):
         study = Study.of(smk.config)
         runs, cases = map(read_table, (smk.input.runs, smk.input.cases))
         claims = judge(study.claims, runs, cases, study.repeats)
-        tables = claims_tables(claims, len(pd.read_csv(smk.input.mixed)))
+        tables = note_folds(claims_tables(claims, len(pd.read_csv(smk.input.mixed))), runs)
         write_csv(smk.output.claims, claims)
         write_tables(tables, smk.output.markdown, smk.output.latex)
 

@@ -51,19 +51,22 @@ def answer(study: Study, cases: int | None, effect: float) -> str:
 
 
 def count_test_cases(study: Study, dataset: str) -> int:
-    """Return how many test cases a prepared dataset has.
+    """Return how many test cases a prepared dataset has, in all its folds together.
 
     Raises:
         InputError: it is not prepared, or its file is wrong.
     """
-    path = study.results.fill(study.results.dataset, {"dataset": dataset})
-    if not path.exists():
-        raise InputError(
-            f"{path} is not there, so the test cases of {dataset} are unknown; name their number, "
-            "make plan CASES=20, or make the file with snakemake."
-        )
-    with Dataset(path) as data:
-        return len(set(data.case[data.rows("test")]))
+    count = 0
+    for name in study.folds_of(dataset):
+        path = study.results.fill(study.results.dataset, {"dataset": name})
+        if not path.exists():
+            raise InputError(
+                f"{path} is not there, so the test cases of {dataset} are unknown; name their "
+                "number, make plan CASES=20, or make the file with snakemake."
+            )
+        with Dataset(path) as data:
+            count += len(set(data.case[data.rows("test")]))
+    return count
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from labelnoise.consistency import misfits
 from labelnoise.evaluation.tables import degradation_table, study_tables
 from labelnoise.files import read_json, write_csv
 from labelnoise.jobs.script import logged
-from labelnoise.report.render import degradation_tables, write_tables
+from labelnoise.report.render import degradation_tables, note_folds, write_tables
 from labelnoise.study import Run, results_of
 
 
@@ -17,7 +17,7 @@ def main(smk):
         runs, cases = study_tables(listed, results)
         mixed = misfits({run: read_json(results.run_folder(run).record) for run in listed})
         degradation = degradation_table(runs, cases)
-        tables = degradation_tables(degradation, len(mixed))
+        tables = note_folds(degradation_tables(degradation, len(mixed)), runs)
         write_csv(smk.output.runs, runs)
         write_csv(smk.output.cases, cases)
         names = [(run.name, difference) for run, difference in mixed]

@@ -9,7 +9,7 @@ from labelnoise.evaluation.tables import read_table
 from labelnoise.files import write_text
 from labelnoise.jobs.script import logged
 from labelnoise.report.answer import answer_markdown, answer_of, answer_page
-from labelnoise.report.render import claims_tables
+from labelnoise.report.render import claims_tables, note_folds
 
 
 def main(smk):
@@ -20,7 +20,7 @@ def main(smk):
         mixed = len(pd.read_csv(smk.input.mixed))
         runs, thresholds = map(read_table, (smk.input.runs, smk.input.thresholds))
         answer = answer_of(claims, thresholds, runs, smk.params.sources, mixed)
-        tables = claims_tables(claims, mixed) if len(claims) else []
+        tables = note_folds(claims_tables(claims, mixed), runs) if len(claims) else []
         figure = Path(smk.input.figure).read_bytes()
         write_text(smk.output.answer, answer_markdown(answer))
         write_text(smk.output.page, answer_page(answer, tables, figure))

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from labelnoise.folds import base_of
 from labelnoise.study import Run
 
 UNKNOWN = "unknown"
@@ -25,7 +26,9 @@ def misfits(records: Mapping[Run, Mapping[str, Any]]) -> list[tuple[Run, str]]:
     """
     settings: dict[tuple[str, str, str], dict[Run, dict[str, str]]] = {}
     for run, record in records.items():
-        settings.setdefault(run.setting, {})[run] = _facts(record)
+        # Folds are averaged with each other.
+        setting = (base_of(run.dataset), run.model, run.recipe)
+        settings.setdefault(setting, {})[run] = _facts(record)
     found = {}
     for facts in settings.values():
         names = dict.fromkeys(name for known in facts.values() for name in known)

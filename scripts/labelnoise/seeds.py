@@ -58,6 +58,11 @@ def intensity_seed(seed: int, dataset: str, case: str) -> int:
     return derive(seed, "intensity", dataset, case)
 
 
+def validation_seed(seed: int, dataset: str, fold: int) -> int:
+    """Return the seed of a fold's validation cases, taken from those that it does not test."""
+    return derive(seed, "split", dataset, "validation", fold)
+
+
 def source_seed(seed: int, dataset: str) -> int:
     """Return the seed of data that are generated, such as phantoms."""
     return derive(seed, "source", dataset)

@@ -17,6 +17,7 @@ from labelnoise.config import complete, load_config
 from labelnoise.config.rules import AXES
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, write_text
+from labelnoise.folds import fold_count
 from labelnoise.study import Recipe, Results, Run, RunFolder, results_of
 
 
@@ -109,6 +110,12 @@ def new_session(
         raise InputError(
             f"'{name}' cannot name a session; use letters, digits, '_', '-' and '.', a letter or "
             "digit first."
+        )
+    folds = fold_count(config["datasets"][run.dataset])
+    if folds > 1:
+        raise InputError(
+            f"dataset '{run.dataset}' has {folds} folds, and a session trains one network; add a "
+            "dataset of one of them to the config, with 'fold' beside the keys of its 'split'."
         )
     chosen = {
         section: deepcopy(config[section][getattr(run, axis)]) for axis, section in AXES.items()

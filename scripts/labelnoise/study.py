@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from labelnoise.config import load_config
 from labelnoise.config.rules import AXES, claim_cells
+from labelnoise.folds import fold_names, with_folds
 
 RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
@@ -35,7 +36,8 @@ class Run:
     """One trained network, by the names of its parts.
 
     Attributes:
-        dataset, model, recipe, perturbation: names that the config defines.
+        dataset, model, recipe, perturbation: names that the config defines; of a dataset with folds
+            that of a fold, see `labelnoise.folds`.
         repeat: index of an independent replicate, from 0.
     """
 
@@ -387,7 +389,7 @@ class Study:
     Attributes:
         seed: root of every random stream.
         results: where its files are.
-        datasets: {name: settings of its source}.
+        datasets: {name: settings of its source}, of a dataset with folds also those of each fold.
         models, recipes, perturbations: {name: definition}, selected or not.
         matrix: {axis: selected names}, the axes in the order of AXES.
         repeats: independent replicates of every cell.
@@ -413,7 +415,7 @@ class Study:
         return cls(
             seed=config["seed"],
             results=results_of(config),
-            datasets=config["datasets"],
+            datasets=with_folds(config["datasets"]),
             models={name: Model.of(model) for name, model in config["models"].items()},
             recipes={name: Recipe(**recipe) for name, recipe in config["recipes"].items()},
             perturbations={
@@ -428,9 +430,18 @@ class Study:
     @property
     def runs(self) -> list[Run]:
         """The runs of the matrix, the last axis and then the repeats changing fastest."""
-        datasets, models, recipes, perturbations = (self.matrix[axis] for axis in AXES)
-        cells = product(datasets, models, recipes, perturbations, range(self.repeats))
+        _, models, recipes, perturbations = (self.matrix[axis] for axis in AXES)
+        cells = product(self.folds, models, recipes, perturbations, range(self.repeats))
         return [Run(*names) for names in cells]
+
+    @property
+    def folds(self) -> list[str]:
+        """The names that the matrix's datasets have in runs: of a dataset with folds, of each."""
+        return [fold for name in self.matrix["dataset"] for fold in self.folds_of(name)]
+
+    def folds_of(self, dataset: str) -> list[str]:
+        """Return the names of the folds of a dataset, or its own name if it has none."""
+        return fold_names(dataset, self.datasets[dataset])
 
     @property
     def claims(self) -> list[Claim]:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from labelnoise.data import prepare as preparing
 from labelnoise.data.intensity import Intensity
-from labelnoise.data.prepare import map_in_order, prepare_dataset, split_cases
+from labelnoise.data.prepare import map_in_order, prepare_dataset
 from labelnoise.data.sources import Case
+from labelnoise.data.splits import split_cases
 from labelnoise.data.storage import SPLITS, Dataset
 from labelnoise.errors import InputError
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from labelnoise.config.messages import shown
 from labelnoise.errors import InputError
+from labelnoise.folds import fold_count
 
 # The lists of the matrix, and the section that defines the names of each.
 AXES = {
@@ -75,21 +76,19 @@ def _check_matrix(config):
                     f"define; defined are: {', '.join(config[section])}."
                 )
     matrix = config["matrix"]
-    runs = prod(len(matrix[axis]) for axis in AXES) * matrix["repeats"]
+    folds = sum(fold_count(config["datasets"][name]) for name in matrix["dataset"])
+    others = (len(matrix[axis]) for axis in AXES if axis != "dataset")
+    runs = folds * prod(others) * matrix["repeats"]
     if runs > MOST_RUNS:
         raise InputError(
-            f"config key 'matrix' asks for {runs} runs, the product of its lists and repeats; "
-            f"expected at most {MOST_RUNS}."
+            f"config key 'matrix' asks for {runs} runs, the product of its lists, of folds and "
+            f"repeats; expected at most {MOST_RUNS}."
         )
 
 
 def _check_dataset(name, dataset):
-    split = dataset.get("split", {})
-    if split and abs(sum(split.values()) - 1) > 1e-6:
-        raise InputError(
-            f"config key 'datasets.{name}.split' sums to {sum(split.values()):g}; "
-            "make the three shares sum to 1."
-        )
+    if "split" in dataset:
+        _check_split(f"config key 'datasets.{name}.split", dataset["split"])
     if "window" in dataset and not dataset["window"][0] < dataset["window"][1]:
         raise InputError(
             f"config key 'datasets.{name}.window' is {dataset['window']}; "
@@ -121,6 +120,39 @@ def _check_normalise(name, dataset):
         raise InputError(
             f"{key}.normalise.over' is foreground, which a new case does not have before it is "
             "segmented; write 'by: dataset', or 'over: all'."
+        )
+
+
+def _check_split(key, split):
+    if "folds" in split:
+        _check_folds(key, split)
+    elif isinstance(split["train"], list):
+        named = Counter(chain(split["train"], split["validation"], split["test"]))
+        case, count = named.most_common(1)[0]
+        if count > 1:
+            places = [part for part, cases in split.items() if case in cases]
+            raise InputError(
+                f"{key}' names the case {shown(case)} in {' and '.join(places)}; name it in one."
+            )
+    elif abs(sum(split.values()) - 1) > 1e-6:
+        raise InputError(f"{key}' sums to {sum(split.values()):g}; make the three shares sum to 1.")
+
+
+def _check_folds(key, split):
+    folds, fold = split["folds"], split["fold"]
+    if folds is None and (fold is None or split["file"] is None):
+        needed = (
+            "'folds', how many it has, or 'fold', the one to take" if split["file"] else "'folds'"
+        )
+        raise InputError(f"{key}' lacks {needed}; add it.")
+    if None not in (folds, fold) and fold >= folds:
+        raise InputError(
+            f"{key}.fold' is {fold}, but 'folds' is {folds}; name one of 0 to {folds - 1}."
+        )
+    if split["file"] is None and split["unlisted"] == "skip":
+        raise InputError(
+            f"{key}.unlisted' is skip, but random folds have every case; remove it, or name a "
+            "'file' of splits."
         )
 
 

@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from labelnoise.data.case_names import shown_names
 from labelnoise.data.changes import CaseChanges, Changes, Clipped
 from labelnoise.data.intensity import LARGEST, SAMPLES, Intensity, Scale, sample
 from labelnoise.data.resize import fit_grid, resize_images, resize_labels
 from labelnoise.data.sources import Case, Settings, check_folder, open_source
-from labelnoise.data.storage import SPLITS, write_dataset
+from labelnoise.data.splits import assign_folds, assign_splits
+from labelnoise.data.storage import write_dataset
 from labelnoise.errors import InputError
-from labelnoise.seeds import intensity_seed, source_seed, split_seed
+from labelnoise.folds import base_of, fold_of
+from labelnoise.seeds import intensity_seed, source_seed
 
 logger = logging.getLogger(__name__)
 # Slices converted at a time; besides them a case is in memory once as read and once as stored.
@@ -35,7 +38,8 @@ def prepare_dataset(
     `workers`. One worker holds one case in memory at a time, n > 1 workers hold n + 1.
 
     Args:
-        name: the dataset's name in the config.
+        name: the dataset's name in the config; with folds, that of the first one, whose file holds
+            the slices of all, see `storage.write_fold`.
         settings: its settings, checked and completed by `labelnoise.config`.
         seed: the study's seed.
         path: the HDF5 file to write; it appears whole or not at all.
@@ -46,15 +50,18 @@ def prepare_dataset(
     check_folder(name, settings)
     source = open_source(settings["source"])
     names = source.class_names(settings)
-    cases = source.cases(settings, source_seed(seed, name))
-    splits = assign_splits(name, cases, settings, split_seed(seed, name))
+    cases = source.cases(settings, source_seed(seed, base_of(name)))
+    shown = shown_names(_unique_names(name, cases), settings)
+    splits, folds = _splits(name, cases, settings, seed)
+    cases = [case for case in cases if case.name in splits]
     grid = {key: settings.get(key) for key in ("plane", "spacing", "size", "resize_labels")}
     provenance = source.describe(settings) | {"source": settings["source"], "grid": grid}
 
     changes = Changes(name, names)
     intensity = Intensity.of_settings(settings)
     if intensity.scale is None and intensity.by == "dataset":
-        training = [case for case in cases if splits[case.name] == "train"]
+        # Folds share their slices, and each case is a training case of some of them.
+        training = [case for case in cases if folds or splits[case.name] == "train"]
         intensity = fit_intensity(name, intensity, training, seed, workers)
 
     def prepare(case):
@@ -67,14 +74,16 @@ def prepare_dataset(
         intensity=intensity,
         provenance=provenance,
         workers=workers,
+        folds=[{shown[case]: fold[case] for case in fold} for fold in folds],
     ) as writer:
         left_out = []
         prepared = map_in_order(prepare, cases, workers)
         for done, case in enumerate(cases, start=1):
             # Not by `zip`, which would keep a case's slices until the next one's are ready.
-            if not _append(writer, changes, case, splits[case.name], next(prepared)):
-                left_out.append(case.name)
-            logger.info("%s: case %s, %d of %d", name, case.name, done, len(cases))
+            known_as = shown[case.name]
+            if not _append(writer, changes, case, known_as, splits[case.name], next(prepared)):
+                left_out.append(known_as)
+            logger.info("%s: case %s, %d of %d", name, known_as, done, len(cases))
         provenance |= changes.report()
     if left_out:
         logger.warning(
@@ -86,14 +95,39 @@ def prepare_dataset(
         )
 
 
-def _append(writer, changes, case, split, made):
+def _unique_names(name, cases):
+    """Return the names of cases; refuse two of one name."""
+    names = [case.name for case in cases]
+    twice = sorted({case for case in names if names.count(case) > 1})
+    if twice:
+        raise InputError(
+            f"dataset {name}: case {twice[0]!r} comes {names.count(twice[0])} times; give every "
+            "case its own name."
+        )
+    return names
+
+
+def _splits(name, cases, settings, seed):
+    """Return {case: split}, the source's own where it fixes one, and those of all folds, if any."""
+    fixed = {case.name: case.split for case in cases if case.split}
+    if fixed:
+        return fixed, []
+    names = [case.name for case in cases]
+    if fold_of(name) is None:
+        return assign_splits(name, names, settings["split"], seed), []
+    folds = assign_folds(name, names, settings["split"], seed)
+    return folds[0], list(folds.values())
+
+
+def _append(writer, changes, case, known_as, split, made):
     """Write the slices of a case; return False if it has none."""
-    changes.add(case.name, made.spacing_3, made.changes, made.clipped, made.scale)
+    changes.add(known_as, made.spacing_3, made.changes, made.clipped, made.scale)
     if len(made.numbers_S):
         slices = (made.numbers_S, made.images_SHW, made.labels_SHW)
-        writer.append(case.name, split, *slices, made.spacing_3, made.scale)
+        about = (made.spacing_3, made.scale, case.name)
+        writer.append(known_as, split, *slices, *about)
         return True
-    logger.warning("case %s shows no structure in any slice and is left out", case.name)
+    logger.warning("case %s shows no structure in any slice and is left out", known_as)
     return False
 
 
@@ -286,61 +320,3 @@ def _check_scaled(where, values_SHW, scaled_SHW, numbers_S, scale):
                 f"none beyond {LARGEST} can be stored; set a `window`, or another `normalise` than "
                 "none."
             )
-
-
-def assign_splits(name: str, cases: list[Case], settings: Settings, seed: int) -> dict[str, str]:
-    """Map the name of each case to its split; the source's own split where it fixes one.
-
-    Raises:
-        InputError: two cases share a name, or `split_cases` refuses.
-    """
-    names = [case.name for case in cases]
-    twice = sorted({case for case in names if names.count(case) > 1})
-    if twice:
-        raise InputError(
-            f"dataset {name}: case {twice[0]!r} comes {names.count(twice[0])} times; give every "
-            "case its own name."
-        )
-    fixed = {case.name: case.split for case in cases if case.split}
-    return fixed or split_cases(name, names, settings["split"], seed)
-
-
-def split_cases(name: str, cases: list[str], shares: dict[str, float], seed: int) -> dict[str, str]:
-    """Split cases at random into train, validation and test.
-
-    Counts are the shares by largest remainder, and at least one case each.
-
-    Args:
-        name: the dataset, for messages.
-        cases: names of the cases; their order matters as much as the seed.
-        shares: {"train": share, "validation": share, "test": share}, above 0 and summing to 1.
-
-    Returns:
-        {case: split}.
-
-    Raises:
-        InputError: there are too few cases.
-    """
-    if len(cases) < len(SPLITS):
-        raise InputError(
-            f"dataset {name}: there is too little to split, {len(cases)} cases, and at least "
-            f"{len(SPLITS)} are needed, one each for {', '.join(SPLITS)}; add cases."
-        )
-    counts = _share_out(len(cases), [shares[split] for split in SPLITS])
-    order = np.random.default_rng(seed).permutation(len(cases))
-    labels = np.repeat(SPLITS, counts).tolist()
-    split_of = dict(zip(order.tolist(), labels, strict=True))
-    return {case: split_of[position] for position, case in enumerate(cases)}
-
-
-def _share_out(total, shares):
-    """Return whole counts by largest remainder, none of them 0."""
-    exact = total * np.array(shares)
-    counts = np.floor(exact + 1e-9).astype(int)
-    # Ties go to the first split; rounding keeps them ties.
-    for position in np.argsort(-np.round(exact - counts, 9), kind="stable")[: total - counts.sum()]:
-        counts[position] += 1
-    while counts.min() == 0:
-        counts[counts.argmax()] -= 1
-        counts[counts.argmin()] += 1
-    return counts

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from labelnoise.data.intensity import Intensity, Scale
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
+from labelnoise.folds import fold_of
 
 DATASET_FORMAT = "labelnoise-dataset"
 LABEL_FORMAT = "labelnoise-labels"
@@ -29,6 +30,9 @@ FORMAT_VERSION = 1
 # What h5py takes by default.
 GZIP_LEVEL = 4
 SPLITS = ("train", "validation", "test")
+# What a dataset file holds besides where it has to: the source's names of cases (N,), and indices
+# into SPLITS of the rows in each fold (K, N).
+SOURCE_CASES, FOLDS = "source_case", "fold_split"
 UNKNOWN_SPACING = (np.nan,) * 3
 
 
@@ -42,6 +46,7 @@ def write_dataset(
     intensity: Intensity | None = None,
     window: tuple[float, float] | None = None,
     workers: int = 1,
+    folds: Sequence[Mapping[str, str]] = (),
 ) -> Iterator["DatasetWriter"]:
     """Yield a DatasetWriter; the file appears under its name when the `with` block succeeds.
 
@@ -51,6 +56,7 @@ def write_dataset(
         intensity: how source values became those stored.
         window: (low, high) in source units, for `Intensity.of_window(low, high)`.
         workers: threads that compress slices; the file does not depend on them.
+        folds: {case: split} in each fold, the file being that of the first one; see `write_fold`.
 
     Raises:
         InputError: as DatasetWriter's methods; no file is left behind.
@@ -66,7 +72,7 @@ def write_dataset(
     ):
         writer = DatasetWriter(file, name, class_names, pool.map)
         yield writer
-        writer.finish(intensity, provenance)
+        writer.finish(intensity, provenance, folds)
 
 
 class DatasetWriter:
@@ -85,7 +91,7 @@ class DatasetWriter:
         self._file, self._name, self._class_names = file, name, list(class_names)
         self._map = map_slices
         self._cases, self._slices, self._splits, self._spacings = [], [], [], []
-        self._scales = []
+        self._scales, self._sources = [], []
         self._pixels_C = np.zeros(len(class_names), np.int64)
 
     def append(
@@ -97,6 +103,7 @@ class DatasetWriter:
         labels_NHW: np.ndarray,
         spacing_3: ArrayLike = UNKNOWN_SPACING,
         scale: Scale | None = None,
+        source_case: str | None = None,
     ) -> None:
         """Add all slices of one case.
 
@@ -108,12 +115,14 @@ class DatasetWriter:
             labels_NHW: uint8 class indices.
             spacing_3: distance of slices, rows and columns in mm, NaN where unknown.
             scale: how values became stored ones, where each case has its own.
+            source_case: the case's name in the source, by which messages call it; None is `case`.
 
         Raises:
             InputError: the case or one of its slices comes twice, or its size differs.
         """
-        self._check_new(case, slices)
-        self._check_size(case, images_NHW.shape[1:])
+        source_case = case if source_case is None else source_case
+        self._check_new(case, source_case, slices)
+        self._check_size(source_case, images_NHW.shape[1:])
         start, stop = len(self._cases), len(self._cases) + len(slices)
         for key, values in (("images", images_NHW), ("labels", labels_NHW)):
             stored = self._file[key]
@@ -123,6 +132,7 @@ class DatasetWriter:
             for row, chunk in enumerate(packed, start):
                 stored.id.write_direct_chunk((row, 0, 0), chunk)
         self._cases += [case] * len(slices)
+        self._sources += [source_case] * len(slices)
         self._splits += [split] * len(slices)
         self._slices += [int(number) for number in slices]
         self._spacings += [spacing_3] * len(slices)
@@ -132,17 +142,18 @@ class DatasetWriter:
             for labels_HW in labels_NHW:
                 self._pixels_C += np.bincount(labels_HW.ravel(), minlength=len(self._pixels_C))
 
-    def _check_new(self, case, slices):
+    def _check_new(self, case, source_case, slices):
         if case in self._cases:
             raise InputError(
-                f"dataset {self._name}: case {case!r} comes twice; give every case its own name."
+                f"dataset {self._name}: case {source_case!r} comes twice; give every case its own "
+                "name."
             )
         numbers, counts = np.unique(slices, return_counts=True)
         if counts.max(initial=1) > 1:
             raise InputError(
-                f"dataset {self._name}: slice {numbers[counts > 1][0]} of case {case!r} comes "
-                f"{counts.max()} times; remove the duplicates, or correct the pattern that reads "
-                "the slice number."
+                f"dataset {self._name}: slice {numbers[counts > 1][0]} of case {source_case!r} "
+                f"comes {counts.max()} times; remove the duplicates, or correct the pattern that "
+                "reads the slice number."
             )
 
     def _check_size(self, case, shape):
@@ -157,13 +168,18 @@ class DatasetWriter:
                 "set `size` to resize them all."
             )
 
-    def finish(self, intensity: Intensity, provenance: Mapping[str, Any]) -> None:
+    def finish(
+        self,
+        intensity: Intensity,
+        provenance: Mapping[str, Any],
+        folds: Sequence[Mapping[str, str]] = (),
+    ) -> None:
         """Write what is known only at the end: rows, attributes, the share of each class.
 
         Raises:
             InputError: a split is empty, or a class has no pixel in the training split.
         """
-        self._check_splits()
+        _check_split(self._name, self._class_names, self._splits, self._pixels_C)
         _write_text(self._file, "case", self._cases)
         self._file["slice"] = np.array(self._slices, np.int32)
         _write_text(self._file, "split", self._splits)
@@ -171,6 +187,11 @@ class DatasetWriter:
         if intensity.scale is None:
             # None becomes NaN. As rows, since an attribute holds no more than 64 kB.
             self._file["scale"] = np.array([astuple(scale) for scale in self._scales], np.float64)
+        if self._sources != self._cases:
+            _write_text(self._file, SOURCE_CASES, self._sources)
+        if folds:
+            splits_KN = [[SPLITS.index(fold[case]) for case in self._cases] for fold in folds]
+            self._file[FOLDS] = np.array(splits_KN, np.uint8)
         attrs = self._file.attrs
         attrs["format"] = DATASET_FORMAT
         attrs["format_version"] = FORMAT_VERSION
@@ -180,20 +201,60 @@ class DatasetWriter:
         attrs["foreground_fraction"] = self._pixels_C / self._pixels_C.sum()
         attrs["provenance"] = json.dumps(provenance, sort_keys=True)
 
-    def _check_splits(self):
-        for split in SPLITS:
-            if split not in self._splits:
-                raise InputError(
-                    f"dataset {self._name}: no slice is left for the {split} split; add cases that "
-                    "show the structure, or set `select: all` to keep slices without it."
-                )
-        for name, pixels in zip(self._class_names[1:], self._pixels_C[1:], strict=True):
-            if pixels == 0:
-                raise InputError(
-                    f"dataset {self._name}: {name} has no pixel in the training split; check the "
-                    "masks and the mask values of `classes`, raise `size`, or give the training "
-                    "split more cases."
-                )
+
+def write_fold(path: Path | str, slices: Path | str, name: str) -> None:
+    """Write the dataset file of another fold than the first: splits of its own, slices by link.
+
+    HDF5 follows external links when it reads, so that the slices are stored once for all folds, and
+    both files have to stay in one folder. All else is read as from any dataset file.
+
+    Args:
+        path: the HDF5 file to write; it appears whole or not at all.
+        slices: the dataset file of the first fold, in the folder of `path`.
+        name: the name of the fold, see `labelnoise.folds`.
+
+    Raises:
+        InputError: the first fold's file cannot be used, or as DatasetWriter's `finish`.
+    """
+    fold, slices = fold_of(name), Path(slices)
+    with Dataset(slices) as data, h5py.File(slices, "r") as whole:
+        if FOLDS not in whole or fold is None or fold >= len(whole[FOLDS]):
+            raise InputError(
+                f"{slices} does not hold the splits of {name}; delete it and let snakemake make it "
+                "again."
+            )
+        splits = [SPLITS[index] for index in whole[FOLDS][fold]]
+        pixels_C = np.zeros(len(data.class_names), np.int64)
+        for row, split in enumerate(splits):
+            if split == "train":
+                pixels_C += np.bincount(data.read_labels([row]).ravel(), minlength=len(pixels_C))
+        _check_split(name, data.class_names, splits, pixels_C)
+        with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+            for key in whole:
+                if key not in (FOLDS, "split"):
+                    file[key] = h5py.ExternalLink(slices.name, key)
+            _write_text(file, "split", splits)
+            for key, value in whole.attrs.items():
+                file.attrs[key] = value
+            file.attrs["name"] = name
+            file.attrs["foreground_fraction"] = pixels_C / pixels_C.sum()
+
+
+def _check_split(name, class_names, splits, pixels_C):
+    """Refuse a split without slices, and a class without pixels in the training split."""
+    for split in SPLITS:
+        if split not in splits:
+            raise InputError(
+                f"dataset {name}: no slice is left for the {split} split; add cases that "
+                "show the structure, or set `select: all` to keep slices without it."
+            )
+    for structure, pixels in zip(class_names[1:], pixels_C[1:], strict=True):
+        if pixels == 0:
+            raise InputError(
+                f"dataset {name}: {structure} has no pixel in the training split; check the "
+                "masks and the mask values of `classes`, raise `size`, or give the training "
+                "split more cases."
+            )
 
 
 @contextmanager
@@ -295,9 +356,20 @@ class _Reader:
         self.close()
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file's content, 64 hexadecimal digits."""
-        with open(self.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """Return the SHA-256 of the file's content, 64 hexadecimal digits.
+
+        The file that holds the slices of a fold is part of it.
+        """
+        digest = hashlib.sha256()
+        for path in [self.path, *dict.fromkeys(filter(None, map(self._linked, self.keys)))]:
+            with open(path, "rb") as file:
+                hashlib.file_digest(file, lambda: digest)
+        return digest.hexdigest()
+
+    def _linked(self, key):
+        """Return the file that holds what `key` links to; None if that is in this file."""
+        link = self._file().get(key, getlink=True)
+        return self.path.parent / link.filename if isinstance(link, h5py.ExternalLink) else None
 
     def _unusable(self, found):
         return InputError(
@@ -312,6 +384,9 @@ class _Reader:
         if version != FORMAT_VERSION:
             raise self._unusable(f"its format version is {version}, expected {FORMAT_VERSION}")
         for key in self.keys:
+            holder = self._linked(key)
+            if holder and not holder.is_file():
+                raise self._unusable(f"{holder}, which holds its slices, does not exist")
             if key not in file:
                 raise self._unusable(f"it has no /{key}")
 
@@ -333,6 +408,8 @@ class Dataset(_Reader):
         case, slice, split: (N,) of str, int and str.
         spacing: (N, 3), distance of slices, rows and columns in mm, NaN where unknown, as in files
             written before it was stored.
+
+    The file alone knows what the source calls its cases: `source_cases`.
 
     Raises:
         InputError: the file is missing, truncated, foreign, of another version or inconsistent.
@@ -415,6 +492,12 @@ class Dataset(_Reader):
             return self.intensity.scale
         numbers_4 = self._scales_N4[row].tolist()
         return Scale(*(None if np.isnan(number) else number for number in numbers_4))
+
+    def source_cases(self) -> dict[str, str]:
+        """Return what the source calls each case, such as by patient id: {case: name}."""
+        file = self._file()
+        names = file[SOURCE_CASES].asstr()[:].tolist() if SOURCE_CASES in file else self.case
+        return dict(zip(self.case.tolist(), names, strict=True))
 
     def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read slices in the order asked for.

@@ -155,14 +155,15 @@ def slopes(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
     """Return Dice lost for each label Dice lost, by dataset, structure, network, recipe and kind.
 
     In each repeat and case, the slope of the least-squares line through the origin of the drops on
-    1 - label Dice, over all errors of the kind; repeats that lack one of them are left out.
+    1 - label Dice, over all errors of the kind; repeats that lack one of them are left out. Of
+    folds, label Dice is the mean.
 
     Args:
         runs: what `tables.runs_table` returns; gives kind and label Dice of each run.
         values: see `case_values`.
     """
     found: dict[tuple[Hashable, ...], list] = {}
-    losses = 1 - runs.set_index([*CELL, "repeat"])["label_dice"]
+    losses = 1 - runs.groupby([*CELL, "repeat"], sort=False)["label_dice"].mean()
     kinds = runs.drop_duplicates(CELL).set_index(CELL)["kind"]
     for cell, block in drops(runs, values).items():
         loss = losses.xs(cell, level=CELL).reindex(block.index)

@@ -18,6 +18,7 @@ from labelnoise.counts import COUNTS, dice
 from labelnoise.errors import InputError
 from labelnoise.evaluation.contrasts import (
     CELL,
+    MEASURES,
     case_values,
     dice_at,
     drops,
@@ -38,12 +39,15 @@ from labelnoise.evaluation.histograms import (
     threshold_edges,
 )
 from labelnoise.files import read_json
+from labelnoise.folds import base_of, fold_of
 from labelnoise.sessions import read_sessions
 from labelnoise.study import Results, Run
 
 NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
+# Which fold of its dataset a run is of, from 0; a column of studies that have folds.
+FOLD = "fold"
 # Columns of names, in any table, and those of remarks, which may be empty.
-BLANK = ["left_out", "drop_left_out", "gap", "repeats_needed", "at"]
+BLANK = ["left_out", "drop_left_out", "gap", "repeats_needed", "at", FOLD]
 BLANK += ["than_model", "than_recipe", "than_perturbation"]
 TEXTS = [*CELL, "case", "kind", "device", "host", "folder", "claim", "error", "verdict", *BLANK]
 # Scores of a run, see `contrasts.MEASURES`.
@@ -81,7 +85,8 @@ def study_tables(runs: Iterable[Run], results: Results) -> tuple[pd.DataFrame, p
         with tp, fp, fn and tn in pixels; `tp_at_...` and `fp_at_...` at the thresholds of
         `histograms.threshold_edges`; `tp_apparent`, `fp_apparent` and `fn_apparent`, against test
         labels as wrong as the training labels; `auc` and `average_precision`, values whose mean
-        over cases is that of all pixels.
+        over cases is that of all pixels. Runs of folds are rows of their dataset, with the `fold`;
+        as each case is tested in one of them, the cases of a repeat are those of all its folds.
 
     Raises:
         InputError: a file is missing, truncated, or lacks an entry.
@@ -95,10 +100,12 @@ def study_tables(runs: Iterable[Run], results: Results) -> tuple[pd.DataFrame, p
     if not rows:
         raise InputError("The study selects no runs, so there is nothing to summarise.")
     table = pd.DataFrame(rows)
+    if (table[FOLD] == "").all():
+        table = table.drop(columns=FOLD)
     table = table[[*CELL, *(name for name in table if name not in CELL)]]
     # One frame at the end: thousands of small ones would take longer than reading the files.
     gathered = {name: np.concatenate([cases[name] for cases in counts]) for name in counts[0]}
-    names = table[[*CELL, "repeat"]]
+    names = table[[*CELL, "repeat", *([FOLD] if has_folds(table) else [])]]
     names = names.loc[np.repeat(names.index, [len(cases["case"]) for cases in counts])]
     return table, names.reset_index(drop=True).assign(**gathered)
 
@@ -126,6 +133,38 @@ def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
         InputError: a file is missing, truncated, or lacks an entry.
     """
     return study_tables(runs, results)[0]
+
+
+def has_folds(runs: pd.DataFrame) -> bool:
+    """Return whether some runs of a table are of folds."""
+    return FOLD in runs
+
+
+def pool_folds(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """Return runs with the folds of each repeat taken together.
+
+    Args:
+        runs: what `runs_table` returns.
+        cases: what the runs rest on, see `study_tables`.
+
+    Returns:
+        `runs` as they are in a study without folds. Else one row per structure, cell and repeat:
+        scores are those of all test cases of all folds, so those that are pooled over test pixels
+        are so over all of them; areas under curves are means over folds, weighted by cases, as
+        scores of different networks share no threshold. What is known of labels and thresholds
+        are means over folds, too.
+    """
+    if not has_folds(runs):
+        return runs
+    keys = [*CELL, "repeat"]
+    groups = runs.groupby(keys, sort=False)
+    numbers = runs.select_dtypes("float").columns
+    ways = {name: "mean" if name in numbers else "first" for name in runs if name not in keys}
+    pooled = groups.agg(ways | dict.fromkeys(("cases", "cases_undefined"), "sum"))
+    for name in MEASURES:
+        if name in pooled:
+            pooled[name] = case_values(cases, name).mean(axis=1)
+    return pooled.drop(columns=FOLD).reset_index()
 
 
 def sessions_tables(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -171,6 +210,7 @@ def degradation_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         with the p of no drop and its own `drop_left_out`. The control's own drop is 0, without a p;
         without a control it is NaN.
     """
+    runs = pool_folds(runs, cases)
     measures = [name for name in CELL_MEASURES if name in runs]
     values = {name: case_values(cases, name) for name in measures}
     level = {name: summarise(levels(of)) for name, of in values.items()}
@@ -298,7 +338,10 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], Colu
         cases |= _in_order(beside, distances["case"], cases["case"])
         columns = {**_test_columns(cases), **ranked}
         columns |= {name: distances[name][0] for name in GEOMETRY}
-        yield {"structure": structure, **asdict(run), **labels, **columns, **tail}, cases
+        fold = fold_of(run.dataset)
+        names = asdict(run) | {"dataset": base_of(run.dataset)}
+        names[FOLD] = "" if fold is None else str(fold)
+        yield {"structure": structure, **names, **labels, **columns, **tail}, cases
 
 
 def _sum_cases(counts: pd.DataFrame) -> Columns:

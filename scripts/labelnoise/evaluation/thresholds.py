@@ -16,6 +16,8 @@ from labelnoise.evaluation.contrasts import (
     threshold_parts,
 )
 from labelnoise.evaluation.histograms import THRESHOLDS
+from labelnoise.evaluation.tables import pool_folds
+from labelnoise.folds import base_of
 
 # Where masks are scored: a probability of 0.5.
 HALF = "half"
@@ -43,6 +45,7 @@ def thresholds_table(
         `ceiling_dice` is the ceiling's Dice: at HALF where the recipe's loss decides, at `loss`
         where P is over 1/2, NaN elsewhere.
     """
+    runs = pool_folds(runs, cases)
     known = {} if ceilings is None else _ceiling_dice(ceilings)
     values = {HALF: case_values(cases)}
     values |= {name: case_values(cases, dice_at(name)) for name in THRESHOLDS}
@@ -79,9 +82,11 @@ def _at_decision(
 
 
 def _ceiling_dice(ceilings: pd.DataFrame) -> dict[tuple, float]:
-    """Return Dice by dataset, structure, recipe, perturbation and decision."""
+    """Return Dice by dataset, structure, recipe, perturbation and decision; of folds the mean."""
     found = {}
-    for row in ceilings.to_dict("records"):
+    ceilings = ceilings.assign(dataset=ceilings["dataset"].map(base_of))
+    means = ceilings.groupby(CEILING, sort=False)[["dice", "dice_at_half"]].mean()
+    for row in means.reset_index().to_dict("records"):
         key = tuple(row[name] for name in CEILING)
         found |= {(*key, HALF): row["dice"], (*key, "loss"): row["dice_at_half"]}
     return found

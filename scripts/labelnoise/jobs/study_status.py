@@ -293,7 +293,7 @@ def _failures_before(runs: list[RunStatus], results: Results) -> Iterator[Failur
 
 def _failures_after(study: Study) -> Iterator[Failure]:
     """Yield failures of tables, ceilings and figures, which no training needs."""
-    known = {name for names in study.matrix.values() for name in names}
+    known = {name for names in study.matrix.values() for name in names} | set(study.folds)
     logs = study.results.log(SUMMARIES[0]).parent
     for rules in SUMMARIES:
         for log in sorted([*logs.glob(f"{rules}.log"), *logs.glob(f"{rules}/**/*.log")]):

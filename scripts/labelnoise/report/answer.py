@@ -12,9 +12,10 @@ import pandas as pd
 from labelnoise.evaluation.claims import REFUTED, SUPPORTED, UNDECIDED
 from labelnoise.evaluation.contrasts import CELL
 from labelnoise.evaluation.power import CASES_DECIDE, UNREACHED
+from labelnoise.evaluation.tables import has_folds
 from labelnoise.evaluation.thresholds import HALF
 from labelnoise.report import style
-from labelnoise.report.render import AT, Table, claim_sentence, interval, number, plural
+from labelnoise.report.render import AT, FOLDS, Table, claim_sentence, interval, number, plural
 
 # What a source of data cannot tell, whatever is measured on it.
 SOURCES = {
@@ -211,7 +212,7 @@ def _limits(
 ) -> list[str]:
     networks = _joined(map(style.display, style.networks(runs["model"])))
     recipes = _joined(map(style.display, style.recipes(runs["recipe"])))
-    cases = runs.groupby("dataset", sort=False)["cases"].max()
+    cases = thresholds.groupby("dataset", sort=False)["cases"].max()
     data = _joined(f"{style.display(name)} ({plural(n, 'test case')})" for name, n in cases.items())
     repeats = runs.groupby([*CELL])["repeat"].nunique().max()
     limits = [
@@ -223,6 +224,8 @@ def _limits(
         for name, source in sources.items()
         if source in SOURCES and name in cases.index
     ]
+    if has_folds(runs):
+        limits.append(FOLDS)
     if len(claims):
         limits.append(
             "An undecided claim says neither that an error costs nor that it is harmless."

@@ -133,11 +133,11 @@ def slopes_beside_paper(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame
     """
     blocks = slopes(runs, case_values(cases))
     keys, rows = [*SETTING, "kind"], []
-    errors = runs.groupby(keys)["perturbation"].nunique()
+    made = runs.groupby([*keys, "repeat"]).size().groupby(keys).max()
     for key, found in summarise(blocks).iterrows():
         row = dict(zip(keys, key, strict=True))
         repeats, cases = blocks[key].shape
-        row |= {"n": repeats, "cases": cases, "runs": repeats * errors[key]}
+        row |= {"n": repeats, "cases": cases, "runs": repeats * made[key]}
         row |= {"slope": found["estimate"]}
         row |= {"slope_low": found["low"], "slope_high": found["high"]}
         row |= {"left_out": found["left_out"]}

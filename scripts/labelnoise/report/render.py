@@ -1,7 +1,7 @@
 """The study's tables as Markdown and LaTeX, in blocks of a dataset, structure and recipe."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.evaluation.contrasts import CELL, FALLING
+from labelnoise.evaluation.tables import has_folds
 from labelnoise.files import write_text
 from labelnoise.report import style
 from labelnoise.report.paper import DATASET, TABLE_1
@@ -63,6 +64,13 @@ DECISIONS = {
     "perturbed": "perturbed",
     "best": "best on test",
 }
+# What intervals over the cases of several folds leave out.
+FOLDS = (
+    "Of datasets with folds each case is tested once, by the network of its fold, and scores are "
+    "over the cases of all folds. The intervals take cases as independent: they cover neither what "
+    "cases of one fold have in common, nor that networks of different folds share training cases, "
+    "for which folds have no unbiased estimate (Bengio and Grandvalet, JMLR 5, 2004)."
+)
 SOURCE = (
     "The paper (Heller et al. 2018, arXiv 1806.04618, Table 1) gives means on liver CT, without "
     "spread or number of runs; its numbers stand beside every recipe. A dash: there is no such "
@@ -306,6 +314,18 @@ def claims_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
         f"estimate true.{_warning(mixed)}"
     )
     return [Table(_row_blocks(table, row), caption, "tab:claims")]
+
+
+def note_folds(tables: list[Table], runs: pd.DataFrame) -> list[Table]:
+    """Return the tables, whose captions say what folds mean where runs are of folds.
+
+    Args:
+        tables: tables on these runs.
+        runs: what `tables.runs_table` returns.
+    """
+    if not has_folds(runs):
+        return tables
+    return [replace(table, caption=f"{table.caption} {FOLDS}") for table in tables]
 
 
 def plan_tables(table: pd.DataFrame, effect: float) -> list[Table]:

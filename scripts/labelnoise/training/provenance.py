@@ -12,7 +12,7 @@ import torch
 
 RECORDED_PACKAGES = ("torch", "numpy", "h5py", "segmentation-models-pytorch", "snakemake")
 # What the numbers of a run depend on: runs with equal digests were made by the same code.
-CODE = ("seeds.py", "counts.py", "data", "labels", "networks", "training")
+CODE = ("seeds.py", "counts.py", "folds.py", "data", "labels", "networks", "training")
 
 
 def begin_sitting(after_epoch: int) -> dict[str, Any]:

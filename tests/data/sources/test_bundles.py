@@ -90,10 +90,8 @@ def test_dataset_keeps_the_split_and_clips_as_the_2018_code(lis, tmp_path):
     prepare_dataset("lis", settings(lis), 0, path)
     with Dataset(path) as dataset:
         assert dataset.class_names == ["background", "liver"]
-        assert (
-            dataset.case[dataset.rows("train")].tolist()
-            == ["training-ntl-7"] * 2 + ["training-ntl-10"] * 2
-        )
+        cases = [dataset.source_cases()[case] for case in dataset.case[dataset.rows("train")]]
+        assert cases == ["training-ntl-7"] * 2 + ["training-ntl-10"] * 2
         images, labels = dataset.read(dataset.rows("test"))
         np.testing.assert_allclose(images, np.clip(HU / 128, -1, 1), atol=1e-3)
         np.testing.assert_array_equal(labels, STRUCTURE)

@@ -277,7 +277,8 @@ def test_dataset_from_three_patients(three):
     with Dataset(path) as dataset:
         assert dataset.class_names == ["background", "pancreas"] and len(dataset) == 15
         for number in (1, 2, 3):
-            rows = np.flatnonzero(dataset.case == f"000{number}")
+            rows = np.flatnonzero(dataset.case == f"case00{number}")
+            assert dataset.source_cases()[f"case00{number}"] == f"000{number}"
             images, labels = dataset.read(rows)
             np.testing.assert_allclose(images, np.roll(HU, number) / 1000, atol=1e-3)
             np.testing.assert_array_equal(labels, np.roll(LABEL, number, axis=2))
@@ -357,8 +358,8 @@ def test_case_without_label(three, caplog):
     with caplog.at_level(logging.INFO):
         found = dicom.cases(settings(three, unlabelled="skip"), 0)
     assert [case.name for case in found] == ["0001", "0003"]
-    assert "1 cases have no label and are left: 0002" in caplog.text
-    assert "1 labels belong to no case (0009)" in caplog.text
+    assert "1 cases have no label and are left out" in caplog.text and "0002" not in caplog.text
+    assert "1 labels belong to no case" in caplog.text and "0009" not in caplog.text
 
 
 # Bad series

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from labelnoise.data.sources import Case, Settings
+from labelnoise.data.sources.folders import shown_folder
 from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def class_names(settings: Settings) -> list[str]:
 def describe(settings: Settings) -> dict:
     """Return the provenance: where the bundles are, and what they cannot tell."""
     return {
-        "what": f"bundles of the 2018 code in {settings['folder']}",
+        "what": f"bundles of the 2018 code in {shown_folder(settings['folder'])}",
         "licence": "that of the data the bundles were made from",
         "warning": "bundles hold no patient ids, so each bundle counts as a case: the spread over "
         "cases says nothing about patients",
@@ -102,7 +103,10 @@ def _pairs(folder, kinds):
         )
     if others:
         logger.info(
-            "%s: %d files are not %s bundles and are ignored", folder, others, " or ".join(kinds)
+            "%s: %d files are not %s bundles and are ignored",
+            folder.name,
+            others,
+            " or ".join(kinds),
         )
     return {key: _pair(folder, key, files[key]) for key in sorted(files)}
 

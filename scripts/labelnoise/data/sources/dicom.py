@@ -23,7 +23,7 @@ from labelnoise.data.sources import Case, Settings, folders
 from labelnoise.data.sources.dicom_headers import scan
 from labelnoise.data.sources.dicom_seg import read_segmentation, referenced_series
 from labelnoise.data.sources.dicom_series import arrange, read_series
-from labelnoise.data.sources.folders import case_of, describe_folder, find_files
+from labelnoise.data.sources.folders import case_of, describe_folder, find_files, shown_folder
 from labelnoise.data.sources.volumes import (
     ORIENTATIONS,
     Volume,
@@ -60,9 +60,10 @@ def cases(settings: Settings, seed: int) -> list[Case]:
 
 def describe(settings: Settings) -> dict:
     """Return the provenance: the folders as the config names them, and how slices lie."""
+    folder = settings["folder"]
     what = (
-        f"DICOM series in {settings['folder']}, labels as {settings['label_kind']} in "
-        f"{settings['labels_folder'] or settings['folder']}"
+        f"DICOM series in {shown_folder(folder)}, labels as {settings['label_kind']} in "
+        f"{shown_folder(settings['labels_folder'] or folder)}"
     )
     ignore = list(settings["ignore"])
     orientation = ORIENTATIONS[settings["plane"]]
@@ -140,9 +141,9 @@ def _labels(folder, found, settings, series):
                 "of them below `labels_folder`, or correct `labels`."
             )
         labels[name] = path
-    unused = sorted(set(labels) - set(series))
+    unused = set(labels) - set(series)
     if unused:
-        logger.info("%s: %d labels belong to no case (%s)", place, len(unused), ", ".join(unused))
+        logger.info("%d labels belong to no case", len(unused))
     return labels
 
 
@@ -169,8 +170,9 @@ def _labelled(folder, series, labels, settings):
             "`labels` give both the same name, or set `unlabelled: skip`."
         )
     if without:
+        # Logs name no patient.
         logger.warning(
-            "%s: %d cases have no label and are left: %s", folder, len(without), ", ".join(without)
+            "%d cases have no label and are left out; `unlabelled: refuse` names them", len(without)
         )
     return {name: series[name] for name in series if name in labels}
 

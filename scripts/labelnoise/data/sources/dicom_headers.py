@@ -85,7 +85,7 @@ def scan(folder: Path) -> Scan:
     for path in walk(folder):
         _add(found, path)
     if found.skipped:
-        logger.info("%s: besides %d slices, %s", folder, len(found.slices), found.words())
+        logger.info("besides %d slices, %s", len(found.slices), found.words())
     return found
 
 

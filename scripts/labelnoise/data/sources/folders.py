@@ -102,13 +102,14 @@ def pair_up(
     missing = sorted(set(images) - set(labels))
     if missing:
         found = f"{len(missing)} of {len(images)} images have no label"
-        listed = list_names(images[name] for name in missing)
         if unlabelled == "refuse":
+            listed = list_names(images[name] for name in missing)
             raise InputError(
                 f"{where}: {found} ({listed}), expected one each; add the labels, or set "
                 "`unlabelled: skip` to leave these images out."
             )
-        logger.warning("%s: %s and are left out (%s)", where, found, listed)
+        # Logs name no patient.
+        logger.warning("%s and are left out; `unlabelled: refuse` names them", found)
     return {name: (images[name], labels[name]) for name in sorted(labels)}
 
 
@@ -120,6 +121,14 @@ def list_names(paths: Iterable[Path]) -> str:
 def class_names(settings: Settings) -> list[str]:
     """Return the class names of a source whose structures the config lists."""
     return ["background", *settings["classes"]]
+
+
+def shown_folder(folder: str) -> str:
+    """Return a folder as a provenance names it: as the config does, but no absolute path.
+
+    Where data lie on a machine tells of who keeps them, and nothing of the data.
+    """
+    return Path(folder).name if Path(folder).is_absolute() else folder
 
 
 def describe_folder(settings: Settings, what: str, **more: Any) -> dict:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from labelnoise.data.sources import Case, Settings, folders
-from labelnoise.data.sources.folders import case_of, describe_folder
+from labelnoise.data.sources.folders import case_of, describe_folder, shown_folder
 from labelnoise.errors import InputError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
@@ -45,7 +45,8 @@ def cases(settings: Settings, seed: int) -> list[Case]:
 
 def describe(settings: Settings) -> dict:
     """Return the provenance: the folder as the config names it, and mask values."""
-    return describe_folder(settings, f"image and mask files in {settings['folder']}")
+    what = f"image and mask files in {shown_folder(settings['folder'])}"
+    return describe_folder(settings, what)
 
 
 def _pairs(settings):

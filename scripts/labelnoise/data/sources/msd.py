@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from labelnoise.data.sources import Case, Settings
-from labelnoise.data.sources.folders import find_cases, list_names, pair_up
+from labelnoise.data.sources.folders import find_cases, list_names, pair_up, shown_folder
 from labelnoise.data.sources.nifti import read_pair
 from labelnoise.data.sources.volumes import ORIENTATIONS
 from labelnoise.errors import InputError
@@ -61,7 +61,7 @@ def describe(settings: Settings) -> dict:
     about = _about(settings)
     name = about.get("name", Path(settings["folder"]).name)
     return {
-        "what": f"{name}, NIfTI images and labels in {settings['folder']}",
+        "what": f"{name}, NIfTI images and labels in {shown_folder(settings['folder'])}",
         "licence": about.get("licence", "not known to this project; see the data's own documents"),
         "reference": about.get("reference", "see the data's own documents"),
         "classes": _classes(settings, about),
@@ -221,7 +221,5 @@ def _found_pairs(settings, about, channel):
     pairs = pair_up(where, images, labels, settings["unlabelled"])
     promised = about.get("numTraining", len(pairs))
     if promised != len(pairs):
-        logger.warning(
-            "%s: dataset.json counts %s training cases, %d are there", folder, promised, len(pairs)
-        )
+        logger.warning("dataset.json counts %s training cases, %d are there", promised, len(pairs))
     return pairs

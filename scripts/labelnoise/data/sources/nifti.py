@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from labelnoise.data.sources import Case, Classes, Settings, folders
-from labelnoise.data.sources.folders import describe_folder, find_cases, pair_up
+from labelnoise.data.sources.folders import describe_folder, find_cases, pair_up, shown_folder
 from labelnoise.data.sources.volumes import ORIENTATIONS, labelled_slices, read_nifti
 from labelnoise.errors import InputError
 
@@ -45,7 +45,7 @@ def cases(settings: Settings, seed: int) -> list[Case]:
 
 def describe(settings: Settings) -> dict:
     """Return the provenance: the folder as the config names it, label values, how slices lie."""
-    what = f"NIfTI images and labels in {settings['folder']}"
+    what = f"NIfTI images and labels in {shown_folder(settings['folder'])}"
     ignore = list(settings["ignore"])
     return describe_folder(
         settings, what, ignore=ignore, orientation=ORIENTATIONS[settings["plane"]]
