@@ -19,7 +19,13 @@ CONFIG["datasets"] |= {
         **VOLUMES,
         "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
     },
-    "msd": {"source": "msd", "folder": "data", "window": [0, 1]},
+    "msd": {"source": "msd", "folder": "data", "window": [0, 1], "split": {"folds": 5}},
+    "listed": {
+        "source": "nifti",
+        **VOLUMES,
+        "split": {"train": ["1", "2"], "validation": ["3"], "test": ["4"]},
+    },
+    "nnunet": {"source": "nifti", **VOLUMES, "split": {"file": "splits_final.json", "fold": 0}},
     "dicom": {"source": "dicom", **VOLUMES},
     "bundles": {"source": "bundles", "folder": "data"},
     "scaled": {

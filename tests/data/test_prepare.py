@@ -4,18 +4,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from labelnoise.data import prepare as preparing
+from labelnoise.data.case_names import shown_names
 from labelnoise.data.intensity import Intensity
 from labelnoise.data.prepare import map_in_order, prepare_dataset
 from labelnoise.data.sources import Case
-from labelnoise.data.splits import split_cases
-from labelnoise.data.storage import SPLITS, Dataset
+from labelnoise.data.storage import SPLITS, Dataset, write_fold
 from labelnoise.errors import InputError
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+UNLISTED = {"unlisted": "refuse"}
 SETTINGS = {
     "source": "fake",
     "size": None,
@@ -99,6 +98,87 @@ def test_dataset_holds_the_slices_of_the_cases(prepare):
         np.testing.assert_allclose(stored_images, images / 50 - 1, atol=2**-11)
         np.testing.assert_array_equal(stored_labels, labels)
         np.testing.assert_array_equal(dataset.slice[rows], numbers)
+
+
+def test_cases_get_neutral_names_in_the_order_of_the_source(prepare):
+    cases = [make_case(name) for name in ("DOE^JANE", "9", "10", "empty")]
+    cases[1] = make_case("9", change=lambda i, m, n: (i, m * 0, n))
+    lists = {"train": ["10"], "validation": ["empty"], "test": ["DOE^JANE", "9"]}
+    with Dataset(prepare(cases, case_names="neutral", split=lists | UNLISTED)) as dataset:
+        # A case that is left out keeps its number.
+        assert dataset.case[::2].tolist() == ["case001", "case003", "case004"]
+        assert dataset.split[::2].tolist() == ["test", "train", "validation"]
+        assert dataset.source_cases() == {
+            "case001": "DOE^JANE",
+            "case003": "10",
+            "case004": "empty",
+        }
+        np.testing.assert_array_equal(dataset.read_labels([0]), cases[0].read()[1][:1])
+
+
+def test_the_sources_names_are_kept_where_asked(prepare):
+    with Dataset(prepare(make_cases(4), case_names="source")) as dataset:
+        assert dataset.case[::2].tolist() == ["p0", "p1", "p2", "p3"]
+        assert dataset.source_cases()["p2"] == "p2"
+
+
+def test_digits_of_neutral_names_grow_with_the_cases():
+    names = shown_names([f"p{number}" for number in range(1000)], {"case_names": "neutral"})
+    assert (names["p0"], names["p999"]) == ("case0001", "case1000")
+    assert list(names.values()) == sorted(names.values())
+
+
+def test_what_is_wrong_with_a_case_is_said_by_its_name_in_the_source(refuse):
+    cases = [*make_cases(4), make_case("odd", change=lambda i, m, n: (i, m, n * 0 + 3))]
+    refuse(cases, "slice 3 of case 'odd'", case_names="neutral")
+    refuse([*make_cases(4), make_case("wide", shape=(8, 9))], "'wide'", case_names="neutral")
+
+
+def test_progress_names_no_patient(prepare, caplog):
+    caplog.set_level("INFO")
+    cases = [*make_cases(4), make_case("p4", change=lambda i, m, n: (i, m * 0, n))]
+    lists = {"train": ["p0", "p4"], "validation": ["p1"], "test": ["p2", "p3"]}
+    prepare(cases, case_names="neutral", split=lists | UNLISTED)
+    assert "case case005, 5 of 5" in caplog.text and "left out" in caplog.text
+    said = " ".join(caplog.messages)
+    assert not [case.name for case in cases if case.name in said]
+
+
+def test_cases_that_are_not_listed_are_not_read(prepare):
+    def fail():
+        raise AssertionError("read")
+
+    lists = {"train": ["p0"], "validation": ["p1"], "test": ["p3"]}
+    cases = make_cases(4)
+    cases[2] = Case("p2", fail)
+    with Dataset(prepare(cases, split=lists | {"unlisted": "skip"})) as dataset:
+        assert dataset.case[::2].tolist() == ["p0", "p1", "p3"]
+
+
+def test_folds_share_their_slices(prepare):
+    cases = [*make_cases(7), make_case("empty", change=lambda i, m, n: (i, m * 0, n))]
+    split = {"file": None, "folds": 3, "fold": 0, "validation": 0.5, "unlisted": "refuse"}
+    first = prepare(cases, name="fake@fold0", file="fake@fold0.h5", split=split)
+    others = [first.with_name(f"fake@fold{fold}.h5") for fold in (1, 2)]
+    for fold, path in enumerate(others, start=1):
+        write_fold(path, first, f"fake@fold{fold}")
+        alone = prepare(cases, name="fake", split=split | {"fold": fold}, file=f"{fold}.h5")
+        with Dataset(path) as linked, Dataset(alone) as whole:
+            assert linked.name == f"fake@fold{fold}"
+            assert linked.split.tolist() == whole.split.tolist()
+            assert linked.foreground_fraction == whole.foreground_fraction
+            assert linked.provenance == whole.provenance and linked.window == whole.window
+            for found, expected in zip(linked.read([3, 0]), whole.read([3, 0]), strict=True):
+                np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(linked.case, whole.case)
+        assert path.stat().st_size < first.stat().st_size
+    tested = [case for path in (first, *others) for case in cases_of(path, "test")]
+    assert sorted(tested) == [f"p{number}" for number in range(7)]
+
+
+def cases_of(path, split):
+    with Dataset(path) as dataset:
+        return set(dataset.case[dataset.rows(split)])
 
 
 def test_cases_are_split_whole(prepare):
@@ -483,32 +563,3 @@ def test_no_slice_with_structure(refuse):
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_cases(refuse, count):
     refuse(make_cases(count), f"{count} cases", "at least 3 are needed", "add cases")
-
-
-# Splitting
-
-
-@given(
-    st.integers(3, 60),
-    st.integers(1, 98),
-    st.integers(0, 2**63 - 1),
-)
-@settings(max_examples=40, deadline=None)
-def test_every_split_gets_its_share(count, validation, seed):
-    test = (99 - validation) / 200
-    fractions = {"train": 1 - validation / 100 - test, "validation": validation / 100, "test": test}
-    split_of = split_cases("x", [f"p{index}" for index in range(count)], fractions, seed)
-    assert len(split_of) == count
-    for split, share in fractions.items():
-        found = list(split_of.values()).count(split)
-        assert found >= 1
-        # Largest remainder is never a case away; giving a case to an empty split may take two.
-        assert abs(found - share * count) < 3
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"), [(3, [1, 1, 1]), (4, [2, 1, 1]), (40, [24, 8, 8]), (89, [53, 18, 18])]
-)
-def test_counts_by_hand(count, expected):
-    split_of = split_cases("x", list(range(count)), FRACTIONS, 0)
-    assert [list(split_of.values()).count(split) for split in SPLITS] == expected

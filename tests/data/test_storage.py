@@ -8,10 +8,20 @@ import numpy as np
 import pytest
 
 from labelnoise.data.intensity import Intensity, Scale
-from labelnoise.data.storage import Dataset, LabelFile, write_dataset, write_labels
+from labelnoise.data.storage import (
+    Dataset,
+    LabelFile,
+    write_dataset,
+    write_fold,
+    write_labels,
+)
 from labelnoise.errors import InputError
 
 CASES = (("b", "train", [4, 5]), ("a", "validation", [0]), ("ä", "test", [7, 3]))
+FOLDS = (
+    {"b": "train", "a": "validation", "ä": "test"},
+    {"b": "test", "a": "train", "ä": "validation"},
+)
 RNG = np.random.default_rng(0)
 # Multiples of 1/8 survive float16, so reading must give them back exactly.
 IMAGES = RNG.integers(-8, 9, (5, 6, 8)).astype(np.float32) / 8
@@ -26,13 +36,14 @@ ATTRS = {
 }
 
 
-def write_tiny(path, labels=LABELS, cases=CASES):
+def write_tiny(path, labels=LABELS, cases=CASES, folds=()):
     with write_dataset(
         path,
         name="tiny",
         class_names=["background", "liver", "tumour"],
         window=(-128, 128),
         provenance={"what": "noise"},
+        folds=folds,
     ) as writer:
         start = 0
         for case, split, numbers in cases:
@@ -74,6 +85,35 @@ def assert_write_refused(folder, *words, **changes):
     for word in ("dataset tiny", *words):
         assert word in str(error.value)
     assert list(folder.iterdir()) == []
+
+
+def test_a_fold_stands_and_falls_with_the_file_that_holds_its_slices(tmp_path):
+    first, second = (tmp_path / f"tiny@fold{fold}.h5" for fold in range(2))
+    write_tiny(first, folds=FOLDS)
+    with pytest.raises(InputError, match="does not hold the splits of tiny@fold2"):
+        write_fold(second, first, "tiny@fold2")
+    assert list(tmp_path.iterdir()) == [first]
+    write_fold(second, first, "tiny@fold1")
+    with Dataset(second) as dataset:
+        assert dataset.split.tolist() == ["test", "test", "train", "validation", "validation"]
+        again = pickle.loads(pickle.dumps(dataset))
+        np.testing.assert_array_equal(again.read([4])[0], IMAGES[[4]])
+        before = dataset.digest()
+    # Other slices are another dataset, though the fold's own file is the same.
+    write_tiny(first, labels=LABELS[::-1], folds=FOLDS)
+    with Dataset(second) as dataset:
+        assert dataset.digest() != before
+    first.unlink()
+    assert_refused(Dataset, second, f"{first}, which holds its slices, does not exist")
+
+
+def test_a_fold_without_training_pixels_of_a_class(tmp_path):
+    labels = LABELS.copy()
+    labels[2][labels[2] == 2] = 0
+    first = write_tiny(tmp_path / "tiny@fold0.h5", labels=labels, folds=FOLDS)
+    with pytest.raises(InputError, match="dataset tiny@fold1: tumour has no pixel"):
+        write_fold(tmp_path / "tiny@fold1.h5", first, "tiny@fold1")
+    assert list(tmp_path.iterdir()) == [first]
 
 
 def test_dataset_comes_back(tiny):

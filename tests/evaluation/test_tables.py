@@ -20,6 +20,7 @@ from labelnoise.evaluation.histograms import (
 )
 from labelnoise.evaluation.tables import (
     degradation_table,
+    pool_folds,
     read_counts,
     read_table,
     spread,
@@ -352,6 +353,64 @@ def test_tables_survive_csv(tmp_path):
         pd.testing.assert_frame_equal(read_table(tmp_path / f"{name}.csv"), content)
     with pytest.raises(InputError, match=r"other\.csv is missing"):
         read_table(tmp_path / "other.csv")
+
+
+FOLDED = {
+    "lis@fold0": [("a", 1, "liver", 90, 10, 10, 890), ("b", 1, "liver", 1, 2, 0, 997)],
+    "lis@fold1": [("c", 1, "liver", 30, 0, 10, 960)],
+}
+
+
+@pytest.fixture
+def folded(tmp_path):
+    """Runs of two folds, of two cases and one; in the second repeat 5 pixels more are missed."""
+
+    def counts(run):
+        missed = 5 * run["repeat"]
+        return [
+            (case, number, name, tp - missed * (tp > 5), fp, fn + missed * (tp > 5), tn)
+            for case, number, name, tp, fp, fn, tn in FOLDED[run["dataset"]]
+        ]
+
+    runs = matrix(tuple(FOLDED), sizes=(0.9,), repeats=2)
+    write_tree(tmp_path, runs, counts=counts)
+    return study_tables(map(Run.of, runs), Results(tmp_path))
+
+
+def test_runs_of_folds_are_rows_of_their_dataset(folded, tmp_path):
+    runs, cases = folded
+    assert set(runs["dataset"]) == set(cases["dataset"]) == {"lis"}
+    assert len(runs) == 2 * 2 * 2 and runs["fold"].tolist() == ["0"] * 4 + ["1"] * 4
+    assert runs["folder"].iloc[4].endswith("lis@fold1/unet/labels18/control/rep0")
+    write_csv(tmp_path / "runs.csv", runs)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "runs.csv"), runs)
+
+
+def test_a_repeat_is_pooled_over_the_cases_of_all_folds(folded):
+    runs, cases = folded
+    pooled = pool_folds(runs, cases)
+    first = pooled.iloc[0]
+    assert len(pooled) == 4 and (first["repeat"], first["cases"]) == (0, 3)
+    # Of a, b and c together: 121 true positives, 12 false ones, 20 missed.
+    assert first["dice"] == pytest.approx(242 / (242 + 12 + 20))
+    assert first["precision"] == pytest.approx(121 / 133)
+    assert first["volume_ratio"] == pytest.approx(133 / 141)
+    assert first["dice_case"] == pytest.approx((180 / 200 + 2 / 4 + 60 / 70) / 3)
+    # Folds count by their cases: areas are of networks that share no threshold.
+    control = runs[(runs["perturbation"] == "control") & (runs["repeat"] == 0)]
+    assert first["auc"] == pytest.approx(np.average(control["auc"], weights=[2, 1]))
+    assert pooled["dice"].iloc[1] == pytest.approx(222 / (222 + 12 + 30))
+
+
+def test_a_cell_of_folds_has_the_interval_over_all_its_cases(folded):
+    runs, cases = folded
+    control, _ = degradation_table(runs, cases).to_dict("records")
+    assert (control["dataset"], control["n"], control["cases"]) == ("lis", 2, 3)
+    # As had one network tested all cases.
+    alone = pool_folds(runs, cases)
+    whole, _ = degradation_table(alone, cases.drop(columns="fold")).to_dict("records")
+    assert control == pytest.approx(whole, nan_ok=True)
+    assert control["dice_low"] < control["dice_mean"] < control["dice_high"]
 
 
 def test_the_table_of_cases_holds_the_counts_of_the_chosen_checkpoint(one_run):
