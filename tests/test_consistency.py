@@ -33,6 +33,14 @@ def test_equal_runs_fit():
     assert misfits(repeats(record())) == misfits({}) == []
 
 
+def test_folds_are_compared_with_each_other_as_they_are_averaged():
+    folds = [replace(RUN, dataset=f"lis@fold{fold}") for fold in range(3)]
+    made = dict(zip(folds, [record(), record("1a2b3c"), record()], strict=True))
+    assert misfits(made) == [(folds[1], "code 1a2b3c instead of 4d5e6f")]
+    others = {replace(RUN, dataset="lis2"): record("1a2b3c")}
+    assert misfits({folds[0]: record(), **others}) == []
+
+
 def test_a_run_of_other_code_or_torch_is_named():
     """Of four runs the second has other code, the fourth other code and torch."""
     runs = repeats(record(), record("1a2b3c"), record(), record("777777", "2.13.0"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import yaml
 
+from labelnoise.folds import with_folds
 from labelnoise.study import Results, read_study
 from plan import count_test_cases
 from tiny import write_discs
@@ -61,6 +62,12 @@ def test_a_plan_counts_the_test_cases_of_a_prepared_dataset(tmp_path):
     path.parent.mkdir(parents=True)
     write_discs(path)
     assert count_test_cases(replace(study, results=results), "phantom") == 2
+    # Each case is tested in one of the folds.
+    folded = {"discs": {"source": "phantom", "split": {"folds": 3, "fold": None}}}
+    study = replace(study, results=results, datasets=with_folds(folded))
+    for name in study.folds_of("discs"):
+        write_discs(results.fill(results.dataset, {"dataset": name}))
+    assert count_test_cases(study, "discs") == 3 * 2
 
 
 def run(*command):
