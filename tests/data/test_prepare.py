@@ -144,7 +144,7 @@ def test_progress_names_no_patient(prepare, caplog):
     assert not [case.name for case in cases if case.name in said]
 
 
-def test_cases_that_are_not_listed_are_not_read(prepare):
+def test_cases_that_are_not_listed_are_counted_and_not_read(prepare, caplog):
     def fail():
         raise AssertionError("read")
 
@@ -153,6 +153,7 @@ def test_cases_that_are_not_listed_are_not_read(prepare):
     cases[2] = Case("p2", fail)
     with Dataset(prepare(cases, split=lists | {"unlisted": "skip"})) as dataset:
         assert dataset.case[::2].tolist() == ["p0", "p1", "p3"]
+    assert "fake: the split lists 3 cases and leaves out 1" in caplog.text
 
 
 def test_folds_share_their_slices(prepare):

@@ -53,6 +53,10 @@ def prepare_dataset(
     cases = source.cases(settings, source_seed(seed, base_of(name)))
     shown = shown_names(_unique_names(name, cases), settings)
     splits, folds = _splits(name, cases, settings, seed)
+    if unlisted := len(cases) - len(splits):
+        logger.warning(
+            "%s: the split lists %d cases and leaves out %d", name, len(splits), unlisted
+        )
     cases = [case for case in cases if case.name in splits]
     grid = {key: settings.get(key) for key in ("plane", "spacing", "size", "resize_labels")}
     provenance = source.describe(settings) | {"source": settings["source"], "grid": grid}

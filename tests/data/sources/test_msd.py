@@ -129,6 +129,17 @@ def test_classes_of_the_config_come_first(layout, request):
     np.testing.assert_array_equal(msd.cases(found, 0)[0].read()[1], LABEL == 2)
 
 
+def test_a_fold_of_nnunets_own_file(nnunet):
+    path = nnunet / "splits_final.json"
+    path.write_text(json.dumps([{"train": NAMES[:3], "val": NAMES[3:]}]))
+    split = {"file": str(path), "fold": 0, "validation": 0.3}
+    prepare_dataset("lis", settings(nnunet, split=split), 0, nnunet / "lis.h5")
+    with Dataset(nnunet / "lis.h5") as data:
+        names = data.source_cases()
+        assert {names[case] for case in data.case[data.rows("test")]} == {NAMES[3]}
+        assert len(set(data.case[data.rows("validation")])) == 1
+
+
 def test_regions_and_the_ignore_label_of_nnunet(nnunet):
     describe(nnunet, NNUNET | {"labels": {"background": 0, "organ": [1, 2], "ignore": 3}})
     assert msd.class_names(settings(nnunet)) == ["background", "organ"]
