@@ -168,13 +168,23 @@ def test_folds_share_their_slices(prepare):
             assert linked.name == f"fake@fold{fold}"
             assert linked.split.tolist() == whole.split.tolist()
             assert linked.foreground_fraction == whole.foreground_fraction
-            assert linked.provenance == whole.provenance and linked.window == whole.window
+            assert linked.provenance == whole.provenance and linked.intensity == whole.intensity
             for found, expected in zip(linked.read([3, 0]), whole.read([3, 0]), strict=True):
                 np.testing.assert_array_equal(found, expected)
             np.testing.assert_array_equal(linked.case, whole.case)
         assert path.stat().st_size < first.stat().st_size
     tested = [case for path in (first, *others) for case in cases_of(path, "test")]
     assert sorted(tested) == [f"p{number}" for number in range(7)]
+
+
+def test_folds_share_the_statistics_of_all_cases(prepare):
+    chosen = ZSCORE | {"by": "dataset", "percentiles": [1, 99]}
+    split = {"file": None, "folds": 3, "fold": 0, "validation": 0.5, "unlisted": "refuse"}
+    folded = Dataset(prepare(scanners(), name="fake@fold0", split=split, normalise=chosen))
+    alone = Dataset(prepare(scanners(), split=split, normalise=chosen, file="alone.h5"))
+    everything = np.concatenate([case.read()[0].ravel() for case in scanners()])
+    assert folded.intensity.scale.mean == pytest.approx(everything.mean())
+    assert alone.intensity.scale.mean != pytest.approx(everything.mean())
 
 
 def cases_of(path, split):

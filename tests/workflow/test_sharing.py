@@ -4,7 +4,9 @@ The study has folds and runs in this process, from NIfTI files to the sentences 
 """
 
 import json
+import logging
 import zipfile
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import h5py
@@ -39,6 +41,17 @@ PARTS = {part for name in PATIENTS for part in [name, *name.replace("^", " ").sp
 # The folder that the config names by its whole path.
 KEEPER = "DR^STRANGELOVE"
 ERRORS = {"control": {"kind": "control"}, "choppy": {"kind": "choppy", "severity": 1}}
+
+
+@contextmanager
+def kept_loggers():
+    """Put the root logger back, which a job's log takes."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +106,8 @@ def prepare(study, fold):
         "params": SimpleNamespace(settings=study.datasets[fold], seed=study.seed),
         "log": [str(results.fill(results.log("prepare_dataset"), names))],
     }
-    prepare_script.main(SimpleNamespace(threads=1, **job))
+    with kept_loggers():
+        prepare_script.main(SimpleNamespace(threads=1, **job))
 
 
 def make_labels(study, fold, error):

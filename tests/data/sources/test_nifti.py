@@ -105,7 +105,7 @@ def test_a_ball_stays_a_ball_in_mm(tmp_path, orientation, changes):
     given = {"classes": {"ball": [1]}, "window": [0, 80], **changes}
     prepare_dataset("lis", settings(tmp_path / "lits", **given), 0, tmp_path / "x.h5")
     dataset = Dataset(tmp_path / "x.h5")
-    rows = np.flatnonzero(dataset.case == "0")
+    rows = np.flatnonzero(dataset.case == "case001")
     labels = dataset.read_labels(rows)
     spacing_3 = dataset.spacing[rows[0]].astype(float)
     inside = np.argwhere(labels) * spacing_3
