@@ -480,7 +480,7 @@ def test_several_frames_in_one_file(one):
     root, paths = one
     enhanced = "1.2.840.10008.5.1.4.1.1.2.1"
     edit(paths[0], SOPClassUID=enhanced, ImagePositionPatient=None, NumberOfFrames=9)
-    words = ("Enhanced CT Image of 9 frames", "single-frame DICOM", "`source: nifti`")
+    words = ("Enhanced CT Image of 9 frames", "single-frame DICOM", "`source: volumes`")
     assert_refused(root, settings(root), paths[0], *words)
 
 

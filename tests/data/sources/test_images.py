@@ -219,8 +219,10 @@ def test_text_named_png(folder):
 
 
 def test_colour_mask(folder):
-    path = save(folder / "masks" / "p1_s9.png", np.stack([MASK] * 3, -1))
-    assert_refused(folder, path, "colour image (mode RGB)", "export it as a grey or palette PNG")
+    colour = np.stack([MASK, MASK, MASK // 2], -1)
+    path = save(folder / "masks" / "p1_s9.png", colour)
+    words = ("colour image (mode RGB, channels that differ)", "export it as a grey or palette PNG")
+    assert_refused(folder, path, *words)
 
 
 def test_jpeg_mask(folder):
@@ -238,7 +240,7 @@ def test_several_images_in_one_file(folder):
 
 def test_mask_value_outside_the_classes(folder):
     path = save(folder / "masks" / "p1_s9.png", np.where(MASK > 0, 254, 0).astype(np.uint8))
-    assert_refused(folder, path, "254", "expected 0 and 255", "add the values to a class")
+    assert_refused(folder, path, "(254)", "only 0, 255", "`others: background`")
 
 
 def test_mask_of_another_size(folder):

@@ -205,7 +205,7 @@ def test_other_number_of_cases_is_logged(nnunet, caplog):
 
 def test_missing_description(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert_refused(tmp_path / "empty", "dataset.json does not exist", "`source: nifti`")
+    assert_refused(tmp_path / "empty", "dataset.json does not exist", "`source: volumes`")
 
 
 @pytest.mark.parametrize(
@@ -274,4 +274,4 @@ def test_other_grid(nnunet):
 
 def test_unknown_label_value(task):
     path = save(task / "labelsTr" / "liver_1.nii.gz", LABEL * 4)
-    assert_refused(task, path, "(4, 8)", "only 0, 1, 2")
+    assert_refused(task, path, "(4, 8)", "only 0-2", "`others: background`")

@@ -17,6 +17,8 @@ from labelnoise.errors import InputError
 Settings = Mapping[str, Any]
 # Structures in the order of their class index, with the label values that mean them.
 Classes = Mapping[str, list[int]]
+# Sources whose module has another name, as that of the source is what all of them share.
+MODULES = {"volumes": "volume_pairs"}
 # What to download for the paper's two datasets, by their names in studies/labels18.yaml.
 DOWNLOADS = {
     "lis": "the training data of the LiTS challenge (volume-N.nii with segmentation-N.nii)",
@@ -44,7 +46,7 @@ class Case:
 
 def open_source(name: str) -> ModuleType:
     """Import a source module by its name, so that only the one in use loads its libraries."""
-    return importlib.import_module(f"labelnoise.data.sources.{name}")
+    return importlib.import_module(f"labelnoise.data.sources.{MODULES.get(name, name)}")
 
 
 def check_folder(name: str, settings: Settings) -> None:
