@@ -10,6 +10,7 @@ from labelnoise.data.prepare import prepare_dataset
 from labelnoise.data.sources import volume_pairs
 from labelnoise.data.sources.volumes import ORIENTATIONS
 from labelnoise.data.storage import SPLITS, Dataset
+from labelnoise.errors import InputError
 from labelnoise.evaluation.surfaces import Geometry, geometry
 from refusals import assert_not_prepared
 from settings import dataset_settings
@@ -175,6 +176,39 @@ def test_other_files_are_passed_over(folder):
     assert len(volume_pairs.cases(settings(folder), 0)) == 4
 
 
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".npy"])
+def test_dataset_from_other_formats(tmp_path, ending):
+    for case in range(3):
+        for name, array in (("volume", IMAGE), ("segmentation", LABEL)):
+            path = tmp_path / "data" / f"{name}-{case}{ending}"
+            path.parent.mkdir(exist_ok=True)
+            np.save(path, array) if ending == ".npy" else save(path, array)
+    patterns = {"images": rf"volume-(\d)\{ending}", "labels": rf"segmentation-(\d)\{ending}"}
+    prepare_dataset("x", settings(tmp_path / "data", **patterns), 0, tmp_path / "x.h5")
+    dataset = Dataset(tmp_path / "x.h5")
+    np.testing.assert_array_equal(dataset.read_labels(range(6)), [*LIVER] * 3)
+    if ending == ".npy":
+        # Distances are in pixels then.
+        assert np.isnan(dataset.spacing).all()
+        assert "of unknown size" in dataset.provenance["orientation"]
+    else:
+        np.testing.assert_allclose(dataset.spacing, [SPACING] * 6, rtol=1e-6)
+        assert dataset.provenance["orientation"] == ORIENTATIONS["axial"]
+
+
+def test_one_organ_of_many(folder):
+    # As TotalSegmentator has them: 117 values, of which one is of interest.
+    many = np.where(LABEL == 1, 5, np.arange(LABEL.size).reshape(LABEL.shape) + 94)
+    save(file_of(folder, "segmentation-0.nii"), many.astype(np.uint8))
+    found = settings(folder, classes={"liver": [5]}, others="background")
+    np.testing.assert_array_equal(volume_pairs.cases(found, 0)[0].read()[1], LABEL == 1)
+    words = ("(96, 97, 99-105, 107-117)", "only 0, 5", "`others: background`")
+    found = settings(folder, classes={"liver": [5]})
+    with pytest.raises(InputError) as error:
+        volume_pairs.cases(found, 0)[0].read()
+    assert all(word in str(error.value) for word in words), error.value
+
+
 def test_empty_slices_are_left_out_or_kept(folder, tmp_path):
     label = LABEL.copy()
     label[0] = 0
@@ -281,7 +315,9 @@ def test_damaged_file(folder, name, how):
 def test_several_channels(folder):
     path = file_of(folder, "volume-0.nii")
     save(path, sitk.JoinSeries([to_sitk(IMAGE)] * 2))
-    assert_refused(folder, path, "2 channels", "one channel")
+    assert_refused(folder, path, "2 channels", "set `channel`", "one channel")
+    (image, *_) = (case.read()[0] for case in volume_pairs.cases(settings(folder, channel=0), 0))
+    np.testing.assert_array_equal(image, IMAGE)
 
 
 def test_no_foreground_anywhere(folder):

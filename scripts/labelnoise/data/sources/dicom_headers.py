@@ -117,7 +117,8 @@ def _media_class(header):
 def damaged(path: Path, what: object) -> InputError:
     """Return the error for a DICOM file that is truncated or broken."""
     return InputError(
-        f"{path} cannot be read ({what}), expected a whole DICOM file; download or export it again."
+        f"{path} cannot be read ({' '.join(str(what).split())}), expected a whole DICOM file; "
+        "download or export it again."
     )
 
 

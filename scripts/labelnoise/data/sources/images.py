@@ -18,7 +18,7 @@ from labelnoise.data.sources import Case, Settings, folders
 from labelnoise.data.sources.folders import check_file, describe_folder
 from labelnoise.data.sources.label_values import to_class_indices
 from labelnoise.data.sources.patterns import match_all
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, reason
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 LOSSY = (".jpg", ".jpeg")
@@ -254,8 +254,9 @@ def _open(path):
         frames = getattr(image, "n_frames", 1)
         is_cut = image.mode in EQUAL_MODES and any(";16" in str(tile.args) for tile in image.tile)
         image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        known = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    # Each format of Pillow has its own ways to fail on a file that is no such format.
+    except Exception as error:
+        known = "not an image" if isinstance(error, UnidentifiedImageError) else reason(error)
         raise InputError(
             f"{path} cannot be read ({known}), expected a whole image file; replace or remove it."
         ) from None

@@ -78,6 +78,7 @@ def describe(settings: Settings) -> dict:
         "ignore": list(settings["ignore"]),
         "others": settings["others"],
         "channel": settings["channel"],
+        "label_channel": settings["label_channel"],
         "orientation": ORIENTATIONS[settings["plane"]],
     }
 

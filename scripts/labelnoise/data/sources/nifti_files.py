@@ -14,7 +14,7 @@ from nibabel.volumeutils import array_from_file
 from nibabel.wrapstruct import WrapStructError
 
 from labelnoise.data.sources.volumes import Volume, check_axes, choose_channel
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, reason
 
 DAMAGED = (
     OSError,
@@ -54,7 +54,7 @@ def read_nifti(path: str | Path, channel: int | None = None, key: str = "channel
         raise
     except DAMAGED as error:
         raise InputError(
-            f"{path} cannot be read ({error or type(error).__name__}), expected a whole NIfTI "
+            f"{path} cannot be read ({reason(error)}), expected a whole NIfTI "
             "file; download or export it again."
         ) from None
     return Volume(array_IJK, np.asarray(image.affine, np.float64))

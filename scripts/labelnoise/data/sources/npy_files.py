@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, reason
 
 
 def open_npy(path: Path) -> np.ndarray:
@@ -17,10 +17,10 @@ def open_npy(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
             raise ValueError("it holds no plain numbers")
-    # NumPy fails in several ways on a file that is truncated, pickled or something else.
-    except (OSError, ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
+    # NumPy fails in too many ways on a file that is truncated, pickled or something else.
+    except Exception as error:
         raise InputError(
-            f"{path} cannot be read ({error}), expected one whole .npy array of numbers; copy or "
-            "save it again with numpy.save."
+            f"{path} cannot be read ({reason(error)}), expected one whole .npy array of numbers; "
+            "copy or save it again with numpy.save."
         ) from None
     return array

@@ -21,7 +21,7 @@ import numpy as np
 
 from labelnoise.data.sources.folders import check_file
 from labelnoise.data.sources.volumes import Volume, check_axes, choose_channel
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, reason
 
 DAMAGED = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error)
 # Far above any header. 3D Slicer keeps names and colours of its segments there.
@@ -122,7 +122,7 @@ def read_raw(path: str | Path, channel: int | None = None, key: str = "channel")
         raise
     except DAMAGED as error:
         raise InputError(
-            f"{path} cannot be read ({error or type(error).__name__}), expected a whole "
+            f"{path} cannot be read ({reason(error)}), expected a whole "
             f"{'NRRD' if is_nrrd else 'MetaImage'} file; download or export it again."
         ) from None
     return Volume(array_IJK, header.affine)

@@ -18,9 +18,11 @@ from labelnoise.errors import InputError
 
 RAW_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 ENDINGS = (".nii.gz", ".nii", *RAW_ENDINGS, ".npy")
-FORMATS = "NIfTI, NRRD, MetaImage or .npy files"
+UNPLACED = (
+    ".npy files taken as axial slices, rows and columns, pixels and slices being of unknown size"
+)
 # Columns run to the left, rows to the back and slices up, each by 1.
-UNPLACED = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
+UNPLACED_AFFINE = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
 
 
 def read_volume(path: str | Path, channel: int | None = None, key: str = "channel") -> Volume:
@@ -90,4 +92,4 @@ def _read_npy(path, channel, key):
     channel = choose_channel(path, shape, channels, channel, key)
     chosen = stored[..., channel] if len(shape) == 4 else stored
     kept = chosen.dtype.newbyteorder("=") if chosen.dtype.itemsize <= 4 else np.float32
-    return Volume(np.array(chosen, kept), UNPLACED, placed=False)
+    return Volume(np.array(chosen, kept), UNPLACED_AFFINE, placed=False)

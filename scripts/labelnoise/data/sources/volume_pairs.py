@@ -10,7 +10,7 @@ from pathlib import Path
 
 from labelnoise.data.sources import Case, Settings, folders
 from labelnoise.data.sources.folders import describe_folder, find_cases, label_settings, pair_up
-from labelnoise.data.sources.volume_files import read_pair
+from labelnoise.data.sources.volume_files import UNPLACED, read_pair
 from labelnoise.data.sources.volumes import ORIENTATIONS
 from labelnoise.errors import InputError
 
@@ -40,6 +40,14 @@ def cases(settings: Settings, seed: int) -> list[Case]:
 
 def describe(settings: Settings) -> dict:
     """Return the provenance: the folder as the config names it, label values, how slices lie."""
-    what = f"images and labels in {settings['folder']}"
     orientation = ORIENTATIONS[settings["plane"]]
-    return describe_folder(settings, what, channel=settings["channel"], orientation=orientation)
+    # A pattern has to name the ending that it wants.
+    if "npy" in settings["images"]:
+        orientation = f"{UNPLACED}; {orientation}"
+    return describe_folder(
+        settings,
+        f"images and labels in {settings['folder']}",
+        channel=settings["channel"],
+        label_channel=settings["label_channel"],
+        orientation=orientation,
+    )

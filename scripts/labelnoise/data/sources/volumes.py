@@ -51,6 +51,8 @@ EQUALLY_FINE = 0.01
 # Share of a voxel by which corners of two grids may differ. Headers round; a tenth of a voxel moves
 # no label, while half a voxel or a missing slice is far above it.
 TOLERANCE = 0.1
+# Sides of a voxel in mm, from under a microscope to far above any scanner.
+SPACINGS = (1e-6, 1e6)
 
 
 @dataclass(frozen=True)
@@ -223,12 +225,18 @@ def check_axes(path: str | Path, affine: np.ndarray) -> None:
     """Refuse a file whose affine (4, 4) does not span a volume.
 
     Raises:
-        InputError: it is not finite, or has axes of no length or in one plane.
+        InputError: it is not finite, or has axes in one plane, of no length or of one that no
+            scanner has.
     """
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
+    spacing_3 = _spacing(affine)
+    low, high = SPACINGS
+    usable = np.isfinite(affine).all() and ((spacing_3 >= low) & (spacing_3 <= high)).all()
+    # The volume of a voxel whose sides were 1 mm long: 1 if they are at right angles.
+    if not usable or abs(np.linalg.det(affine[:3, :3] / spacing_3)) < 1e-3:
         raise InputError(
-            f"{path} has no usable orientation (voxels of {_times(_spacing(affine))} mm), expected "
-            "three independent axes; repair the header or export the file again."
+            f"{path} has no usable orientation (voxels of {_times(spacing_3)} mm), expected three "
+            f"independent axes of {low:g} to {high:g} mm; repair the header or export the file "
+            "again."
         )
 
 
