@@ -4,6 +4,7 @@ import gzip
 import os
 import signal
 import struct
+import subprocess
 import zlib
 
 import numpy as np
@@ -201,3 +202,41 @@ def test_picture_that_claims_billions_of_pixels(tmp_path):
     given = {"source": "images", "folder": str(tmp_path), "case": "(p)", "window": [0, 255]}
     find = finder(images, **given)
     assert_refused(lambda: read_all(find()), tmp_path / "images" / "p1.png", "10000000000 pixels")
+
+
+# Patterns without end, see test_patterns
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Stop (a+)+$ at once, as the time limit would."""
+    run = subprocess.run
+
+    def stop(*args, **kwargs):
+        if "(a+)+$" in kwargs["input"]:
+            raise subprocess.TimeoutExpired("python", 30)
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(subprocess, "run", stop)
+
+
+@pytest.mark.parametrize("key", ["images", "labels"])
+def test_pattern_of_volumes(tmp_path, impatient, key):
+    save(tmp_path / "volume-1.nii", IMAGE)
+    given = {"source": "volumes", "folder": str(tmp_path), "window": [0, 1], key: "(a+)+$"}
+    assert_refused(finder(volume_pairs, **given), f"`{key}`", "(a+)+$", "more than 60 s")
+
+
+@pytest.mark.parametrize("key", ["case", "series_description", "labels"])
+def test_pattern_of_dicom(tmp_path, impatient, key):
+    write_series(tmp_path / "scans")
+    given = {"source": "dicom", "folder": str(tmp_path / "scans"), "window": [0, 1], key: "(a+)+$"}
+    assert_refused(finder(dicom, **given), f"`{key}`", "(a+)+$", "more than 60 s")
+
+
+def test_pattern_of_images(tmp_path, impatient):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(NOISE).save(tmp_path / name / "p1.png")
+    given = {"source": "images", "folder": str(tmp_path), "case": "(a+)+$", "window": [0, 255]}
+    assert_refused(finder(images, **given), "`case`", "(a+)+$", "more than 60 s")

@@ -35,7 +35,7 @@ class Case:
         name: unique in its dataset.
         read: returns images (S, H, W) of any real number type in source units, labels (S, H, W)
             uint8 class indices, slice numbers (S,) and, where the source knows it, the spacing (3,)
-            of slices, rows and columns in mm.
+            of slices, rows and columns in mm, NaN where it does not.
         split: "train", "validation" or "test" where the source decides, else None.
     """
 
