@@ -14,8 +14,8 @@ CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 VOLUMES = {"folder": "data", "classes": {"liver": [1, 2], "tumour": [3]}, "window": [-128, 128]}
 CONFIG["datasets"] |= {
     "pairs": {"source": "images", "case": "(a)", **VOLUMES},
-    "nifti": {
-        "source": "nifti",
+    "volumes": {
+        "source": "volumes",
         **VOLUMES,
         "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
     },
@@ -67,7 +67,7 @@ def test_a_bare_word_is_short_for_a_method():
         "over": "all",
         "percentiles": [0.5, 99.5],
     }
-    assert FORM["datasets"]["nifti"]["normalise"] == {"method": "window"}
+    assert FORM["datasets"]["volumes"]["normalise"] == {"method": "window"}
     assert "window" not in FORM["datasets"]["mr"]
 
 
@@ -147,3 +147,10 @@ def test_snakemake_runs_nothing_again_for_another_spelling(study_copy):
     study["datasets"]["tiny"]["cases"] = 7
     counts = job_counts(snakemake(study_copy, study, "--dry-run"))
     assert counts["prepare_dataset"] == 1 and counts["train_model"] == 4
+
+
+def test_older_words_mean_what_newer_ones_do():
+    older = copy.deepcopy(CONFIG)
+    for name, key in (("volumes", "source"), ("dicom", "label_kind")):
+        older["datasets"][name][key] = "nifti"
+    assert repr(complete(older)) == repr(FORM)

@@ -23,7 +23,8 @@ MOST_RUNS = 1_000_000
 def apply_rules(config: dict) -> None:
     """Check the keys of a configuration against each other, and fill in what follows from others.
 
-    That is the mode of each recipe, and the claims that the matrix asks.
+    That is the mode of each recipe, the claims that the matrix asks, and today's word for an older
+    one.
 
     Args:
         config: a configuration in canonical form, see `labelnoise.config.schema`.
@@ -33,7 +34,7 @@ def apply_rules(config: dict) -> None:
     """
     _check_matrix(config)
     for name, dataset in config["datasets"].items():
-        _check_dataset(name, dataset)
+        _complete_dataset(name, dataset)
     for name, recipe in config["recipes"].items():
         _complete_recipe(name, recipe)
     for name, perturbation in config["perturbations"].items():
@@ -86,7 +87,10 @@ def _check_matrix(config):
         )
 
 
-def _check_dataset(name, dataset):
+def _complete_dataset(name, dataset):
+    for key in ("source", "label_kind"):
+        if dataset.get(key) == "nifti":
+            dataset[key] = "volumes"
     if "split" in dataset:
         _check_split(f"config key 'datasets.{name}.split", dataset["split"])
     if "window" in dataset and not dataset["window"][0] < dataset["window"][1]:

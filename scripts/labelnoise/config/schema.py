@@ -34,6 +34,12 @@ def check_schema(config: dict) -> None:
         raise InputError(schema_sentence(error))
 
 
+def name_fault(text: str) -> str:
+    """Return what the config expects of a name that it would not take; empty for one it takes."""
+    rule = _schema()["$defs"]["name"]
+    return "" if _fits(text, rule) else rule["description"]
+
+
 def canonical(config: dict) -> dict:
     """Return the one form that all configurations of the same meaning share, in built-in types.
 

@@ -2,6 +2,7 @@
 
 import locale
 import logging
+import os
 
 import numpy as np
 import pydicom
@@ -28,6 +29,7 @@ from labelnoise.data.sources import dicom
 from labelnoise.data.sources.dicom_headers import scan
 from labelnoise.data.sources.dicom_series import arrange, read_series
 from labelnoise.data.storage import Dataset
+from labelnoise.errors import InputError
 from refusals import assert_not_prepared
 from settings import dataset_settings
 
@@ -362,6 +364,34 @@ def test_case_without_label(three, caplog):
     assert "1 labels belong to no case" in caplog.text and "0009" not in caplog.text
 
 
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_labels_in_other_formats(one, ending):
+    root, _ = one
+    path = write_nifti(root / "labels" / f"label0001{ending}", axes="RAI")
+    found = settings(root, labels=rf"label(\d+)\{ending}")
+    np.testing.assert_array_equal(read_only(found)[1], LABEL)
+    sitk.WriteImage(sitk.Compose(*[sitk.ReadImage(str(path)) * value for value in (0, 1)]), path)
+    chosen = settings(root, labels=rf"label(\d+)\{ending}", label_channel=1)
+    np.testing.assert_array_equal(read_only(chosen)[1], LABEL)
+    with pytest.raises(InputError, match=r"2 channels .* set `label_channel`"):
+        read_only(found)
+
+
+def test_other_values_and_segments_become_background_if_asked(one):
+    root, paths = one
+    write_nifti(root / "labels" / "label0001.nii.gz", np.where(LABEL, LABEL, 117).astype(np.uint8))
+    np.testing.assert_array_equal(read_only(settings(root, others="background"))[1], LABEL)
+    segments = np.stack([LABEL, 1 - LABEL, LABEL], -1)
+    write_seg(root / "scans" / "seg", paths, segments, ("pancreas", "duct", "again"))
+    np.testing.assert_array_equal(read_only(with_seg(root, others="background"))[1], LABEL)
+
+
+def test_pipe_among_the_slices(one):
+    root, paths = one
+    os.mkfifo(paths[0].with_name("pipe"))
+    assert_refused(root, settings(root), paths[0].with_name("pipe"), "is a pipe", "remove it")
+
+
 # Bad series
 
 
@@ -481,7 +511,7 @@ def test_several_frames_in_one_file(one):
     root, paths = one
     enhanced = "1.2.840.10008.5.1.4.1.1.2.1"
     edit(paths[0], SOPClassUID=enhanced, ImagePositionPatient=None, NumberOfFrames=9)
-    words = ("Enhanced CT Image of 9 frames", "single-frame DICOM", "`source: nifti`")
+    words = ("Enhanced CT Image of 9 frames", "single-frame DICOM", "`source: volumes`")
     assert_refused(root, settings(root), paths[0], *words)
 
 
@@ -575,8 +605,10 @@ def test_labels_folder_without_labels(one):
 
 def test_segment_that_is_no_class(more):
     root, paths = more
-    path = write_seg(root / "scans" / "seg", paths, np.stack([LABEL] * 2, -1), ("pancreas", "duct"))
-    assert_refused(root, with_seg(root), path, "segment 2 (duct)", "expected only 1", "`ignore`")
+    segments = np.stack([LABEL] * 3, -1)
+    path = write_seg(root / "scans" / "seg", paths, segments, ("pancreas", "duct", "cyst"))
+    words = ("segment 2 (duct), 3 (cyst)", "expected only 1", "`ignore`", "`others: background`")
+    assert_refused(root, with_seg(root), path, *words)
 
 
 def test_segmentation_of_fractions(more):

@@ -1,5 +1,7 @@
 """The image-pair source: what files of all sorts are read as, and what is refused by name."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 from labelnoise.data.prepare import prepare_dataset
 from labelnoise.data.sources import images
 from labelnoise.data.storage import SPLITS, Dataset
+from labelnoise.errors import InputError
 from refusals import assert_not_prepared
 from settings import dataset_settings
 
@@ -153,7 +156,82 @@ def test_other_files_are_passed_over(folder):
     assert len(images.cases(settings(folder), 0)) == 4
 
 
+def test_masks_of_equal_channels_are_grey(folder):
+    transparent = np.where(MASK > 0, 255, 0).astype(np.uint8)
+    for mode, channels in (
+        ("RGB", [MASK] * 3),
+        ("RGBA", [MASK] * 3 + [np.full_like(MASK, 255)]),
+        # Background may be transparent, as drawing programs save it.
+        ("RGBA", [MASK] * 3 + [transparent]),
+        ("LA", [MASK, transparent]),
+    ):
+        for path in (folder / "masks").glob("*.png"):
+            save(path, Image.fromarray(np.stack(channels, -1)))
+            assert Image.open(path).mode == mode
+        np.testing.assert_array_equal(read(folder)[1][0], MASK > 0)
+
+
+def rename(folder, pattern):
+    for path in folder.glob("*.png"):
+        path.rename(path.with_name(f"{pattern.replace('{name}', path.stem)}.png"))
+
+
+@pytest.mark.parametrize(
+    ("image_name", "mask_name"),
+    [("{name}", "{name}_mask"), ("{name}", "seg-{name}"), ("{name}_img", "m_{name}_1")],
+)
+@pytest.mark.parametrize("together", [False, True])
+def test_names_with_more_than_a_pair_shares(folder, image_name, mask_name, together):
+    before = [case.read() for case in images.cases(settings(folder), 0)]
+    rename(folder / "images", image_name)
+    rename(folder / "masks", mask_name)
+    changes = {"image_name": image_name, "mask_name": mask_name}
+    if together:
+        for path in (folder / "masks").iterdir():
+            path.rename(folder / "images" / path.name)
+        changes["masks"] = "images"
+    cases = images.cases(settings(folder, **changes), 0)
+    assert [case.name for case in cases] == ["p0", "p1", "p2", "p3"]
+    for case, expected in zip(cases, before, strict=True):
+        for found, array in zip(case.read(), expected, strict=True):
+            np.testing.assert_array_equal(found, array)
+
+
+def test_other_mask_values_become_background_if_asked(folder):
+    mask = np.zeros((6, 8), np.uint8)
+    mask[2, 3:6], mask[4] = (7, 255, 8), 9
+    for path in (folder / "masks").glob("*.png"):
+        save(path, mask)
+    words = ("3 unknown label values (7-9)", "only 0, 255", "`others: background`")
+    assert_refused(folder, *words)
+    np.testing.assert_array_equal(read(folder, others="background")[1][0], mask == 255)
+    assert_refused(folder, "1 unknown label values (9)", ignore=[7, 8])
+
+
 # Bad input
+
+
+@pytest.mark.parametrize("kind", ["mask", "image"])
+def test_names_that_a_setting_would_pair(folder, kind):
+    key = f"{kind}_name"
+    rename(folder / f"{kind}s", "{name}_seg")
+    words = ("8 images have no mask", f"set `{key}: '{{name}}_seg'`", "fits the names here")
+    assert_refused(folder, *words)
+    assert len(images.cases(settings(folder, **{key: "{name}_seg"}), 0)) == 4
+    save(folder / f"{kind}s" / "p9_s1.png", MASK)
+    words = ("1 files are not named as", f"`{key}` '{{name}}_seg'", "(p9_s1)", "elsewhere")
+    assert_refused(folder, *words, **{key: "{name}_seg"})
+
+
+def test_one_folder_for_images_and_masks_needs_a_name(folder):
+    assert_refused(folder, "images and masks alike", "'{name}_mask'", masks="images")
+
+
+@pytest.mark.parametrize("pattern", ["_mask", "{name}{name}", "masks/{name}", "{case}_{name}", ""])
+def test_names_that_hold_no_name(folder, pattern):
+    with pytest.raises(InputError) as error:
+        settings(folder, mask_name=pattern)
+    assert "mask_name" in str(error.value) and "in which {name} stands once" in str(error.value)
 
 
 def test_images_without_masks(folder):
@@ -219,8 +297,35 @@ def test_text_named_png(folder):
 
 
 def test_colour_mask(folder):
-    path = save(folder / "masks" / "p1_s9.png", np.stack([MASK] * 3, -1))
-    assert_refused(folder, path, "colour image (mode RGB)", "export it as a grey or palette PNG")
+    colour = np.stack([MASK, MASK, MASK // 2], -1)
+    path = save(folder / "masks" / "p1_s9.png", colour)
+    words = ("colour image (mode RGB, channels that differ)", "export it as a grey or palette PNG")
+    assert_refused(folder, path, *words)
+
+
+def test_mask_whose_structure_is_transparent(folder):
+    half = np.full_like(MASK, 128)
+    path = save(folder / "masks" / "p1_s9.png", np.stack([MASK, MASK, MASK, half], -1))
+    assert_refused(folder, path, "structures that are transparent", "grey or palette PNG")
+
+
+def test_colour_mask_of_16_bits(folder):
+    """Pillow reads the upper 8 of them, which makes 1 to 255 background."""
+    path = folder / "masks" / "p1_s9.png"
+    path.write_bytes(png_of_16_bits(np.stack([MASK.astype(">u2")] * 3, -1)))
+    assert_refused(folder, path, "16 bits", "grey or palette PNG")
+
+
+def png_of_16_bits(levels_HWC):
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    height, width, _ = levels_HWC.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in levels_HWC)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 def test_jpeg_mask(folder):
@@ -238,7 +343,7 @@ def test_several_images_in_one_file(folder):
 
 def test_mask_value_outside_the_classes(folder):
     path = save(folder / "masks" / "p1_s9.png", np.where(MASK > 0, 254, 0).astype(np.uint8))
-    assert_refused(folder, path, "254", "expected 0 and 255", "add the values to a class")
+    assert_refused(folder, path, "(254)", "only 0, 255", "`others: background`")
 
 
 def test_mask_of_another_size(folder):

@@ -140,15 +140,55 @@ def test_a_fold_of_nnunets_own_file(nnunet):
         assert len(set(data.case[data.rows("validation")])) == 1
 
 
-def test_regions_and_the_ignore_label_of_nnunet(nnunet):
+def test_regions_and_the_ignore_label_of_nnunet(nnunet, caplog):
     describe(nnunet, NNUNET | {"labels": {"background": 0, "organ": [1, 2], "ignore": 3}})
     assert msd.class_names(settings(nnunet)) == ["background", "organ"]
     np.testing.assert_array_equal(msd.cases(settings(nnunet), 0)[0].read()[1], LABEL > 0)
     # Voxels that nobody annotated are not background unless the user says so.
     save(nnunet / "labelsTr" / "liver_0.nii.gz", np.where(LABEL == 2, 3, LABEL))
     assert_refused(nnunet, "liver_0.nii.gz", "unknown label values (3)", "`ignore`")
-    labels = msd.cases(settings(nnunet, ignore=[3]), 0)[0].read()[1]
-    np.testing.assert_array_equal(labels, LABEL == 1)
+    for changes in ({"ignore": [3]}, {"others": "background"}):
+        labels = msd.cases(settings(nnunet, **changes), 0)[0].read()[1]
+        np.testing.assert_array_equal(labels, LABEL == 1)
+    assert "voxels of the label `ignore`" in caplog.text
+
+
+def test_one_organ_of_many(task):
+    many = np.where(LABEL == 1, 1, LABEL * 50)
+    for name in NAMES:
+        save(task / "labelsTr" / f"{name}.nii.gz", many)
+    found = settings(task, classes={"liver": [1]}, others="background")
+    np.testing.assert_array_equal(msd.cases(found, 0)[0].read()[1], LABEL == 1)
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_other_formats_of_nnunet(nnunet, ending):
+    describe(nnunet, NNUNET | {"file_ending": ending})
+    for path in [*nnunet.rglob("*.nii.gz")]:
+        if not path.name.startswith("._"):
+            stem = path.name.removesuffix(".nii.gz")
+            save(path.with_name(stem + ending), sitk.ReadImage(str(path)))
+    cases = msd.cases(settings(nnunet), 0)
+    assert [case.name for case in cases] == NAMES
+    images, labels, *_ = cases[2].read()
+    np.testing.assert_array_equal(images, IMAGE + 2)
+    np.testing.assert_array_equal(labels, LABEL)
+
+
+def test_channel_of_labels(task):
+    for name in NAMES:
+        both = sitk.JoinSeries([to_sitk(LABEL * 0), to_sitk(LABEL)])
+        save(task / "labelsTr" / f"{name}.nii.gz", both)
+    labels = msd.cases(settings(task, label_channel=1), 0)[0].read()[1]
+    np.testing.assert_array_equal(labels, LABEL)
+    assert_refused(task, "liver_0.nii.gz", "2 channels", "set `label_channel`")
+
+
+def test_white_space_in_names(task):
+    labels = {"0": "background", "1": " colon  cancer primaries", "2": "cancer"}
+    describe(task, ABOUT | {"labels": labels})
+    names = ["background", "colon_cancer_primaries", "cancer"]
+    assert msd.class_names(settings(task)) == names
 
 
 def test_overlapping_regions(nnunet):
@@ -216,7 +256,7 @@ def test_other_number_of_cases_is_logged(nnunet, caplog):
 
 def test_missing_description(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert_refused(tmp_path / "empty", "dataset.json does not exist", "`source: nifti`")
+    assert_refused(tmp_path / "empty", "dataset.json does not exist", "`source: volumes`")
 
 
 @pytest.mark.parametrize(
@@ -227,6 +267,23 @@ def test_missing_description(tmp_path):
         ('{"labels": ["liver"]}', ("`labels`", "type list", "expected dict")),
         ('{"labels": {"0": "background"}}', ("names no structure", "set `classes`")),
         ('{"labels": {"liver": "one"}}', ("`labels`", "whole numbers")),
+        ('{"labels": {"liver": 1.5}}', ("1.5 is no whole number", "set `classes`")),
+        ('{"labels": {"liver": true}}', ("True is no whole number",)),
+        ('{"labels": {"liver": -1}}', ("-1 is out of range",)),
+        ('{"labels": {"liver": []}}', ("liver has no value",)),
+        ('{"labels": {"a b": 1, "a_b": 2}}', ("a_b comes twice",)),
+        ('{"labels": {"../../x": 1}}', ("values 1 the name '../../x'", "letters", "set `classes`")),
+        ('{"labels": {"<b>liver</b>": 1}}', ("'<b>liver</b>'", "set `classes`")),
+        ('{"labels": {"%s": 1}}' % ("x" * 101), ("at most 100 letters", "set `classes`")),
+        ('{"labels": {"1": "liver"}, "modality": 7}', ("`modality`", "int", "dict or list")),
+        ('{"labels": {"1": "liver"}, "channel_names": 7}', ("`channel_names`", "dict or list")),
+        ('{"labels": {"1": "liver"}, "modality": "CT"}', ("`modality`", "type str")),
+        ("[" * 100_000, ("dataset.json is not JSON", "nested too deeply")),
+        (
+            '{"labels": {"1": "liver"}, "training": [{"image": "%s", "label": "b"}]}'
+            % ("x" * 5000),
+            ("lists 2 files that do not exist",),
+        ),
         ('{"labels": {"1": "liver"}}', ("no pair", "`file_ending`")),
         ('{"labels": {"1": "liver"}, "training": [{"image": "a"}]}', ("{'image': 'a'}",)),
         ('{"labels": {"1": "liver"}, "file_ending": ".png"}', ("'.png'", ".nii.gz", "convert")),
@@ -285,4 +342,4 @@ def test_other_grid(nnunet):
 
 def test_unknown_label_value(task):
     path = save(task / "labelsTr" / "liver_1.nii.gz", LABEL * 4)
-    assert_refused(task, path, "(4, 8)", "only 0, 1, 2")
+    assert_refused(task, path, "(4, 8)", "only 0-2", "`others: background`")

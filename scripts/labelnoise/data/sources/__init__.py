@@ -17,6 +17,8 @@ from labelnoise.errors import InputError
 Settings = Mapping[str, Any]
 # Structures in the order of their class index, with the label values that mean them.
 Classes = Mapping[str, list[int]]
+# Sources whose module has another name, as that of the source is what all of them share.
+MODULES = {"volumes": "volume_pairs"}
 # What to download for the paper's two datasets, by their names in studies/labels18.yaml.
 DOWNLOADS = {
     "lis": "the training data of the LiTS challenge (volume-N.nii with segmentation-N.nii)",
@@ -33,7 +35,7 @@ class Case:
         name: unique in its dataset.
         read: returns images (S, H, W) of any real number type in source units, labels (S, H, W)
             uint8 class indices, slice numbers (S,) and, where the source knows it, the spacing (3,)
-            of slices, rows and columns in mm.
+            of slices, rows and columns in mm, NaN where it does not.
         split: "train", "validation" or "test" where the source decides, else None.
     """
 
@@ -44,7 +46,7 @@ class Case:
 
 def open_source(name: str) -> ModuleType:
     """Import a source module by its name, so that only the one in use loads its libraries."""
-    return importlib.import_module(f"labelnoise.data.sources.{name}")
+    return importlib.import_module(f"labelnoise.data.sources.{MODULES.get(name, name)}")
 
 
 def check_folder(name: str, settings: Settings) -> None:

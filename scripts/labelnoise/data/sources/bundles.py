@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from labelnoise.data.sources import Case, Settings
-from labelnoise.data.sources.folders import shown_folder
+from labelnoise.data.sources.folders import check_file, shown_folder
+from labelnoise.data.sources.npy_files import open_npy
 from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def _pairs(folder, kinds):
         match = PATTERN.fullmatch(path.name)
         # Only dense labels carry the "lo" of the 2018 code's pattern, `y*lo*.npy`.
         if match and bool(match["organ"]) == (match["part"] == "y") and match["kind"] in kinds:
+            check_file(path)
             files[match["kind"], int(match["number"])].setdefault(match["part"], []).append(path)
         else:
             others += 1
@@ -131,7 +133,7 @@ def _pair(folder, key, parts):
 
 
 def _check_shapes(x_path, y_path):
-    x_shape, y_shape = _load(x_path).shape, _load(y_path).shape
+    x_shape, y_shape = open_npy(x_path).shape, open_npy(y_path).shape
     channels = 2 if y_path.name.startswith("y") else 1
     if len(x_shape) != 4 or x_shape[3] != 1 or 0 in x_shape:
         raise InputError(
@@ -145,24 +147,10 @@ def _check_shapes(x_path, y_path):
         )
 
 
-def _load(path):
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-            raise ValueError("it holds no plain numbers")
-    # NumPy fails in several ways on a file that is truncated, pickled or something else.
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}), expected one whole .npy array of numbers; copy or "
-            "save it again with numpy.save."
-        ) from None
-    return array
-
-
 def _read(x_path, y_path):
     """Return images float32 HU, labels uint8 and slice numbers in the bundle."""
-    images_SHW = np.array(_load(x_path)[..., 0], np.float32)
-    stored_SHWC = _load(y_path)
+    images_SHW = np.array(open_npy(x_path)[..., 0], np.float32)
+    stored_SHWC = open_npy(y_path)
     labels_SHW = np.empty(images_SHW.shape, np.uint8)
     for number, stored_HWC in enumerate(stored_SHWC):
         _check_labels(f"{y_path}, slice {number}", stored_HWC)

@@ -1,18 +1,17 @@
-"""CT or MR as DICOM, one series per case, with labels as NIfTI or DICOM-SEG.
+"""CT or MR as DICOM, one series per case, with labels as volume files or DICOM-SEG.
 
 Files are found by their headers, anywhere below `folder`; names and order of files do not matter.
 Slices are sorted by position along the slice normal, and values rescaled as the headers say. Labels
-come onto the image's grid by their positions in the patient: a NIfTI label may be flipped, permuted
-and in another slice order, a DICOM-SEG may lack frames. Slices lie as `volumes` says, in the plane
-that `plane` names.
+come onto the image's grid by their positions in the patient: a volume (NIfTI, NRRD, MetaImage) may
+be flipped, permuted and in another slice order, a DICOM-SEG may lack frames. Slices lie as
+`volumes` says, in the plane that `plane` names.
 
-NIfTI labels find their case by name: the group of `labels` in the file's name equals the group of
+Volumes find their case by name: the group of `labels` in the file's name equals the group of
 `case` in the PatientID (or folder). Pancreas-CT has patients PANCREAS_0001 and files
 label0001.nii.gz, so `case` is PANCREAS_(\\d+). A DICOM-SEG names the series it was drawn on.
 """
 
 import logging
-import re
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -23,12 +22,13 @@ from labelnoise.data.sources import Case, Settings, folders
 from labelnoise.data.sources.dicom_headers import scan
 from labelnoise.data.sources.dicom_seg import read_segmentation, referenced_series
 from labelnoise.data.sources.dicom_series import arrange, read_series
-from labelnoise.data.sources.folders import case_of, describe_folder, find_files, shown_folder
+from labelnoise.data.sources.folders import describe_folder, find_files, shown_folder
+from labelnoise.data.sources.patterns import match_all
+from labelnoise.data.sources.volume_files import read_volume
 from labelnoise.data.sources.volumes import (
     ORIENTATIONS,
     Volume,
     labelled_slices,
-    read_nifti,
     resolve_plane,
     slices_of,
 )
@@ -65,9 +65,7 @@ def describe(settings: Settings) -> dict:
         f"DICOM series in {shown_folder(folder)}, labels as {settings['label_kind']} in "
         f"{shown_folder(settings['labels_folder'] or folder)}"
     )
-    ignore = list(settings["ignore"])
-    orientation = ORIENTATIONS[settings["plane"]]
-    return describe_folder(settings, what, ignore=ignore, orientation=orientation)
+    return describe_folder(settings, what, orientation=ORIENTATIONS[settings["plane"]])
 
 
 def _series(folder, found, settings):
@@ -77,46 +75,60 @@ def _series(folder, found, settings):
             f"{folder} holds no DICOM slice ({found.words()}), expected a series per case; "
             "correct `folder`."
         )
-    pattern = re.compile(settings["case"])
     by_case = defaultdict(lambda: defaultdict(list))
-    for slice_ in found.slices:
-        name = _case_name(folder, slice_, settings["case_by"], pattern)
+    names = _case_names(folder, found.slices, settings["case_by"], settings["case"])
+    for name, slice_ in zip(names, found.slices, strict=True):
         by_case[name][slice_.series].append(slice_)
+    wanted = _wanted(found.slices, settings["series_description"])
     series = {}
     for name in sorted(by_case):
-        slices = _choose(name, list(by_case[name].values()), settings["series_description"])
+        candidates = list(by_case[name].values())
+        slices = _choose(name, candidates, wanted, settings["series_description"])
         series[name] = arrange(slices, found.unplaced[slices[0].series])
     return series
 
 
-def _case_name(folder, slice_, case_by, pattern):
-    within = slice_.path.parent.relative_to(folder).as_posix()
-    text = {
-        "PatientID": slice_.patient,
-        "SeriesInstanceUID": slice_.series,
-        "folder": folder.resolve().name if within == "." else within,
-    }[case_by]
-    name = case_of(pattern.search(text))
-    if not name:
-        raise InputError(
-            f"{slice_.path}: `case` {pattern.pattern!r} does not match its {case_by} {text!r}, "
-            "expected a name for the case; correct `case`, or set `case_by` to another of "
-            "PatientID, SeriesInstanceUID, folder."
-        )
-    return name
+def _case_names(folder, slices, case_by, pattern):
+    """Yield the name of the case of each slice."""
+
+    def text(slice_):
+        within = slice_.path.parent.relative_to(folder).as_posix()
+        return {
+            "PatientID": slice_.patient,
+            "SeriesInstanceUID": slice_.series,
+            "folder": folder.resolve().name if within == "." else within,
+        }[case_by]
+
+    matches = match_all(pattern, map(text, slices), "`case`")
+    for slice_ in slices:
+        match = matches[text(slice_)]
+        if match is None or not match.case:
+            raise InputError(
+                f"{slice_.path}: `case` {pattern!r} does not match its {case_by} "
+                f"{text(slice_)!r}, expected a name for the case; correct `case`, or set "
+                "`case_by` to another of PatientID, SeriesInstanceUID, folder."
+            )
+        yield match.case
 
 
-def _choose(name, candidates, description):
-    """Return the slices of the one series of a case that matches `series_description`."""
+def _wanted(slices, description):
+    """Return the descriptions of series that the pattern `series_description` finds, or None."""
+    if description is None:
+        return None
+    texts = (slice_.description for slice_ in slices)
+    matches = match_all(description, texts, "`series_description`")
+    return {text for text, match in matches.items() if match}
+
+
+def _choose(name, candidates, wanted, description):
+    """Return the slices of the one series of a case whose description is wanted."""
     listed = "; ".join(
         f"{slices[0].description or 'no description'!r}, {len(slices)} slices in "
         f"{slices[0].path.parent}"
         for slices in sorted(candidates, key=lambda slices: str(slices[0].path))
     )
-    if description is not None:
-        candidates = [
-            slices for slices in candidates if re.search(description, slices[0].description)
-        ]
+    if wanted is not None:
+        candidates = [slices for slices in candidates if slices[0].description in wanted]
     if len(candidates) != 1:
         how = "" if description is None else f" that match `series_description` {description!r}"
         raise InputError(
@@ -180,13 +192,13 @@ def _labelled(folder, series, labels, settings):
 def _read(series, label_path, settings):
     """Read one case: images, labels, slice numbers and spacing, as `labelled_slices`."""
     image = read_series(series)
-    classes, ignore, plane = settings["classes"], settings["ignore"], settings["plane"]
-    if settings["label_kind"] == "nifti":
+    meaning = {key: settings[key] for key in ("classes", "ignore", "others")}
+    if settings["label_kind"] == "volumes":
+        label = read_volume(label_path, settings["label_channel"], "label_channel")
         where = f"{label_path} for {series.folder}"
-        return labelled_slices(image, read_nifti(label_path), classes, where, ignore, plane)
-    frame = series.slices[0].frame
-    labels_IJK = read_segmentation(label_path, image, frame, classes, ignore)
-    plane = resolve_plane(image, plane, str(series.folder))
+        return labelled_slices(image, label, where=where, plane=settings["plane"], **meaning)
+    labels_IJK = read_segmentation(label_path, image, series.slices[0].frame, **meaning)
+    plane = resolve_plane(image, settings["plane"], str(series.folder))
     images_SHW, spacing_3 = slices_of(image, plane)
     labels_SHW, _ = slices_of(Volume(labels_IJK, image.affine), plane)
     return images_SHW, labels_SHW, np.arange(len(images_SHW)), spacing_3

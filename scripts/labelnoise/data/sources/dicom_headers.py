@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from labelnoise.data.sources.folders import walk
+from labelnoise.data.sources.folders import check_file, walk
 from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -79,10 +79,11 @@ def scan(folder: Path) -> Scan:
     """Read the headers of all files below a folder, whatever their names.
 
     Raises:
-        InputError: a DICOM file is damaged or has several frames.
+        InputError: a DICOM file is damaged or has several frames, or there is a pipe or the like.
     """
     found = Scan()
     for path in walk(folder):
+        check_file(path)
         _add(found, path)
     if found.skipped:
         logger.info("besides %d slices, %s", len(found.slices), found.words())
@@ -116,7 +117,8 @@ def _media_class(header):
 def damaged(path: Path, what: object) -> InputError:
     """Return the error for a DICOM file that is truncated or broken."""
     return InputError(
-        f"{path} cannot be read ({what}), expected a whole DICOM file; download or export it again."
+        f"{path} cannot be read ({' '.join(str(what).split())}), expected a whole DICOM file; "
+        "download or export it again."
     )
 
 
@@ -130,7 +132,7 @@ def _add_image(found, path, header, kind):
         raise InputError(
             f"{path} is {kind.removesuffix(' Storage')} of {header.get('NumberOfFrames', 1)} "
             "frames, expected one slice per file; convert it to single-frame DICOM, or to NIfTI "
-            "and use `source: nifti`."
+            "and use `source: volumes`."
         )
     else:
         found.skipped["images without a position"] += 1

@@ -13,7 +13,8 @@ from pydicom.pixels import iter_pixels
 from labelnoise.data.sources import Classes
 from labelnoise.data.sources.dicom_headers import DAMAGED, damaged
 from labelnoise.data.sources.dicom_series import lps_to_ras
-from labelnoise.data.sources.volumes import TOLERANCE, Volume, class_of_value
+from labelnoise.data.sources.label_values import class_of_value, ranges
+from labelnoise.data.sources.volumes import TOLERANCE, Volume
 from labelnoise.errors import InputError
 
 
@@ -37,7 +38,12 @@ def referenced_series(path: Path) -> set[str]:
 
 
 def read_segmentation(
-    path: Path, image: Volume, frame_uid: str, classes: Classes, ignore: Collection[int] = ()
+    path: Path,
+    image: Volume,
+    frame_uid: str,
+    classes: Classes,
+    ignore: Collection[int] = (),
+    others: str = "refuse",
 ) -> np.ndarray:
     """Return the class indices of a DICOM-SEG on the grid of an image.
 
@@ -48,6 +54,7 @@ def read_segmentation(
         image: the Volume that the segmentation was drawn on.
         frame_uid: its FrameOfReferenceUID, or "".
         classes: {name: segment numbers}; `ignore`: segment numbers that become background.
+        others: what happens to segments that neither names: "refuse", or "background".
 
     Returns:
         labels_IJK uint8, in the memory order of the image.
@@ -63,7 +70,7 @@ def read_segmentation(
         groups = dataset.PerFrameFunctionalGroupsSequence
         for group, pixels_JI in zip(groups, _frames(dataset), strict=True):
             if pixels_JI.any():
-                index = _class(path, dataset, group, class_of_segment)
+                index = _class(path, dataset, group, class_of_segment, others)
                 voxels_3P = _voxels(path, dataset, group, pixels_JI, image)
                 places = tuple(voxels_3P)
                 labels_IJK[places] = np.maximum(labels_IJK[places], index)
@@ -98,17 +105,29 @@ def _frames(dataset):
     return iter_pixels(dataset)
 
 
-def _class(path, dataset, group, class_of_segment):
-    identification = _find(dataset, group, "SegmentIdentificationSequence")
-    number = int(identification.ReferencedSegmentNumber)
-    if number not in class_of_segment or number == 0:
-        names = {int(item.SegmentNumber): item.SegmentLabel for item in dataset.SegmentSequence}
-        known = ", ".join(str(value) for value in sorted(class_of_segment) if value)
-        raise InputError(
-            f"{path}: it holds segment {number} ({names.get(number, 'without a label')}), expected "
-            f"only {known}; add it to a class of `classes`, or to `ignore` to make it background."
-        )
-    return class_of_segment[number]
+def _class(path, dataset, group, class_of_segment, others):
+    number = _segment(dataset, group)
+    if number in class_of_segment and number != 0:
+        return class_of_segment[number]
+    if others == "background":
+        return 0
+    names = {int(item.SegmentNumber): item.SegmentLabel for item in dataset.SegmentSequence}
+    used = {_segment(dataset, each) for each in dataset.PerFrameFunctionalGroupsSequence}
+    unknown = ", ".join(
+        f"{each} ({names.get(each, 'without a label')})"
+        for each in sorted(used - (set(class_of_segment) - {0}))
+    )
+    raise InputError(
+        f"{path}: it holds segment {unknown}, expected only "
+        f"{ranges(value for value in class_of_segment if value)}; add each to a class of "
+        "`classes`, or to `ignore` to make it background, or set `others: background`, which makes "
+        "all other segments that."
+    )
+
+
+def _segment(dataset, group):
+    """Return the number of the segment that a frame is of."""
+    return int(_find(dataset, group, "SegmentIdentificationSequence").ReferencedSegmentNumber)
 
 
 def _voxels(path, dataset, group, pixels_JI, image):

@@ -5,31 +5,69 @@ A pattern is a regular expression of the config; a group of it reads the case fr
 
 import logging
 import os
-import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from labelnoise.data.sources import Settings
+from labelnoise.data.sources.patterns import match_all
 from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder in the order of names, without hidden ones such as macOS's."""
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(place) / name
+def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """Yield the files below a folder in the order of names, without hidden ones such as macOS's.
+
+    Links are followed, but not one that leads back to a folder that it lies in.
+
+    Args:
+        above: device and number of the folders that this one lies in.
+
+    Raises:
+        InputError: a folder cannot be listed.
+    """
+    try:
+        found = folder.stat()
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError as error:
+        raise InputError(
+            f"the folder {folder} cannot be listed ({error.strerror}), expected one that may be "
+            "read; correct its permissions, or remove it."
+        ) from None
+    identity = (found.st_dev, found.st_ino)
+    if identity in above:
+        logger.warning("%s leads back to a folder that it lies in, and is left out", folder)
+        return
+    inside = [folder / name for name in names]
+    are_folders = [path.is_dir() for path in inside]
+    yield from (path for path, is_folder in zip(inside, are_folders, strict=True) if not is_folder)
+    for path, is_folder in zip(inside, are_folders, strict=True):
+        if is_folder:
+            yield from walk(path, above | {identity})
 
 
-def case_of(match: re.Match | None) -> str | None:
-    """Return the group `case` of a match, or else its first; None without a match."""
-    if match is None:
-        return None
-    return match["case"] if "case" in match.re.groupindex else match[1]
+def check_file(path: Path, what: str = "a file") -> None:
+    """Refuse what is no file of data: to open a pipe would wait for ever.
+
+    Args:
+        what: what it should be, for the message.
+
+    Raises:
+        InputError: it is missing, a folder, a pipe, a socket or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        found = f"is a broken link ({reason})" if path.is_symlink() else f"cannot be read: {reason}"
+    else:
+        if stat.S_ISREG(mode):
+            return
+        kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+        found = f"is a {kinds.get(stat.S_IFMT(mode), 'device')}"
+    raise InputError(f"{path} {found}, expected {what}; put the file there, or remove it.")
 
 
 def find_files(folder: Path, pattern: str, key: str, folder_key: str) -> list[tuple[str, Path]]:
@@ -40,17 +78,21 @@ def find_files(folder: Path, pattern: str, key: str, folder_key: str) -> list[tu
         folder_key: what the folder comes from.
 
     Raises:
-        InputError: the folder is missing, nothing matches, or a match names no case.
+        InputError: the folder is missing, nothing matches, what matches is no file, or a match
+            names no case.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder, expected one; correct {folder_key}.")
-    found = []
-    for path in walk(folder):
-        match = re.fullmatch(pattern, path.name)
-        case = case_of(match)
-        if case:
-            found.append((case, path))
-        elif match:
+    found, paths = [], list(walk(folder))
+    matches = match_all(pattern, (path.name for path in paths), key, whole=True)
+    for path in paths:
+        match = matches[path.name]
+        if match is None:
+            continue
+        check_file(path)
+        if match.case:
+            found.append((match.case, path))
+        else:
             raise InputError(
                 f"{path} matches {key} {pattern!r} without naming a case; correct the pattern."
             )
@@ -131,11 +173,18 @@ def shown_folder(folder: str) -> str:
     return Path(folder).name if Path(folder).is_absolute() else folder
 
 
+def label_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings of a source of volumes that say how labels and slices are read."""
+    return {key: settings[key] for key in ("classes", "ignore", "others", "label_channel", "plane")}
+
+
 def describe_folder(settings: Settings, what: str, **more: Any) -> dict:
     """Return the provenance of files in a folder, whose content only the user knows."""
     return {
         "what": what,
         "licence": "not known to this project; see the folder's own documents",
         "classes": {name: list(values) for name, values in settings["classes"].items()},
+        "ignore": list(settings["ignore"]),
+        "others": settings["others"],
         **more,
     }

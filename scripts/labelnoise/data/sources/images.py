@@ -1,12 +1,13 @@
-"""Pairs of image and mask files in two folders, with the case in the file name.
+"""Pairs of image and mask files, with the case in the file name.
 
 Images are PNG, TIFF, JPEG or BMP, grey of 8 or 16 bits or 32-bit float; colour becomes luminance
 by ITU-R 601, L = 0.299 R + 0.587 G + 0.114 B, and transparency is ignored. Masks hold one value
-per class: grey, or palette indices. A pair shares its name up to the suffix.
+per class: grey, palette indices, or colour whose channels are equal. A pair shares its name up to
+the ending, or what {name} stands for in `image_name` and `mask_name`; images and masks then may lie
+in one folder. The case is read from that name.
 """
 
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +15,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from labelnoise.data.sources import Case, Settings, folders
-from labelnoise.data.sources.folders import case_of, describe_folder, shown_folder
-from labelnoise.errors import InputError
+from labelnoise.data.sources.folders import check_file, describe_folder, shown_folder
+from labelnoise.data.sources.label_values import to_class_indices
+from labelnoise.data.sources.patterns import match_all
+from labelnoise.errors import InputError, reason
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 LOSSY = (".jpg", ".jpeg")
 GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
+# Modes of masks that are read where their channels are equal.
+EQUAL_MODES = ("RGB", "RGBA", "LA")
 COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA", "CMYK", "YCbCr")
 
 
@@ -33,14 +38,15 @@ def cases(settings: Settings, seed: int) -> list[Case]:
         InputError: a folder is missing or empty, an image or mask has no partner, or a name does
             not match the pattern.
     """
-    pairs, pattern = _pairs(settings), re.compile(settings["case"])
+    pairs, pattern = _pairs(settings), settings["case"]
+    matches = match_all(pattern, pairs, "`case`")
     slices = defaultdict(list)
-    for stem in sorted(pairs):
-        case, number = _parse(stem, pairs[stem][0], pattern)
+    for name in sorted(pairs):
+        case, number = _parse(matches[name], pairs[name][0], pattern)
         number = len(slices[case]) if number is None else number
-        slices[case].append((number, *pairs[stem]))
-    classes = settings["classes"]
-    return [Case(name, partial(_read, sorted(slices[name]), classes)) for name in sorted(slices)]
+        slices[case].append((number, *pairs[name]))
+    meaning = {key: settings[key] for key in ("classes", "ignore", "others")}
+    return [Case(name, partial(_read, sorted(slices[name]), meaning)) for name in sorted(slices)]
 
 
 def describe(settings: Settings) -> dict:
@@ -50,18 +56,18 @@ def describe(settings: Settings) -> dict:
 
 
 def _pairs(settings):
+    """Return {name that image and mask share: (image path, mask path)}."""
     folder = Path(settings["folder"])
-    images = _files(folder / settings["images"], "images")
-    masks = _files(folder / settings["masks"], "masks")
+    images, masks = _named_files(folder, settings)
     for kind, other, lonely in (
         ("images", "mask", sorted(set(images) - set(masks))),
         ("masks", "image", sorted(set(masks) - set(images))),
     ):
         if lonely:
-            names = ", ".join(lonely[:3]) + (", ..." if len(lonely) > 3 else "")
             raise InputError(
-                f"{folder}: {len(lonely)} {kind} have no {other} ({names}); a pair shares its "
-                f"name up to the suffix, so add each missing {other} or remove the rest."
+                f"{folder}: {len(lonely)} {kind} have no {other} ({_some(lonely)}); a pair shares "
+                f"{_shared(settings)}, so add each missing {other} or remove the rest"
+                f"{_hint(images, masks)}."
             )
     for mask in masks.values():
         if mask.suffix.lower() in LOSSY:
@@ -69,16 +75,90 @@ def _pairs(settings):
                 f"{mask} is a JPEG, expected a lossless mask: JPEG changes values at every "
                 "boundary, which would be label errors of its own; export the masks as PNG."
             )
-    return {stem: (images[stem], masks[stem]) for stem in images}
+    return {name: (images[name], masks[name]) for name in images}
+
+
+def _named_files(folder, settings):
+    """Return {name: path} of the images and of the masks."""
+    kinds = ("image", "mask")
+    places = {kind: folder / settings[f"{kind}s"] for kind in kinds}
+    patterns = {kind: settings[f"{kind}_name"] for kind in kinds}
+    files = {kind: _files(places[kind], f"{kind}s") for kind in kinds}
+    if files["image"] == files["mask"]:
+        if patterns["image"] == patterns["mask"]:
+            raise InputError(
+                f"{places['image']} holds images and masks alike, expected names that tell them "
+                "apart; set `mask_name`, such as '{name}_mask', or give each a folder."
+            )
+        # In one folder `{name}_mask` fits masks alone, but `{name}` fits the masks too.
+        first, second = sorted(kinds, key=lambda kind: -len(patterns[kind]))
+        chosen, rest = _split(files[first], patterns[first])
+        named = {first: chosen}
+        named[second], strays = _split(rest, patterns[second])
+        found = [(second, strays)]
+    else:
+        splits = {kind: _split(files[kind], patterns[kind]) for kind in kinds}
+        named = {kind: splits[kind][0] for kind in kinds}
+        found = [(kind, splits[kind][1]) for kind in kinds]
+    for kind, strays in found:
+        if strays:
+            raise InputError(
+                f"{places[kind]}: {len(strays)} files are not named as `{kind}_name` "
+                f"{patterns[kind]!r} says ({_some(sorted(strays))}); correct `{kind}_name`, or "
+                "move them elsewhere."
+            )
+    return named["image"], named["mask"]
+
+
+def _split(files, pattern):
+    """Return {name: path} of the files whose stem fits a pattern, and {stem: path} of the rest."""
+    before, after = pattern.split("{name}")
+    named, rest = {}, {}
+    for stem, path in files.items():
+        name = stem[len(before) : len(stem) - len(after)]
+        if name and before + name + after == stem:
+            named[name] = path
+        else:
+            rest[stem] = path
+    return named, rest
+
+
+def _shared(settings):
+    names = [f"`{key}` {settings[key]!r}" for key in ("image_name", "mask_name")]
+    if settings["image_name"] == settings["mask_name"] == "{name}":
+        return "its name up to the suffix"
+    return f"what {{name}} stands for in {' and '.join(names)}"
+
+
+def _hint(images, masks):
+    """Return which `mask_name` or `image_name` would pair the files, if one does."""
+    for key, short, long in (("mask_name", images, masks), ("image_name", masks, images)):
+        tried = sorted(set(short) - set(long))[:20]
+        fits = Counter(
+            name.replace(part, "{name}", 1)
+            for part in tried
+            for name in set(long) - set(short)
+            if part in name
+        )
+        for pattern, times in fits.most_common(1):
+            if 2 * times >= len(tried):
+                return f", or set `{key}: {pattern!r}`, which fits the names here"
+    return ""
+
+
+def _some(names):
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _files(folder, key):
+    """Return {stem: path} of the image files of a folder."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder, expected one; correct `folder` or `{key}`.")
     found = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
+        check_file(path, "an image file")
         if path.stem in found:
             raise InputError(
                 f"{path} and {found[path.stem].name} share one name up to the suffix, expected "
@@ -93,21 +173,20 @@ def _files(folder, key):
     return found
 
 
-def _parse(stem, path, pattern):
+def _parse(match, path, pattern):
     """Return the case's name, and the slice number or None if the pattern has no group for it."""
-    match = pattern.search(stem)
-    groups, case = match.groupdict() if match else {}, case_of(match)
+    groups, case = (match.groups, match.case) if match else ({}, None)
     number = groups.get("slice", "0")
     if not case or number is None or not number.isdecimal():
         raise InputError(
-            f"{path}: the name does not match `case` {pattern.pattern!r}, expected a case"
-            f"{' and a whole slice number' if 'slice' in pattern.groupindex else ''}; correct the "
+            f"{path}: the name does not match `case` {pattern!r}, expected a case"
+            f"{' and a whole slice number' if '(?P<slice>' in pattern else ''}; correct the "
             "pattern, or rename or remove the file."
         )
     return case, int(number) if "slice" in groups else None
 
 
-def _read(slices, classes):
+def _read(slices, meaning):
     """Read the slices of one case, [(number, image path, mask path)]."""
     images, labels = [], []
     for _, image_path, mask_path in slices:
@@ -117,7 +196,8 @@ def _read(slices, classes):
             image_path, image_HW, "the first of its case", images[0] if images else image_HW
         )
         images.append(image_HW)
-        labels.append(_to_classes(mask_path, mask_HW, classes))
+        # As one slice, since values are looked up slab by slab.
+        labels.append(to_class_indices(mask_HW[None], where=str(mask_path), **meaning)[0])
     return np.stack(images), np.stack(labels), np.array([number for number, _, _ in slices])
 
 
@@ -132,7 +212,7 @@ def _check_size(path, image_HW, other, other_HW):
 
 def _read_image(path):
     """Return grey values (H, W), float32."""
-    image = _open(path)
+    image, _ = _open(path)
     if image.mode in COLOUR_MODES:
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.float32), 2, 0)
         return 0.299 * red + 0.587 * green + 0.114 * blue
@@ -141,23 +221,43 @@ def _read_image(path):
 
 def _read_mask(path):
     """Return mask values (H, W): grey levels or palette indices."""
-    mask = _open(path)
-    if mask.mode not in (*GREY_MODES, "P"):
-        raise InputError(
-            f"{path} is a colour image (mode {mask.mode}), expected a mask with one value per "
-            "pixel; export it as a grey or palette PNG."
-        )
-    values_HW = np.asarray(mask)
-    return values_HW.astype(np.uint8) * 255 if mask.mode == "1" else values_HW
+    mask, is_cut = _open(path)
+    if mask.mode == "1":
+        return np.asarray(mask).astype(np.uint8) * 255
+    if mask.mode in (*GREY_MODES, "P"):
+        return np.asarray(mask)
+    if mask.mode not in EQUAL_MODES:
+        raise _refuse_colour(path, f"mode {mask.mode}")
+    if is_cut:
+        raise _refuse_colour(path, f"mode {mask.mode} of 16 bits, of which 8 are read")
+    levels_HWC = np.asarray(mask)
+    opacity_HW = levels_HWC[..., -1] if mask.mode.endswith("A") else np.uint8(255)
+    levels_HWC = levels_HWC[..., : len(mask.mode.removesuffix("A"))]
+    values_HW = levels_HWC[..., 0]
+    if (levels_HWC != values_HW[..., None]).any():
+        raise _refuse_colour(path, f"mode {mask.mode}, channels that differ")
+    if ((opacity_HW != 255) & (values_HW != 0)).any():
+        raise _refuse_colour(path, f"mode {mask.mode}, structures that are transparent")
+    return values_HW
+
+
+def _refuse_colour(path, found):
+    return InputError(
+        f"{path} is a colour image ({found}), expected a mask with one value per pixel; export it "
+        "as a grey or palette PNG."
+    )
 
 
 def _open(path):
+    """Return an image, and whether it is colour of 16 bits, of which Pillow reads the upper 8."""
     try:
         image = Image.open(path)
         frames = getattr(image, "n_frames", 1)
+        is_cut = image.mode in EQUAL_MODES and any(";16" in str(tile.args) for tile in image.tile)
         image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        known = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    # Each format of Pillow has its own ways to fail on a file that is no such format.
+    except Exception as error:
+        known = "not an image" if isinstance(error, UnidentifiedImageError) else reason(error)
         raise InputError(
             f"{path} cannot be read ({known}), expected a whole image file; replace or remove it."
         ) from None
@@ -166,23 +266,4 @@ def _open(path):
             f"{path} holds {frames} images of mode {image.mode}, expected one grey or colour "
             "image; export its slices as single files."
         )
-    return image
-
-
-def _to_classes(path, values_HW, classes):
-    """Return class indices (H, W), uint8: 0 is background, then classes in the config's order."""
-    labels_HW = np.zeros(values_HW.shape, np.uint8)
-    known_HW = values_HW == 0
-    for index, values in enumerate(classes.values(), start=1):
-        member_HW = np.isin(values_HW, values)
-        labels_HW[member_HW] = index
-        known_HW |= member_HW
-    if not known_HW.all():
-        strange = np.unique(values_HW[~known_HW])
-        raise InputError(
-            f"{path}: it holds {len(strange)} values outside `classes`, such as "
-            f"{', '.join(f'{value:g}' for value in strange[:3])}, expected 0 and "
-            f"{', '.join(str(v) for values in classes.values() for v in values)}; add the values "
-            "to a class, or correct the mask."
-        )
-    return labels_HW
+    return image, is_cut

@@ -2,27 +2,47 @@
 
 Both hold `dataset.json`, `imagesTr/` and `labelsTr/`. The Decathlon lists its training pairs in
 `dataset.json` and may keep several channels in one image. nnU-Net v2 (it has `file_ending`) lists
-none: `imagesTr/CASE_0000.nii.gz`, a file per channel, goes with `labelsTr/CASE.nii.gz`. Test
-images have no public labels and are not read. Slices lie as `volumes` says, in the plane that
-`plane` names.
+none: `imagesTr/CASE_0000.nii.gz`, a file per channel, goes with `labelsTr/CASE.nii.gz`, or both
+with another ending of `volume_files`. Test images have no public labels and are not read. Slices
+lie as `volumes` says, in the plane that `plane` names.
+
+Structures are named as `dataset.json` names them, white space in a name becoming "_".
 """
 
 import json
 import logging
+import os
 import re
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
+from labelnoise.config.schema import name_fault
 from labelnoise.data.sources import Case, Settings
-from labelnoise.data.sources.folders import find_cases, list_names, pair_up, shown_folder
-from labelnoise.data.sources.nifti import read_pair
+from labelnoise.data.sources.folders import (
+    find_cases,
+    label_settings,
+    list_names,
+    pair_up,
+    shown_folder,
+)
+from labelnoise.data.sources.label_values import ranges
+from labelnoise.data.sources.volume_files import ENDINGS, read_pair, strip_ending
 from labelnoise.data.sources.volumes import ORIENTATIONS
 from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-ENDINGS = (".nii.gz", ".nii")
+# What `dataset.json` may hold under a key, where it has the key.
+KINDS = {
+    "labels": (dict,),
+    "file_ending": (str,),
+    "training": (list,),
+    "modality": (dict, list),
+    "channel_names": (dict, list),
+}
+MOST_CLASSES = 255
+LARGEST_VALUE = 2**32 - 1
 
 
 def cases(settings: Settings, seed: int) -> list[Case]:
@@ -39,15 +59,11 @@ def cases(settings: Settings, seed: int) -> list[Case]:
         pairs, inside = _found_pairs(settings, about, channel or 0), None
     else:
         pairs, inside = _listed_pairs(settings, about, channel), channel
-    read = partial(
-        read_pair,
-        classes=classes,
-        ignore=settings["ignore"],
-        channel=inside,
-        plane=settings["plane"],
-    )
+    _warn_of_ignore(settings, about)
+    how = {**label_settings({**settings, "classes": classes}), "channel": inside}
     return [
-        Case(name, partial(read, image, label)) for name, (image, label) in sorted(pairs.items())
+        Case(name, partial(read_pair, image, label, **how))
+        for name, (image, label) in sorted(pairs.items())
     ]
 
 
@@ -61,12 +77,14 @@ def describe(settings: Settings) -> dict:
     about = _about(settings)
     name = about.get("name", Path(settings["folder"]).name)
     return {
-        "what": f"{name}, NIfTI images and labels in {shown_folder(settings['folder'])}",
+        "what": f"{name}, images and labels in {shown_folder(settings['folder'])}",
         "licence": about.get("licence", "not known to this project; see the data's own documents"),
         "reference": about.get("reference", "see the data's own documents"),
         "classes": _classes(settings, about),
         "ignore": list(settings["ignore"]),
+        "others": settings["others"],
         "channel": settings["channel"],
+        "label_channel": settings["label_channel"],
         "orientation": ORIENTATIONS[settings["plane"]],
     }
 
@@ -81,48 +99,98 @@ def _about(settings):
     if not path.is_file():
         raise InputError(
             f"{path} does not exist, expected the description of a Decathlon task or of an nnU-Net "
-            "dataset; correct `folder`, or use `source: nifti` for files without one."
+            "dataset; correct `folder`, or use `source: volumes` for files without one."
         )
     try:
         about = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); download or write it again.") from None
-    for key, kind in {"labels": dict, "file_ending": str, "training": list}.items():
-        found = about.get(key, kind()) if isinstance(about, dict) else about
-        if not isinstance(found, kind):
+    except (ValueError, RecursionError) as error:
+        reason = "its values are nested too deeply" if isinstance(error, RecursionError) else error
+        raise InputError(f"{path} is not JSON ({reason}); download or write it again.") from None
+    if not isinstance(about, dict):
+        raise InputError(
+            f"{path} is of type {type(about).__name__}, expected dict; correct the file."
+        )
+    for key, kinds in KINDS.items():
+        if about.get(key) is not None and not isinstance(about[key], kinds):
             raise InputError(
-                f"{path}: `{key}` is of type {type(found).__name__}, expected {kind.__name__}; "
-                "correct the file."
+                f"{path}: `{key}` is of type {type(about[key]).__name__}, expected "
+                f"{' or '.join(kind.__name__ for kind in kinds)}; correct the file."
             )
-    return about
+    return {key: value for key, value in about.items() if value is not None}
 
 
 def _classes(settings, about):
     """Return the setting `classes`, or else the labels of dataset.json: {name: values}."""
     if "classes" in settings:
         return {name: list(values) for name, values in settings["classes"].items()}
-    labels, path = about.get("labels", {}), _path(settings)
-    try:
-        if labels and all(key.isdecimal() for key in labels):
-            values_of = {str(name): [int(value)] for value, name in labels.items()}
-        else:
-            values_of = {
-                name: [int(v) for v in (values if isinstance(values, list) else [values])]
-                for name, values in labels.items()
-            }
-    except (TypeError, ValueError):
-        raise InputError(
-            f"{path}: `labels` is {labels}, expected names with whole numbers; correct the file, "
-            "or set `classes`."
-        ) from None
+    path = _path(settings)
     # nnU-Net's "ignore" marks voxels that nobody annotated: no class, and not background either.
     classes = {
-        name: values for name, values in values_of.items() if values != [0] and name != "ignore"
+        name: values
+        for name, values in _labels(path, about).items()
+        if values != [0] and name != "ignore"
     }
-    if not classes:
-        raise InputError(f"{path}: `labels` names no structure; correct the file or set `classes`.")
+    if not 0 < len(classes) <= MOST_CLASSES:
+        raise InputError(
+            f"{path}: `labels` names {len(classes) or 'no'} structure{'s' if classes else ''}, "
+            f"expected 1 to {MOST_CLASSES}; correct the file or set `classes`."
+        )
+    for name, values in classes.items():
+        expected = name_fault(name)
+        if expected:
+            raise InputError(
+                f"{path}: `labels` gives the values {ranges(values)} the name {name[:120]!r}, "
+                f"expected {expected}; set `classes`, with a name of yours for these values."
+            )
     _check_values(path, {"background": [0], **classes, "`ignore`": settings["ignore"]})
     return classes
+
+
+def _labels(path, about):
+    """Return the labels of dataset.json, {name: values}, whichever of them is the key."""
+    labels = about.get("labels", {})
+    if labels and all(key.isdecimal() for key in labels):
+        pairs = [(name, value) for value, name in labels.items()]
+    else:
+        pairs = list(labels.items())
+    values_of: dict[str, list[int]] = {}
+    try:
+        for name, values in pairs:
+            name = "_".join(str(name).split())
+            if name in values_of:
+                raise ValueError(f"{name} comes twice")
+            values_of[name] = [
+                _value(v) for v in (values if isinstance(values, list) else [values])
+            ]
+            if not values_of[name]:
+                raise ValueError(f"{name} has no value")
+    except ValueError as error:
+        raise InputError(
+            f"{path}: `labels` is {str(labels)[:200]} ({error}), expected names with whole numbers "
+            f"from 0 to {LARGEST_VALUE}; correct the file, or set `classes`."
+        ) from None
+    return values_of
+
+
+def _value(value):
+    """Return a label value, a number or its digits, as int."""
+    is_digits = isinstance(value, str) and value.isdecimal() and len(value) <= 10
+    if not is_digits and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError(f"{str(value)[:50]} is no whole number")
+    if not 0 <= int(value) <= LARGEST_VALUE:
+        raise ValueError(f"{str(value)[:50]} is out of range")
+    return int(value)
+
+
+def _warn_of_ignore(settings, about):
+    """Say it where voxels that nobody annotated become background, as `others` has it."""
+    path = _path(settings)
+    if settings["others"] == "background" and "ignore" in _labels(path, about):
+        logger.warning(
+            "%s: voxels of the label `ignore`, which nobody annotated, become background, since "
+            "`others` is background",
+            path,
+        )
 
 
 def _check_values(path, values_of):
@@ -168,7 +236,7 @@ def _listed_pairs(settings, about, channel):
         # macOS leaves such files, and some published lists name them.
         if image.name.startswith("._"):
             continue
-        case = _stem(image.name)
+        case = strip_ending(image.name)
         if case in pairs:
             raise InputError(f"{path} lists case {case!r} twice, expected once; correct the file.")
         pairs[case] = (_with_channel(image, channel or 0), label)
@@ -177,7 +245,7 @@ def _listed_pairs(settings, about, channel):
             f"{path} lists no pair under `training` and gives no `file_ending`, expected one of "
             "the two; correct `folder` or the file."
         )
-    missing = [file for pair in pairs.values() for file in pair if not file.is_file()]
+    missing = [file for pair in pairs.values() for file in pair if not os.path.isfile(file)]
     if missing:
         raise InputError(
             f"{path} lists {len(missing)} files that do not exist ({list_names(missing)}); "
@@ -188,15 +256,9 @@ def _listed_pairs(settings, about, channel):
 
 def _with_channel(image, channel):
     """Return the image as listed, or the file of one channel beside it, as nnU-Net v1 names it."""
-    stem = _stem(image.name)
+    stem = strip_ending(image.name)
     single = image.with_name(f"{stem}_{channel:04d}{image.name.removeprefix(stem)}")
-    return single if single.is_file() and not image.is_file() else image
-
-
-def _stem(name):
-    for ending in ENDINGS:
-        name = name.removesuffix(ending)
-    return name
+    return single if os.path.isfile(single) and not os.path.isfile(image) else image
 
 
 def _found_pairs(settings, about, channel):

@@ -1,4 +1,4 @@
-"""Volumes in world space: one orientation for all slices, labels on the image's grid, class values.
+"""Volumes in world space: one orientation for all slices, labels on the image's grid.
 
 Every slice of the project that comes from a volume lies in one of three planes, and in radiological
 view:
@@ -17,21 +17,17 @@ Shape legend: I, J, K voxel axes of the file; S slices, H rows, W columns.
 """
 
 import logging
-import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import nibabel
 import numpy as np
-from nibabel.openers import ImageOpener
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
-from nibabel.spatialimages import HeaderDataError, ImageDataError
-from nibabel.volumeutils import array_from_file
-from nibabel.wrapstruct import WrapStructError
 
 from labelnoise.data.sources import Classes
+from labelnoise.data.sources.label_values import to_class_indices
 from labelnoise.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -55,18 +51,8 @@ EQUALLY_FINE = 0.01
 # Share of a voxel by which corners of two grids may differ. Headers round; a tenth of a voxel moves
 # no label, while half a voxel or a missing slice is far above it.
 TOLERANCE = 0.1
-DAMAGED = (
-    OSError,
-    EOFError,
-    ValueError,
-    OverflowError,
-    MemoryError,
-    zlib.error,
-    nibabel.filebasedimages.ImageFileError,
-    HeaderDataError,
-    ImageDataError,
-    WrapStructError,
-)
+# Sides of a voxel in mm, from under a microscope to far above any scanner.
+SPACINGS = (1e-6, 1e6)
 
 
 @dataclass(frozen=True)
@@ -76,10 +62,13 @@ class Volume:
     Attributes:
         array_IJK: any number type, axes as stored.
         affine: (4, 4), voxel index to world mm; world axes point right, anterior and superior.
+        placed: whether the file says where it lies; if not, the affine holds voxels of 1 mm along
+            the axes that the file's format stands for, and the true spacing is unknown.
     """
 
     array_IJK: np.ndarray
     affine: np.ndarray
+    placed: bool = True
 
 
 def labelled_slices(
@@ -88,6 +77,7 @@ def labelled_slices(
     classes: Classes,
     where: str,
     ignore: Collection[int] = (),
+    others: str = "refuse",
     plane: str = "axial",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the slices of an image and its label, as `Case.read` does.
@@ -95,20 +85,31 @@ def labelled_slices(
     Args:
         where: the files, for messages.
         ignore: label values that become background.
+        others: see `to_class_indices`.
         plane: see `resolve_plane`.
 
     Returns:
         images_SHW in the image's own number type, labels_SHW uint8 class indices, numbers_S from
-        0, spacing_3 (slice, row, column) in mm.
+        0, spacing_3 (slice, row, column) in mm, NaN where it is unknown.
 
     Raises:
-        InputError: as `to_class_indices` and `match_grid`.
+        InputError: as `to_class_indices` and `match_grid`, or one of the two does not say where it
+            lies.
     """
+    if image.placed != label.placed:
+        raise InputError(
+            f"{where}: the {'label' if image.placed else 'image'} does not say how it lies in the "
+            "patient, unlike the other, so nobody can tell which of its voxels are which; give "
+            "both as .npy, or both in a format with an orientation."
+        )
     plane = resolve_plane(image, plane, where)
-    indices = Volume(to_class_indices(label.array_IJK, classes, where, ignore), label.affine)
+    indices_IJK = to_class_indices(label.array_IJK, classes, where, ignore, others)
+    indices = Volume(indices_IJK, label.affine)
     matched = Volume(match_grid(image, indices, where), image.affine)
     images_SHW, spacing_3 = slices_of(image, plane)
     labels_SHW, _ = slices_of(matched, plane)
+    if not image.placed:
+        spacing_3 = np.full(3, np.nan)
     return images_SHW, labels_SHW, np.arange(len(images_SHW)), spacing_3
 
 
@@ -220,180 +221,42 @@ def _row(numbers):
     return ", ".join(f"{number:.4g}" for number in np.round(numbers, 4) + 0.0)
 
 
-def to_class_indices(
-    label_array: np.ndarray, classes: Classes, where: str, ignore: Collection[int] = ()
-) -> np.ndarray:
-    """Turn label values into class indices, one slab at a time.
-
-    Args:
-        label_array: whole numbers, of any type.
-        classes: {name: values that mean it}, in the order of the class indices, no value twice; 0
-            is background.
-        where: the file, for messages.
-        ignore: values that become background.
-
-    Returns:
-        uint8 class indices, 0 for background, of the same shape and memory order.
+def check_axes(path: str | Path, affine: np.ndarray) -> None:
+    """Refuse a file whose affine (4, 4) does not span a volume.
 
     Raises:
-        InputError: a value is not whole or not known.
+        InputError: it is not finite, or has axes in one plane, of no length or of one that no
+            scanner has.
     """
-    index_of = class_of_value(classes, ignore)
-    table = np.full(max(index_of) + 3, 255, np.uint8)
-    # Shifted by one: the first and last entries stand for all values below 0 and above the highest.
-    table[np.array(list(index_of)) + 1] = list(index_of.values())
-    indices = np.empty_like(label_array, np.uint8, subok=False)
-    slowest = int(np.argmax(np.abs(label_array.strides)))
-    strange = set()
-    for values, slab in zip(
-        np.moveaxis(label_array, slowest, 0), np.moveaxis(indices, slowest, 0), strict=True
-    ):
-        whole = _whole(values, where)
-        slab[...] = table[np.clip(whole, -1, len(table) - 2) + 1]
-        if slab.max(initial=0) == 255:
-            strange |= set(np.unique(whole[slab == 255]).tolist())
-    _refuse_strange(strange, index_of, where)
-    return indices
-
-
-def class_of_value(classes: Classes, ignore: Collection[int] = ()) -> dict[int, int]:
-    """Map each known label value to its class index, 0 for background and ignored values."""
-    index_of = dict.fromkeys([0, *ignore], 0)
-    for index, values in enumerate(classes.values(), start=1):
-        index_of |= dict.fromkeys(values, index)
-    return index_of
-
-
-def _whole(values, where):
-    """Return values as int64; floats must be whole."""
-    if values.dtype.kind in "biu":
-        return values.astype(np.int64)
-    if values.dtype.kind == "f":
-        broken = ~np.isfinite(values) | (values != np.rint(values))
-        if not broken.any():
-            return values.astype(np.int64)
-        found = ", ".join(f"{value:g}" for value in np.unique(values[broken])[:3])
-    else:
-        found = f"type {values.dtype}"
-    raise InputError(
-        f"{where}: the labels are not whole numbers ({found}), expected one whole number per "
-        "voxel; export the labels without interpolation, or check that this is not an image."
-    )
-
-
-def _refuse_strange(strange, index_of, where):
-    if strange:
-        values = sorted(strange)
-        found = ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
-        known = ", ".join(map(str, sorted(index_of)))
+    spacing_3 = _spacing(affine)
+    low, high = SPACINGS
+    usable = np.isfinite(affine).all() and ((spacing_3 >= low) & (spacing_3 <= high)).all()
+    # The volume of a voxel whose sides were 1 mm long: 1 if they are at right angles.
+    if not usable or abs(np.linalg.det(affine[:3, :3] / spacing_3)) < 1e-3:
         raise InputError(
-            f"{where}: it holds {len(values)} unknown label values ({found}), expected only "
-            f"{known}; add them to a class of `classes`, or to `ignore` to make them background."
+            f"{path} has no usable orientation (voxels of {_times(spacing_3)} mm), expected three "
+            f"independent axes of {low:g} to {high:g} mm; repair the header or export the file "
+            "again."
         )
 
 
-def read_nifti(path: str | Path, channel: int | None = None) -> Volume:
-    """Read a NIfTI file in the smallest number type that keeps its values.
-
-    Stored numbers of up to 32 bits stay as they are, wider ones become float32; scaled ones become
-    int16 where that is exact, else float32. The affine is the sform where it has a code, else the
-    qform.
+def choose_channel(
+    path: str | Path, shape: Sequence[int], channels: int, channel: int | None, key: str
+) -> int:
+    """Return which of the channels of a file to read, the only one if none is named.
 
     Args:
-        channel: which volume of a file with several, from 0.
+        shape: all axes of the file, for the message.
+        channel: the one that the config names.
+        key: the config's key that names it.
 
     Raises:
-        InputError: no NIfTI file, truncated, several channels without a choice, or no orientation.
+        InputError: there are several and none is named, or there is none of that number.
     """
-    try:
-        image = nibabel.load(path)
-        if not isinstance(image, nibabel.Nifti1Pair):
-            raise ValueError(f"it is of type {type(image).__name__}")
-        _check_place(path, image)
-        array_IJK = _read_voxels(path, image, channel)
-    except InputError:
-        raise
-    except DAMAGED as error:
-        raise InputError(
-            f"{path} cannot be read ({error or type(error).__name__}), expected a whole NIfTI "
-            "file; download or export it again."
-        ) from None
-    return Volume(array_IJK, np.asarray(image.affine, np.float64))
-
-
-def _check_place(path, image):
-    header = image.header
-    spacing = _spacing(image.affine)
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        raise InputError(
-            f"{path} does not say how it lies in the patient (its sform and qform codes are 0), "
-            "expected an orientation; export it again with one, for example through SimpleITK."
-        )
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine)) < 1e-9:
-        raise InputError(
-            f"{path} has no usable orientation (voxels of {_times(spacing)} mm), expected three "
-            "independent axes; repair the header's sform or export the file again."
-        )
-
-
-def _read_voxels(path, image, channel):
-    proxy, shape = image.dataobj, image.shape
-    if proxy.dtype.kind not in "iuf":
-        raise InputError(
-            f"{path} holds colour or complex voxels ({proxy.dtype}), expected one number per "
-            "voxel; export a grey image."
-        )
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) < 3 or len(shape) > 4 or 0 in shape:
-        raise InputError(
-            f"{path} has {_times(shape)} voxels, expected a volume of three axes; remove it."
-        )
-    channels = shape[3] if len(shape) == 4 else 1
     if (channel is None and channels > 1) or not 0 <= (channel or 0) < channels:
         raise InputError(
-            f"{path} holds {channels} channels ({_times(shape)} voxels) and `channel` is "
-            f"{'not set' if channel is None else channel}, expected one of them; set `channel`, "
+            f"{path} holds {channels} channels ({_times(shape)} voxels) and `{key}` is "
+            f"{'not set' if channel is None else channel}, expected one of them; set `{key}`, "
             f"from 0 to {channels - 1}, or give the file with one channel."
         )
-    stored = _read_whole(image.file_map["image"].filename, proxy)
-    first = (channel or 0) * shape[2]
-    stored_IJK = stored[..., first : first + shape[2]]
-    return _scaled(stored_IJK, proxy.slope, proxy.inter)
-
-
-def _read_whole(path, proxy):
-    """Return the stored numbers (I, J, rest), doubles and 64-bit integers as float32.
-
-    Read slab by slab, so that no volume of wide numbers is ever whole in memory, and to the end of
-    the file, where gzip keeps its checksum.
-    """
-    shape_IJ, slabs = proxy.shape[:2], int(np.prod(proxy.shape[2:]))
-    step = int(np.prod(shape_IJ)) * proxy.dtype.itemsize
-    kept = proxy.dtype if proxy.dtype.itemsize <= 4 else np.float32
-    stored = np.empty((*shape_IJ, slabs), kept, order="F")
-    with ImageOpener(path) as file:
-        for k in range(slabs):
-            start = proxy.offset + k * step
-            stored[..., k] = array_from_file(shape_IJ, proxy.dtype, file, start, mmap=False)
-        while file.read(2**20):
-            pass
-    return stored
-
-
-def _scaled(stored_IJK, slope, inter):
-    """Apply slope and intercept slab by slab, so that no double copy of a volume exists."""
-    if (slope, inter) == (1, 0):
-        return stored_IJK
-    scaled_IJK = np.empty(stored_IJK.shape, _scaled_type(stored_IJK, slope, inter), order="F")
-    for k in range(stored_IJK.shape[2]):
-        scaled_IJK[..., k] = stored_IJK[..., k] * np.float64(slope) + np.float64(inter)
-    return scaled_IJK
-
-
-def _scaled_type(stored_IJK, slope, inter):
-    """Return int16 if it holds every scaled value, else float32."""
-    if stored_IJK.dtype.kind == "f" or slope % 1 or inter % 1:
-        return np.float32
-    ends = [int(end) * slope + inter for end in (stored_IJK.min(), stored_IJK.max())]
-    return np.int16 if min(ends) >= -(2**15) and max(ends) < 2**15 else np.float32
+    return channel or 0

@@ -1,4 +1,4 @@
-"""The NIfTI source: pairs found by name, imported in one orientation, refused by name."""
+"""Pairs of volume files: found by name, imported in one orientation, refused by name."""
 
 import gzip
 
@@ -7,9 +7,10 @@ import pytest
 import SimpleITK as sitk
 
 from labelnoise.data.prepare import prepare_dataset
-from labelnoise.data.sources import nifti
+from labelnoise.data.sources import volume_pairs
 from labelnoise.data.sources.volumes import ORIENTATIONS
 from labelnoise.data.storage import SPLITS, Dataset
+from labelnoise.errors import InputError
 from labelnoise.evaluation.surfaces import Geometry, geometry
 from refusals import assert_not_prepared
 from settings import dataset_settings
@@ -32,7 +33,7 @@ def folder(tmp_path):
 
 def settings(place, **changes):
     given = {"folder": str(place), "classes": {"liver": [1, 2]}, "window": [-20, 20]}
-    return dataset_settings(**{"source": "nifti", "split": FRACTIONS} | given | changes)
+    return dataset_settings(**{"source": "volumes", "split": FRACTIONS} | given | changes)
 
 
 def file_of(folder, name):
@@ -44,7 +45,7 @@ def assert_refused(place, *words, **changes):
 
 
 def test_cases_are_read(folder):
-    cases = nifti.cases(settings(folder), 0)
+    cases = volume_pairs.cases(settings(folder), 0)
     assert [case.name for case in cases] == ["0", "1", "2", "3"]
     assert [case.split for case in cases] == [None] * 4
     for number, case in enumerate(cases):
@@ -141,19 +142,20 @@ def test_orientation_of_image_and_label(folder, image_as, label_as):
         direction = tilted @ np.reshape(stored.GetDirection(), (3, 3))
         stored.SetDirection(direction.ravel().tolist())
         save(file_of(folder, name), stored)
-    images, labels, *_ = nifti.cases(settings(folder), 0)[0].read()
+    images, labels, *_ = volume_pairs.cases(settings(folder), 0)[0].read()
     np.testing.assert_array_equal(images, IMAGE)
     np.testing.assert_array_equal(labels, LIVER)
 
 
 def test_structures_and_ignored_values(folder):
     changes = {"classes": {"tumour": [2]}, "ignore": [1]}
-    _, labels, *_ = nifti.cases(settings(folder, **changes), 0)[0].read()
+    _, labels, *_ = volume_pairs.cases(settings(folder, **changes), 0)[0].read()
     np.testing.assert_array_equal(labels, LABEL == 2)
     changes = {"classes": {"tumour": [2], "liver": [1]}}
-    _, labels, *_ = nifti.cases(settings(folder, **changes), 0)[0].read()
+    _, labels, *_ = volume_pairs.cases(settings(folder, **changes), 0)[0].read()
     np.testing.assert_array_equal(labels, np.array([0, 2, 1])[LABEL])
-    assert nifti.class_names(settings(folder, **changes)) == ["background", "tumour", "liver"]
+    names = volume_pairs.class_names(settings(folder, **changes))
+    assert names == ["background", "tumour", "liver"]
 
 
 def test_labels_in_a_folder_of_their_own(tmp_path):
@@ -162,7 +164,7 @@ def test_labels_in_a_folder_of_their_own(tmp_path):
         save(tmp_path / "drawn" / f"{case}.nii.gz", LABEL)
     pattern = r"(.+)\.nii\.gz"
     changes = {"images": pattern, "labels": pattern, "labels_folder": str(tmp_path / "drawn")}
-    cases = nifti.cases(settings(tmp_path / "ct", **changes), 0)
+    cases = volume_pairs.cases(settings(tmp_path / "ct", **changes), 0)
     assert [case.name for case in cases] == ["anna", "berta"]
     np.testing.assert_array_equal(cases[0].read()[1], LIVER)
 
@@ -171,7 +173,40 @@ def test_other_files_are_passed_over(folder):
     (folder / "volume-9.nii.txt").write_text("notes")
     (folder / "Training Batch 1" / "._volume-0.nii").write_text("left by macOS")
     (folder / "__volume-7.nii").write_text("the whole name has to match")
-    assert len(nifti.cases(settings(folder), 0)) == 4
+    assert len(volume_pairs.cases(settings(folder), 0)) == 4
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".npy"])
+def test_dataset_from_other_formats(tmp_path, ending):
+    for case in range(3):
+        for name, array in (("volume", IMAGE), ("segmentation", LABEL)):
+            path = tmp_path / "data" / f"{name}-{case}{ending}"
+            path.parent.mkdir(exist_ok=True)
+            np.save(path, array) if ending == ".npy" else save(path, array)
+    patterns = {"images": rf"volume-(\d)\{ending}", "labels": rf"segmentation-(\d)\{ending}"}
+    prepare_dataset("x", settings(tmp_path / "data", **patterns), 0, tmp_path / "x.h5")
+    dataset = Dataset(tmp_path / "x.h5")
+    np.testing.assert_array_equal(dataset.read_labels(range(6)), [*LIVER] * 3)
+    if ending == ".npy":
+        # Distances are in pixels then.
+        assert np.isnan(dataset.spacing).all()
+        assert "of unknown size" in dataset.provenance["orientation"]
+    else:
+        np.testing.assert_allclose(dataset.spacing, [SPACING] * 6, rtol=1e-6)
+        assert dataset.provenance["orientation"] == ORIENTATIONS["axial"]
+
+
+def test_one_organ_of_many(folder):
+    # As TotalSegmentator has them: 117 values, of which one is of interest.
+    many = np.where(LABEL == 1, 5, np.arange(LABEL.size).reshape(LABEL.shape) + 94)
+    save(file_of(folder, "segmentation-0.nii"), many.astype(np.uint8))
+    found = settings(folder, classes={"liver": [5]}, others="background")
+    np.testing.assert_array_equal(volume_pairs.cases(found, 0)[0].read()[1], LABEL == 1)
+    words = ("(96, 97, 99-105, 107-117)", "only 0, 5", "`others: background`")
+    found = settings(folder, classes={"liver": [5]})
+    with pytest.raises(InputError) as error:
+        volume_pairs.cases(found, 0)[0].read()
+    assert all(word in str(error.value) for word in words), error.value
 
 
 def test_empty_slices_are_left_out_or_kept(folder, tmp_path):
@@ -202,7 +237,7 @@ def test_images_without_labels_are_counted_and_listed(folder):
 
 def test_images_without_labels_are_skipped_if_asked(folder, caplog):
     save(folder / "volume-130.nii.gz", IMAGE)
-    cases = nifti.cases(settings(folder, unlabelled="skip"), 0)
+    cases = volume_pairs.cases(settings(folder, unlabelled="skip"), 0)
     assert [case.name for case in cases] == ["0", "1", "2", "3"]
     assert "1 of 5 images have no label" in caplog.text and "volume-130" not in caplog.text
 
@@ -259,7 +294,9 @@ def test_labels_that_are_not_whole(folder):
 
 def test_unknown_label_value(folder):
     path = save(file_of(folder, "segmentation-0.nii"), LABEL * 3)
-    assert_refused(folder, path, "2 unknown label values (3, 6)", "only 0, 1, 2", "`ignore`")
+    assert_refused(
+        folder, path, "2 unknown label values (3, 6)", "only 0-2", "`others: background`"
+    )
 
 
 @pytest.mark.parametrize("name", ["volume-1.nii.gz", "segmentation-1.nii.gz"])
@@ -278,7 +315,9 @@ def test_damaged_file(folder, name, how):
 def test_several_channels(folder):
     path = file_of(folder, "volume-0.nii")
     save(path, sitk.JoinSeries([to_sitk(IMAGE)] * 2))
-    assert_refused(folder, path, "2 channels", "one channel")
+    assert_refused(folder, path, "2 channels", "set `channel`", "one channel")
+    (image, *_) = (case.read()[0] for case in volume_pairs.cases(settings(folder, channel=0), 0))
+    np.testing.assert_array_equal(image, IMAGE)
 
 
 def test_no_foreground_anywhere(folder):
