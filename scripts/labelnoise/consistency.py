@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from labelnoise.study import Run
+from labelnoise.study import RECIPE_ADDITIONS, Run
 
 UNKNOWN = "unknown"
 
@@ -51,11 +51,14 @@ def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
 
 def definition_facts(definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return every value in definitions, {"model": ..., "recipe": ...}, as text by its key."""
-    return {
+    facts = {
         f"{part}.{key}": _text(value)
         for part, definition in definitions.items()
         for key, value in definition.items()
     }
+    if "recipe" in definitions:
+        facts = {f"recipe.{key}": "none" for key in RECIPE_ADDITIONS} | facts
+    return facts
 
 
 def _facts(record: Mapping[str, Any]) -> dict[str, str]:

@@ -69,7 +69,8 @@ class Session:
         """Return the session with this many epochs.
 
         Raises:
-            InputError: the run has as many already.
+            InputError: the run has as many already, or its learning rate has a schedule that ends
+                with its epochs.
         """
         if self.is_finished() and epochs <= self.recipe.epochs:
             raise InputError(
@@ -80,6 +81,12 @@ class Session:
             raise InputError(
                 f"session '{self.name}' was started for {self.recipe.epochs} epochs and can only "
                 f"be made longer, not {epochs}."
+            )
+        if epochs != self.recipe.epochs and self.recipe.schedule and self.recipe.looks_ahead:
+            raise InputError(
+                f"session '{self.name}' follows the schedule '{self.recipe.schedule['kind']}', "
+                f"which ends with its {self.recipe.epochs} epochs; start a new session for "
+                f"{epochs}."
             )
         config = deepcopy(dict(self.config))
         config["recipes"][self.run.recipe]["epochs"] = epochs

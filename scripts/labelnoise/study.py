@@ -16,6 +16,8 @@ from labelnoise.config.rules import AXES, claim_cells
 RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
 CHECKPOINT = "top{rank}.pt"
+# Keys of a recipe that are null by default and stand in records only where they are set.
+RECIPE_ADDITIONS = ("schedule", "augmentation")
 # What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
@@ -104,10 +106,25 @@ class Recipe:
     mode: str
     keep: int
     validation_labels: str
+    schedule: Mapping[str, Any] | None = None
+    augmentation: Mapping[str, Any] | None = None
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether an epoch depends on how many are to come."""
+        return self.schedule is not None and self.schedule["kind"] in ("poly", "cosine")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the definition in its canonical form, as the config has it."""
-        return asdict(self)
+        """Return the definition in its canonical form, as the config has it.
+
+        A schedule or augmentation that is not set is left out, so that the records of runs without
+        them are those of versions that did not have them.
+        """
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if value is not None or key not in RECIPE_ADDITIONS
+        }
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,22 @@ def test_a_definition_is_compared_by_value(tmp_path):
     assert tree.states()[run] == "outdated"
 
 
+def test_a_record_from_before_schedules_and_augmentation_fits_a_recipe_without_them(tmp_path):
+    tree = Tree(tmp_path)
+    run, other = tree.runs[:2]
+    tree.train(run)
+    assert not {"schedule", "augmentation"} & {
+        *json.loads(tree.folder(run).record.read_text())["definitions"]["recipe"]
+    }
+    assert tree.states()[run] == "trained"
+    tree.train(other, schedule={"kind": "poly", "power": 0.9, "warmup": 0})
+    assert tree.states()[other] == "outdated"
+    said = dict(tree.status().mixed)[other]
+    assert said == (
+        'recipe.schedule {"kind": "poly", "power": 0.9, "warmup": 0} instead of none in the config'
+    )
+
+
 def test_runs_outside_the_matrix_do_not_count(tmp_path):
     wide = Tree(tmp_path, perturbation=["control", "choppy-0.85"], repeats=3)
     for run in wide.runs:

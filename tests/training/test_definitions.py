@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import tiny
 from labelnoise.errors import InputError
 from labelnoise.study import read_study
 from labelnoise.training import definitions
+from labelnoise.training.augmentation import CHANGES
 from labelnoise.training.definitions import check_definitions
 from labelnoise.training.loop import UNFIT_OPTIMISERS
 from settings import model_settings
@@ -44,6 +46,20 @@ def test_only_what_a_library_must_judge_takes_a_process(monkeypatch):
     study = replace(changed(optimiser="SGD"), matrix={**STUDY.matrix, "model": models})
     definitions.try_definitions(study)
     assert [*asked[0]["models"]] == ["unet-resnet18"] and [*asked[0]["recipes"]] == ["plain"]
+    for unusual in ({"schedule": {"kind": "poly"}}, {"augmentation": {"flip_vertical": {}}}):
+        definitions.try_definitions(changed(**unusual))
+        assert [*asked.pop()["recipes"]] == ["plain"]
+
+
+@pytest.mark.parametrize("optimiser", ["Adam", "SGD", "Rprop"])
+def test_a_step_is_taken_with_every_change_and_schedule(optimiser):
+    for schedule in ({"kind": "poly"}, {"kind": "cosine"}, {"kind": "step", "every": 1}):
+        recipe = tiny.make_recipe(
+            augmentation={name: {"probability": 0} for name in CHANGES},
+            schedule={**schedule, "warmup": 1},
+            optimiser=optimiser,
+        )
+        check_definitions({}, {"mine": recipe.as_dict()})
 
 
 def test_a_mistake_comes_back_from_the_process():

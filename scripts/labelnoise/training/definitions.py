@@ -62,9 +62,8 @@ def main() -> None:
 
 def _is_unusual(recipe: Recipe) -> bool:
     unusual_loss = recipe.loss.startswith("smp.") or recipe.loss_settings
-    return bool(
-        unusual_loss or recipe.optimiser != "Adam" or {*recipe.optimiser_settings} - {"eps"}
-    )
+    unusual_optimiser = recipe.optimiser != "Adam" or {*recipe.optimiser_settings} - {"eps"}
+    return bool(unusual_loss or unusual_optimiser or recipe.schedule or recipe.augmentation)
 
 
 def check_definitions(models: dict[str, Any], recipes: dict[str, Any]) -> None:
@@ -92,22 +91,31 @@ def _named(section: str, name: str, function: Callable[[Any], Any], definition: 
 
 
 def _try_recipe(recipe: Recipe) -> None:
-    """Take one step on two small slices, with the recipe's loss and optimiser."""
+    """Take one step on two small slices, with all that the recipe names."""
     import torch
 
     from labelnoise.training.loop import make_optimiser
     from labelnoise.training.losses import make_loss
+    from labelnoise.training.schedule import make_schedule
 
     network = torch.nn.Conv2d(1, 2, 3, padding=1)
     loss = make_loss(
         recipe.loss, background_share=recipe.background_share or 0.1, **recipe.loss_settings
     )
     optimiser = make_optimiser(network.parameters(), recipe)
+    schedule = make_schedule(optimiser, recipe)
     images_N1HW = torch.rand(2, 1, 16, 16)
     labels_NHW = (images_N1HW[:, 0] > 0.5).long()
+    if recipe.augmentation is not None:
+        from labelnoise.training.augmentation import Augmentation
+
+        always = {name: {**each, "probability": 1} for name, each in recipe.augmentation.items()}
+        images_N1HW, labels_NHW = Augmentation(always, 0).augment(images_N1HW, labels_NHW, (0, 1))
     try:
         loss(network(images_N1HW), labels_NHW, torch.Generator()).backward()
         optimiser.step()
+        if schedule is not None:
+            schedule.step()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"a step with loss '{recipe.loss}' {recipe.loss_settings} and optimiser "
