@@ -1,13 +1,14 @@
 """Sessions: single runs by hand, each a study of one run in a results folder of its own.
 
 A session keeps the definitions that it was started with, as a whole configuration beside its run,
-whatever happens to config.yaml. Snakemake runs it like any other study.
+and the user's own code that they name, whatever happens to config.yaml. Snakemake runs it like any
+other study.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,8 +17,8 @@ import yaml
 from labelnoise.config import complete, load_config
 from labelnoise.config.rules import AXES
 from labelnoise.errors import InputError
-from labelnoise.files import read_json, write_text
-from labelnoise.study import Recipe, Results, Run, RunFolder, results_of
+from labelnoise.files import read_json, whole_file, write_text
+from labelnoise.study import Recipe, Results, Run, RunFolder, find_modules, results_of
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class Session:
         name: the session's name.
         run: its run.
         config: the whole configuration, completed.
+        modules: {name: file} of the user's own code that a new session is started with.
     """
 
     name: str
     run: Run
     config: Mapping[str, Any]
+    modules: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def results(self) -> Results:
@@ -61,7 +64,10 @@ class Session:
         return trained["epochs"] == self.recipe.epochs
 
     def save(self) -> Path:
-        """Write the configuration; return its file."""
+        """Write the configuration, and a new session's own code beside it; return its file."""
+        for path in self.modules.values():
+            with whole_file(self.folder.session.with_name(path.name)) as temporary:
+                temporary.write_bytes(path.read_bytes())
         write_text(self.folder.session, yaml.safe_dump(dict(self.config), sort_keys=False))
         return self.folder.session
 
@@ -90,15 +96,19 @@ class Session:
             )
         config = deepcopy(dict(self.config))
         config["recipes"][self.run.recipe]["epochs"] = epochs
-        return type(self)(self.name, self.run, complete(config))
+        return replace(self, config=complete(config))
 
     def showing(self, visualize: bool) -> Self:
         """Return the session with or without predictions on the arrays in viz/."""
-        return type(self)(self.name, self.run, {**self.config, "visualize": visualize})
+        return replace(self, config={**self.config, "visualize": visualize})
 
 
 def new_session(
-    config: Mapping[str, Any], name: str, run: Run, changes: Mapping[str, Any]
+    config: Mapping[str, Any],
+    name: str,
+    run: Run,
+    changes: Mapping[str, Any],
+    files: Iterable[Path] = (),
 ) -> Session:
     """Return a new run of a session; it exists once it is saved.
 
@@ -107,10 +117,11 @@ def new_session(
         name: the session's name.
         run: the run.
         changes: keys of the recipe that differ from the configuration's.
+        files: those of the configuration, beside which the user's own code is.
 
     Raises:
-        InputError: the name cannot name a folder, a change is out of range, or the session has
-            this run already.
+        InputError: the name cannot name a folder, a change is out of range, the session has this
+            run already, or see `find_modules`.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise InputError(
@@ -133,7 +144,7 @@ def new_session(
             "keep_state": True,
         }
     )
-    session = Session(name, run, whole)
+    session = Session(name, run, whole, find_modules(whole, files))
     if session.has_begun():
         raise InputError(
             f"session '{name}' has this run already, in {session.folder.path}; continue it with "

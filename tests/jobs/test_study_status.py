@@ -137,6 +137,24 @@ def test_a_record_from_before_schedules_and_augmentation_fits_a_recipe_without_t
     )
 
 
+def test_a_run_of_edited_code_is_outdated(tmp_path):
+    tree = Tree(tmp_path, perturbation=["control", "choppy-0.85"])
+    control, error = tree.runs[0], tree.runs[-1]
+    kind = replace(tree.study.perturbations["choppy-0.85"], kind="mykinds.shave", code="1a2b")
+    tree.study.perturbations["choppy-0.85"] = kind
+    for run in (control, error):
+        tree.train(run)
+    path = tree.folder(error).record
+    record = json.loads(path.read_text())
+    drawn = {"kind": "mykinds.shave", "code": "1a2b"}
+    path.write_text(json.dumps(record | {"label_kind": drawn}))
+    assert tree.states()[control] == tree.states()[error] == "trained"
+    path.write_text(json.dumps(record | {"label_kind": drawn | {"code": "3c4d"}}))
+    assert tree.states()[control] == "trained" and tree.states()[error] == "outdated"
+    says = "error mykinds.shave code 3c4d instead of code 1a2b in the config"
+    assert tree.status().mixed == [(error, says)]
+
+
 def test_runs_outside_the_matrix_do_not_count(tmp_path):
     wide = Tree(tmp_path, perturbation=["control", "choppy-0.85"], repeats=3)
     for run in wide.runs:

@@ -1,10 +1,12 @@
 """Which slices are seen, in which order, with which labels."""
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.labels.perturbations import draw_labels
@@ -17,6 +19,7 @@ from labelnoise.training.batches import (
     batches_in_order,
     training_batches,
 )
+from own_modules import SHAVE, use
 from tiny import make_recipe, write_discs, write_error
 
 
@@ -140,6 +143,27 @@ def test_neither_workers_nor_threads_nor_an_interruption_change_an_augmentation(
             assert all(map(torch.equal, one, other))
         assert not torch.equal(one[0], bare[0])
     for one, other in zip(alone[10:], rest, strict=True):
+        assert all(map(torch.equal, one, other))
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_processes_that_load_slices_know_the_users_kind(
+    dataset, tmp_path, monkeypatch, no_own_code, context
+):
+    """However they are started: a process that is no fork of this one imports all anew."""
+    monkeypatch.setattr(
+        training_data, "DataLoader", partial(DataLoader, multiprocessing_context=context)
+    )
+    code = use(tmp_path, "mykinds", SHAVE)
+    error = {"kind": "mykinds.shave", "draws": "per_epoch", "code": code}
+    labels = LabelFile(write_error(tmp_path / "labels.h5", dataset, **error))
+    assert labels.code == code
+    data = Dataset(dataset)
+    slices, recipe = Slices(data, data.rows("train"), labels), make_recipe(epochs=1, keep=1)
+    helped = [*training_batches(slices, recipe, seed=3, workers=1)]
+    monkeypatch.undo()
+    use(tmp_path, "mykinds", SHAVE)
+    for one, other in zip(training_batches(slices, recipe, seed=3), helped, strict=True):
         assert all(map(torch.equal, one, other))
 
 

@@ -8,15 +8,17 @@ import resource
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 
+import own_modules
 import tiny
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.jobs.script import explain
-from labelnoise.study import RunFolder
+from labelnoise.study import Run, RunFolder, Task
 from labelnoise.training import loop, state
 from labelnoise.training import run as run_module
 from labelnoise.training.batches import batches_in_order
@@ -287,6 +289,37 @@ def other_version(folder, files):
 
 def not_a_state(folder, files):
     (folder.state / "state.pt").write_bytes(b"nothing")
+
+
+def test_edited_code_of_ones_own_is_another_training(files, tmp_path, caplog, no_own_code):
+    def own_net():
+        return {"network": "mynets.Net", "settings": {}}
+
+    def train_own(text, epochs):
+        digest = own_modules.use(tmp_path, "mynets", text)
+        study = tiny.make_study(SAMPLED | {"epochs": epochs}, own_net())
+        model = replace(study.models["mynets.Net"], settings={"settings": {}, "code": digest})
+        run = Run("discs", "mynets.Net", "plain", "choppy-x", 0)
+        task = Task(run, model, study.recipes["plain"], study.seed, **files)
+        folder = RunFolder(tmp_path / "rep0")
+        run_module.train_run(task, folder, tiny.CPU, run_module.Extras(keep_state=True))
+        record = json.loads(folder.record.read_text())
+        assert record["definitions"]["model"]["code"] == digest
+        return len(record["interruptions"])
+
+    assert train_own(own_modules.NET, 2) == 0
+    assert train_own(own_modules.NET, 3) == 1
+    assert "set aside" not in caplog.text
+    assert train_own(own_modules.NET + "\n", 4) == 0
+    assert "is of another model" in caplog.text
+
+
+def test_a_record_says_whose_code_drew_the_labels(tmp_path, no_own_code):
+    digest = own_modules.use(tmp_path, "mykinds", own_modules.SHAVE)
+    own = write_files(tmp_path, kind="mykinds.shave", code=digest, draws="per_epoch")
+    folder = tiny.train(tmp_path / "rep0", own, {"epochs": 2})
+    record = json.loads(folder.record.read_text())
+    assert record["label_kind"] == {"kind": "mykinds.shave", "code": digest}
 
 
 def later_epoch(folder, files):

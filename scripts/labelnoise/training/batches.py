@@ -4,6 +4,7 @@ Shape legend: N slices, B slices of a batch, H height, W width.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.labels.perturbations import draw_labels
+from labelnoise.own_code import own_code_in_use, use_own_code
 from labelnoise.seeds import derive
 from labelnoise.study import Recipe
 
@@ -102,6 +104,7 @@ class Slices(torch.utils.data.Dataset):
                 seed=labels.seed,
                 draw=epoch,
                 rows=self.rows[positions],
+                code=labels.code,
             )
         draw = epoch % labels.draws
         if not self.in_memory:
@@ -165,6 +168,7 @@ def training_batches(
         collate_fn=_as_they_are,
         num_workers=workers if at_work else 0,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=partial(_use_own_code, own_code_in_use()),
     )
 
 
@@ -175,6 +179,11 @@ def batches_in_order(
     for start in range(0, len(slices), batch_size):
         stop = min(start + batch_size, len(slices))
         yield slices.__getitems__([Index(position) for position in range(start, stop)])
+
+
+def _use_own_code(paths, worker):
+    """Tell a process that loads slices where the user's code is; it need not be a fork of ours."""
+    use_own_code(paths)
 
 
 def _as_they_are(batch):

@@ -104,6 +104,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
             "parameters": count_parameters(network),
             "training_seed": seed,
             "label_seed": labels.seed,
+            **({"label_kind": {"kind": labels.kind, "code": labels.code}} if labels.code else {}),
             "digests": digests,
             **device.record(),
         }
