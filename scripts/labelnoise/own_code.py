@@ -103,6 +103,12 @@ def load_own(name: str, code: str | None = None) -> Any:
         ) from None
 
 
+def whose(name: str) -> str:
+    """Return how messages call what a loaded name stands for: `shave of studies/mykinds.py`."""
+    module, _, attribute = name.partition(".")
+    return f"{attribute} of {_loaded[module].path}"
+
+
 def blame(error: BaseException) -> str | None:
     """Return one sentence on an error that arose in code of the user's; None for any other."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -117,12 +123,8 @@ def blame(error: BaseException) -> str | None:
 
 def describe_failure(name: str, error: BaseException) -> str:
     """Return one sentence on what a call of `name` raised, also where its call is what is wrong."""
-    module, _, attribute = name.partition(".")
     said = " ".join(str(error).split())
-    return blame(error) or (
-        f"{_loaded[module].path}: {attribute} cannot be called as it is: "
-        f"{type(error).__name__}: {said}."
-    )
+    return blame(error) or f"{whose(name)} cannot be called: {type(error).__name__}: {said}."
 
 
 def _run(name, path, code):

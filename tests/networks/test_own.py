@@ -39,9 +39,13 @@ def changed(old, new):
 @pytest.mark.parametrize(
     ("text", "settings", "says"),
     [
-        (NET, {"widht": 3}, r"mynets\.py: Net cannot be called as it is: .*'widht'"),
+        (NET, {"widht": 3}, r"Net of .*mynets\.py cannot be called: .*'widht'"),
         (NET, {"width": -1}, r"mynets\.py, line 9, in __init__: "),
-        ("def Net(i, c): pass", {}, r"'mynets\.Net' is no class derived from torch\.nn\.Module"),
+        (
+            "def Net(i, c): pass",
+            {},
+            r"Net of .*mynets\.py is no class derived from torch\.nn\.Module",
+        ),
         (changed("stride = 2", "stride = 0.5"), {}, r"has the stride 0\.5; expected a whole"),
         (changed("return self", "return undefined, self"), {}, r"line 13, in forward: NameError"),
         (

@@ -9,6 +9,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from labelnoise.data.storage import Dataset, LabelFile
+from labelnoise.errors import InputError
+from labelnoise.jobs.script import explain
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.training import batches as training_data
 from labelnoise.training.augmentation import CHANGES, Augmentation
@@ -165,6 +167,23 @@ def test_processes_that_load_slices_know_the_users_kind(
     use(tmp_path, "mykinds", SHAVE)
     for one, other in zip(training_batches(slices, recipe, seed=3), helped, strict=True):
         assert all(map(torch.equal, one, other))
+
+
+def test_a_failure_in_a_process_that_loads_slices_is_one_sentence(dataset, tmp_path, no_own_code):
+    text = "def x(mask, severity, rng):\n    return mask"
+    code = use(tmp_path, "mine", text)
+    error = {"kind": "mine.x", "draws": "per_epoch", "code": code}
+    labels = LabelFile(write_error(tmp_path / "labels.h5", dataset, **error))
+    labels.code = use(tmp_path, "mine", text + "[undefined]")
+    data = Dataset(dataset)
+    batches = training_batches(
+        Slices(data, data.rows("train"), labels), make_recipe(), seed=3, workers=1
+    )
+    with pytest.raises(InputError) as raised:
+        next(iter(batches))
+    said = explain(raised.value)
+    assert said.startswith(f"{tmp_path / 'mine.py'}, line 2, in x: NameError: ")
+    assert "\n" not in said
 
 
 def test_the_label_error_comes_before_the_augmentation(dataset, tmp_path):

@@ -120,7 +120,7 @@ def test_the_users_code_is_tried_in_a_process_of_its_own(tmp_path):
     before = {*sys.modules}
     definitions.try_definitions(own_study(tmp_path, own_modules.NET + "\n    print('hello')"))
     study = own_study(tmp_path, kind="def shave(mask, severity, rng):\n    return mask + severity")
-    says = r"^config key 'perturbations\.shaved': 'mykinds\.shave' returns an array .*\.$"
+    says = r"^config key 'perturbations\.shaved': shave of .*mykinds\.py returns an array .*\.$"
     with pytest.raises(InputError, match=says):
         definitions.try_definitions(study)
     assert not any("mynets" in name or "mykinds" in name for name in {*sys.modules} - before)

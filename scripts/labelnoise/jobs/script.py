@@ -104,7 +104,8 @@ def explain(error: BaseException, log: str | None = None) -> str:
         log: the file with its traceback, named if the error is not one that users can fix.
     """
     if isinstance(error, InputError):
-        return str(error)
+        # From a process that loads slices torch passes on the whole traceback, which ends in it.
+        return str(error).rpartition("InputError: ")[2].strip()
     if own := blame(error):
         return own
     # h5py reports a failed write as an OSError or a RuntimeError with the errno in its text, torch

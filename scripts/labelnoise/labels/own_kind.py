@@ -6,7 +6,7 @@ Shape legend: H height, W width.
 import numpy as np
 
 from labelnoise.errors import InputError
-from labelnoise.own_code import describe_failure, load_own
+from labelnoise.own_code import describe_failure, load_own, whose
 
 
 def perturb_own(
@@ -31,7 +31,7 @@ def perturb_own(
     """
     function = load_own(kind)
     if not callable(function):
-        raise InputError(f"'{kind}' is no function but {_described(function)}.")
+        raise InputError(f"{whose(kind)} is no function but {_described(function)}.")
     given_HW = mask_HW.view()
     given_HW.flags.writeable = False
     try:
@@ -46,7 +46,7 @@ def perturb_own(
     )
     if not is_mask:
         raise InputError(
-            f"'{kind}' returns {_described(wrong_HW)} for a mask {mask_HW.shape} at severity "
+            f"{whose(kind)} returns {_described(wrong_HW)} for a mask {mask_HW.shape} at severity "
             f"{severity:g}; expected an array of that shape, of truth values or of the whole "
             "numbers 0 and 1."
         )
@@ -72,12 +72,12 @@ def check_own_kind(kind: str, severity: float | None = None) -> None:
             )
             if size == 0 and (first_HW != mask_HW).any():
                 raise InputError(
-                    f"'{kind}' changes a mask at severity 0; make it return the mask unchanged."
+                    f"{whose(kind)} changes a mask at severity 0; make it return the mask as it is."
                 )
             if (first_HW != again_HW).any():
                 raise InputError(
-                    f"'{kind}' makes different masks of equal generators; let every random number "
-                    "come from its third argument, rng."
+                    f"{whose(kind)} makes different masks of equal generators; let every random "
+                    "number come from its third argument, rng."
                 )
 
 

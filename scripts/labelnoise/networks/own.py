@@ -8,7 +8,7 @@ from torch import nn
 
 from labelnoise.errors import InputError
 from labelnoise.networks.padding import PaddedNetwork
-from labelnoise.own_code import describe_failure, load_own
+from labelnoise.own_code import describe_failure, load_own, whose
 
 # Side of the slices that are tried, in pixels; more where the stride asks for it.
 SMALLEST = 16
@@ -33,7 +33,7 @@ def make_own(
     """
     kind = load_own(name, code)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise InputError(f"'{name}' is no class derived from torch.nn.Module; make it one.")
+        raise InputError(f"{whose(name)} is no class derived from torch.nn.Module; make it one.")
     try:
         network = kind(in_channels, classes, **settings)
     except Exception as error:
@@ -41,8 +41,8 @@ def make_own(
     stride = getattr(network, "stride", 1)
     if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
         raise InputError(
-            f"'{name}' has the stride {stride!r}; expected a whole number of at least 1, by how "
-            "much it shrinks a slice."
+            f"{whose(name)} has the stride {stride!r}; expected a whole number of at least 1, by "
+            "how much it shrinks a slice."
         )
     return PaddedNetwork(network, stride)
 
@@ -66,8 +66,8 @@ def check_own(spec: Mapping[str, Any], in_channels: int = 1, classes: int = 3) -
         not torch.equal(states[0][key], states[1][key]) for key in states[0]
     ):
         raise InputError(
-            f"'{name}' starts with other weights at an equal torch.manual_seed; draw them from "
-            "torch's generator."
+            f"{whose(name)} starts with other weights at an equal torch.manual_seed; draw them "
+            "from torch's generator."
         )
     height = first.stride * max(2, -(-SMALLEST // first.stride))
     width = height + first.stride
@@ -79,13 +79,13 @@ def check_own(spec: Mapping[str, Any], in_channels: int = 1, classes: int = 3) -
         if isinstance(logits_NCHW, torch.Tensor):
             found = f"a tensor {tuple(logits_NCHW.shape)}"
         raise InputError(
-            f"'{name}' returns {found} for images {tuple(images_NCHW.shape)}; expected logits "
+            f"{whose(name)} returns {found} for images {tuple(images_NCHW.shape)}; expected logits "
             f"{expected}. Where it shrinks slices, its attribute `stride` says by how much."
         )
     if not logits_NCHW.is_floating_point() or not logits_NCHW.requires_grad:
         raise InputError(
-            f"'{name}' returns {logits_NCHW.dtype} without a gradient, so that it cannot learn; "
-            "return logits that depend on its parameters."
+            f"{whose(name)} returns {logits_NCHW.dtype} without a gradient, so that it cannot "
+            "learn; return logits that depend on its parameters."
         )
     try:
         logits_NCHW.square().mean().backward()
@@ -105,6 +105,6 @@ def _run(name, network, images_NCHW):
     try:
         return network(images_NCHW)
     except InputError as error:
-        raise InputError(f"'{name}': {error}") from error
+        raise InputError(f"{whose(name)}: {error}") from error
     except Exception as error:
         raise InputError(describe_failure(name, error)) from error
