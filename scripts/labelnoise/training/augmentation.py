@@ -15,8 +15,8 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-# Each change has a place in a sample's draws, so that leaving one out leaves the others as they
-# are. They are made in this order, but for noise, which comes before blur.
+# In the order in which they are made. Each has a place in a sample's draws, so that leaving one out
+# leaves the others as they are.
 CHANGES = (
     "rotation",
     "scaling",
@@ -49,7 +49,7 @@ class Augmentation:
     def augment(
         self, images_N1HW: torch.Tensor, labels_NHW: torch.Tensor, samples: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return changed slices.
+        """Return changed slices, images interpolated linearly and labels by the nearest pixel.
 
         A slice's changes depend on the seed and its sample's number alone: not on the batch it is
         in, nor on processes or threads.
@@ -78,11 +78,11 @@ class Augmentation:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return one slice and its label, changed as their sample's number says."""
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, sample]))
-        chances, sizes = rng.random((2, len(CHANGES)))
         knots_2KK = rng.standard_normal((2, KNOTS, KNOTS), np.float32)
+        draws = rng.random((len(CHANGES), 2))
         made = {
             name: _within(self.settings[name], size)
-            for name, chance, size in zip(CHANGES, chances, sizes, strict=True)
+            for name, (chance, size) in zip(CHANGES, draws, strict=True)
             if name in self.settings and chance < self.settings[name]["probability"]
         }
         if made.keys() & {"rotation", "scaling", "elastic"}:
