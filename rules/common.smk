@@ -11,20 +11,24 @@ from labelnoise.folds import base_of, fold_of
 from labelnoise.jobs.locks import hold_study
 from labelnoise.jobs.resources import megabytes_to_train, minutes_to_train
 from labelnoise.jobs.workflow import near_targets, says_more
-from labelnoise.study import Run, Study
+from labelnoise.study import Run, Study, find_modules
 from labelnoise.training.definitions import try_definitions
 
 logger.addFilter(says_more)
 
 try:
     config = complete(config)
-    study = Study.of(config)
+    modules = find_modules(config, ["config.yaml", *workflow.overwrite_configfiles])
+    study = Study.of(config, modules)
     check_writable(study.results.root)
     if workflow.is_main_process:
         try_definitions(study)
 except InputError as error:
     # Not WorkflowError, to which Snakemake adds frames of this file, and nothing at all if --quiet.
     sys.exit(f"error: {error}")
+
+# Not params of rules, which hold the digest of own code: where its file lies must make nothing stale.
+config["modules"] = {name: str(path) for name, path in study.modules.items()}
 
 # Every path below comes from here.
 results = study.results

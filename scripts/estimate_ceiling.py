@@ -4,11 +4,13 @@ from pathlib import Path
 
 from labelnoise.evaluation.ceiling import estimate_ceiling
 from labelnoise.jobs.script import logged
+from labelnoise.own_code import use_own_code
 from labelnoise.study import Perturbation
 
 
 def main(smk):
     with logged(smk.log[0]):
+        use_own_code(smk.config["modules"])
         estimate_ceiling(
             Path(smk.input.dataset),
             Path(smk.input.calibration),

@@ -145,7 +145,7 @@ def start(arguments: argparse.Namespace, configs: list[Config]) -> Session:
     run = Run.of(named(arguments, config))
     given = {"batch_size": arguments.batch_size, "epochs": arguments.epochs}
     changes = {key: value for key, value in given.items() if value is not None}
-    return new_session(config, arguments.new, run, changes)
+    return new_session(config, arguments.new, run, changes, study_files(arguments.config))
 
 
 def find(arguments: argparse.Namespace, configs: list[Config]) -> Session:

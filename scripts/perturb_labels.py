@@ -4,11 +4,13 @@ from pathlib import Path
 
 from labelnoise.jobs.script import logged
 from labelnoise.labels.dataset import perturb_dataset
+from labelnoise.own_code import use_own_code
 from labelnoise.study import Perturbation
 
 
 def main(smk):
     with logged(smk.log[0]):
+        use_own_code(smk.config["modules"])
         perturb_dataset(
             Path(smk.input.dataset),
             Path(smk.input.calibration),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from labelnoise.data.storage import Dataset
 from labelnoise.jobs.script import logged
+from labelnoise.own_code import use_own_code
 from labelnoise.report.figures.canvas import save_all
 from labelnoise.report.figures.predictions import draw_predictions, predicted_rows
 from labelnoise.training.checkpoints import load_run
@@ -11,6 +12,7 @@ from labelnoise.training.checkpoints import load_run
 
 def main(smk):
     with logged(smk.log[0]), Dataset(smk.input.dataset) as data:
+        use_own_code(smk.config["modules"])
         folders = [Path(record).parent for record in smk.input.records]
         networks = {
             name: load_run(folder)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from labelnoise.jobs.locks import hold_run
 from labelnoise.jobs.script import device_of_job, logged
+from labelnoise.own_code import use_own_code
 from labelnoise.study import Model, Recipe, Run, RunFolder, Task
 
 
@@ -20,6 +21,7 @@ def main(smk):
     # The run before the device: a training that was left behind holds both.
     with logged(smk.log[0]), hold_run(folder) as lock, device_of_job(smk, "training") as device:
         lock.add(device=device.label)
+        use_own_code(smk.config["modules"])
         # torch may only start once the lease has said which card it sees.
         from labelnoise.training.run import Extras, describe_run, train_run
 

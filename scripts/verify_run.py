@@ -4,13 +4,16 @@ import argparse
 import logging
 import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from labelnoise.config import load_config, study_files
 from labelnoise.files import read_json, scratch_folder
 from labelnoise.jobs.devices import lease_recorded_device, use_threads
 from labelnoise.jobs.script import explain
 from labelnoise.jobs.study_status import choose_finished, look_at
-from labelnoise.study import RunFolder, Study
+from labelnoise.own_code import use_own_code
+from labelnoise.study import RunFolder, Study, find_modules
 
 KEYS = ("seconds", "gpu", "device", "threads", "host", "interruptions")
 
@@ -27,7 +30,8 @@ def main(argv: list[str] | None = None) -> None:
     # A training that is stopped says that it can go on, and this one cannot.
     logging.disable(logging.WARNING)
     try:
-        are_equal = verify(load_config(*study_files(arguments.configfile)), arguments.run)
+        files = study_files(arguments.configfile)
+        are_equal = verify(load_config(*files), arguments.run, files)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -37,17 +41,19 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(0 if are_equal else 1)
 
 
-def verify(config: dict, name: str | None) -> bool:
+def verify(config: dict, name: str | None, files: Sequence[Path] = ()) -> bool:
     """Make a run again, print how it compares, and return whether it is equal.
 
     Args:
         config: the study's, as `load_config` returns it.
         name: the run; None takes a finished one at random.
+        files: the study's configuration files, beside which the user's own code is.
 
     Raises:
         InputError: there is no such run, or the two need not be equal here.
     """
-    study = Study.of(config)
+    study = Study.of(config, find_modules(config, files))
+    use_own_code(study.modules)
     run = choose_finished(look_at(study), name)
     folder = study.results.run_folder(run)
     record = read_json(folder.record, KEYS)

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+from labelnoise import own_code
 from labelnoise.jobs.locks import hold
 from workflow_runs import TINY, snakemake
 
@@ -22,6 +23,13 @@ def pytest_collection_modifyitems(items):
 def one_thread():
     # Networks this small run slower on several threads, and results depend on their number.
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def no_own_code(monkeypatch):
+    """Start without code of the user's, and forget afterwards what a test used."""
+    monkeypatch.setattr(own_code, "_paths", {})
+    monkeypatch.setattr(own_code, "_loaded", {})
 
 
 @pytest.fixture(scope="session")

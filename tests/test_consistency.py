@@ -75,6 +75,21 @@ def test_perturbations_of_a_setting_are_neighbours_and_settings_are_not():
     assert misfits(repeats(record(), record()) | {other: record("1a2b3c")}) == []
 
 
+def test_own_kinds_are_compared_among_runs_of_that_kind():
+    def shaved(code, kind="mykinds.shave"):
+        return record() | {"label_kind": {"kind": kind, "code": code}}
+
+    error = replace(RUN, perturbation="shaved-0.90")
+    other = replace(RUN, perturbation="grown-0.90")
+    runs = repeats(record(), record())
+    runs |= repeats(shaved("1a2b"), shaved("1a2b"), setting=error)
+    runs |= repeats(shaved("ffff", "mykinds.grow"), setting=other)
+    assert misfits(runs) == []
+    edited = {replace(error, repeat=2): shaved("3c4d")}
+    says = "error mykinds.shave code 3c4d instead of code 1a2b"
+    assert misfits(runs | edited) == [(replace(error, repeat=2), says)]
+
+
 def test_of_equally_many_the_first_is_usual():
     runs = repeats(record("a"), record("b"), record("b"), record("a"))
     assert [run.repeat for run, _ in misfits(runs)] == [1, 2]

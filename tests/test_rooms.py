@@ -12,8 +12,8 @@ import labelnoise
 
 PACKAGE = Path(labelnoise.__file__).parent
 SCRIPTS = PACKAGE.parent
-BASE = ["errors", "files", "seeds", "names", "counts", "folds", "config", "study", "consistency"]
-BASE += ["sessions"]
+BASE = ["errors", "files", "seeds", "names", "counts", "folds", "own_code", "config"]
+BASE += ["study", "consistency", "sessions"]
 ROOMS = [*BASE, "jobs", "data", "labels", "networks", "training", "evaluation", "report"]
 
 

@@ -43,8 +43,8 @@ def write_discs(path, name="discs", slices=2):
     return path
 
 
-def write_error(path, dataset, kind="choppy", severity=1.0, draws=1, seed=7):
-    """Write perturbed labels of a dataset."""
+def write_error(path, dataset, kind="choppy", severity=1.0, draws=1, seed=7, code=None):
+    """Write perturbed labels of a dataset; code: the digest of a kind that is not ours."""
     with Dataset(dataset) as data:
         rows = np.concatenate([data.rows("train"), data.rows("validation")])
         fractions = {1: data.foreground_fraction[1]}
@@ -60,6 +60,7 @@ def write_error(path, dataset, kind="choppy", severity=1.0, draws=1, seed=7):
             seed=seed,
             severities={1: severity},
             foreground_fractions=fractions,
+            code=code,
         ) as writer:
             for draw in range(stored):
                 reference = data.read(rows)[1]

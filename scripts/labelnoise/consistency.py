@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from labelnoise.folds import base_of
-from labelnoise.study import Run
+from labelnoise.study import RECIPE_ADDITIONS, Run
 
 UNKNOWN = "unknown"
+OWN_KIND = "error "
 
 
 def misfits(records: Mapping[Run, Mapping[str, Any]]) -> list[tuple[Run, str]]:
     """Find runs that were made differently from most runs of their dataset, model and recipe.
 
     The digest of the code, the version of torch, and every key of the definitions of model and
-    recipe are compared. Devices may differ. Of equally frequent values the first counts as usual.
+    recipe are compared, and the digest of the user's own code that drew the labels, among runs of
+    that kind of error. Devices may differ. Of equally frequent values the first counts as usual.
 
     Args:
         records: the content of each run's run.json; what it lacks is "unknown".
@@ -33,10 +35,15 @@ def misfits(records: Mapping[Run, Mapping[str, Any]]) -> list[tuple[Run, str]]:
     for facts in settings.values():
         names = dict.fromkeys(name for known in facts.values() for name in known)
         usual = {
-            name: Counter(known.get(name, UNKNOWN) for known in facts.values()).most_common(1)[0][0]
+            name: Counter(
+                known.get(name, UNKNOWN) for known in facts.values() if _concerns(name, known)
+            ).most_common(1)[0][0]
             for name in names
         }
-        found |= {run: differences(known, usual) for run, known in facts.items()}
+        found |= {
+            run: differences(known, {name: usual[name] for name in names if _concerns(name, known)})
+            for run, known in facts.items()
+        }
     return [(run, found[run]) for run in records if found[run]]
 
 
@@ -54,11 +61,28 @@ def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
 
 def definition_facts(definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return every value in definitions, {"model": ..., "recipe": ...}, as text by its key."""
-    return {
+    facts = {
         f"{part}.{key}": _text(value)
         for part, definition in definitions.items()
         for key, value in definition.items()
     }
+    if "recipe" in definitions:
+        facts = {f"recipe.{key}": "none" for key in RECIPE_ADDITIONS} | facts
+    return facts
+
+
+def label_facts(kind: Mapping[str, str] | None) -> dict[str, str]:
+    """Return which of the user's own code drew the labels, by the kind; nothing for other kinds.
+
+    Args:
+        kind: the `label_kind` of a run.json: the kind's name, and the digest of its code.
+    """
+    return {f"{OWN_KIND}{kind['kind']}": f"code {kind['code']}"} if kind else {}
+
+
+def _concerns(name: str, known: Mapping[str, str]) -> bool:
+    """Return whether a fact is about a run: that of a kind of error is only about runs of it."""
+    return name in known or not name.startswith(OWN_KIND)
 
 
 def _facts(record: Mapping[str, Any]) -> dict[str, str]:
@@ -67,6 +91,7 @@ def _facts(record: Mapping[str, Any]) -> dict[str, str]:
         "code": record.get("code", UNKNOWN),
         "torch": record.get("packages", {}).get("torch", UNKNOWN),
         **definition_facts(record.get("definitions", {})),
+        **label_facts(record.get("label_kind")),
     }
 
 

@@ -1,13 +1,14 @@
 """Sessions: single runs by hand, each a study of one run in a results folder of its own.
 
 A session keeps the definitions that it was started with, as a whole configuration beside its run,
-whatever happens to config.yaml. Snakemake runs it like any other study.
+and the user's own code that they name, whatever happens to config.yaml. Snakemake runs it like any
+other study.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +17,9 @@ import yaml
 from labelnoise.config import complete, load_config
 from labelnoise.config.rules import AXES
 from labelnoise.errors import InputError
-from labelnoise.files import read_json, write_text
+from labelnoise.files import read_json, whole_file, write_text
 from labelnoise.folds import fold_count
-from labelnoise.study import Recipe, Results, Run, RunFolder, results_of
+from labelnoise.study import Recipe, Results, Run, RunFolder, find_modules, results_of
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,13 @@ class Session:
         name: the session's name.
         run: its run.
         config: the whole configuration, completed.
+        modules: {name: file} of the user's own code that a new session is started with.
     """
 
     name: str
     run: Run
     config: Mapping[str, Any]
+    modules: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def results(self) -> Results:
@@ -62,7 +65,10 @@ class Session:
         return trained["epochs"] == self.recipe.epochs
 
     def save(self) -> Path:
-        """Write the configuration; return its file."""
+        """Write the configuration, and a new session's own code beside it; return its file."""
+        for path in self.modules.values():
+            with whole_file(self.folder.session.with_name(path.name)) as temporary:
+                temporary.write_bytes(path.read_bytes())
         write_text(self.folder.session, yaml.safe_dump(dict(self.config), sort_keys=False))
         return self.folder.session
 
@@ -70,7 +76,8 @@ class Session:
         """Return the session with this many epochs.
 
         Raises:
-            InputError: the run has as many already.
+            InputError: the run has as many already, or its learning rate has a schedule that ends
+                with its epochs.
         """
         if self.is_finished() and epochs <= self.recipe.epochs:
             raise InputError(
@@ -82,17 +89,27 @@ class Session:
                 f"session '{self.name}' was started for {self.recipe.epochs} epochs and can only "
                 f"be made longer, not {epochs}."
             )
+        if epochs != self.recipe.epochs and self.recipe.schedule and self.recipe.looks_ahead:
+            raise InputError(
+                f"session '{self.name}' follows the schedule '{self.recipe.schedule['kind']}', "
+                f"which ends with its {self.recipe.epochs} epochs; start a new session for "
+                f"{epochs}."
+            )
         config = deepcopy(dict(self.config))
         config["recipes"][self.run.recipe]["epochs"] = epochs
-        return type(self)(self.name, self.run, complete(config))
+        return replace(self, config=complete(config))
 
     def showing(self, visualize: bool) -> Self:
         """Return the session with or without predictions on the arrays in viz/."""
-        return type(self)(self.name, self.run, {**self.config, "visualize": visualize})
+        return replace(self, config={**self.config, "visualize": visualize})
 
 
 def new_session(
-    config: Mapping[str, Any], name: str, run: Run, changes: Mapping[str, Any]
+    config: Mapping[str, Any],
+    name: str,
+    run: Run,
+    changes: Mapping[str, Any],
+    files: Iterable[Path] = (),
 ) -> Session:
     """Return a new run of a session; it exists once it is saved.
 
@@ -101,10 +118,11 @@ def new_session(
         name: the session's name.
         run: the run.
         changes: keys of the recipe that differ from the configuration's.
+        files: those of the configuration, beside which the user's own code is.
 
     Raises:
-        InputError: the name cannot name a folder, a change is out of range, or the session has
-            this run already.
+        InputError: the name cannot name a folder, a change is out of range, the session has this
+            run already, or see `find_modules`.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise InputError(
@@ -133,7 +151,7 @@ def new_session(
             "keep_state": True,
         }
     )
-    session = Session(name, run, whole)
+    session = Session(name, run, whole, find_modules(whole, files))
     if session.has_begun():
         raise InputError(
             f"session '{name}' has this run already, in {session.folder.path}; continue it with "

@@ -4,19 +4,23 @@ This module alone knows the results tree. A path is a pattern with the names of 
 Snakemake's rules take it; `Results.fill` puts in the names of a run.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import count, product, takewhile
 from pathlib import Path
 from typing import Any, Self
 
 from labelnoise.config import load_config
 from labelnoise.config.rules import AXES, claim_cells
+from labelnoise.errors import InputError
 from labelnoise.folds import fold_names, with_folds
+from labelnoise.own_code import digest_of, find_own_files, is_own, own_file
 
 RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
 CHECKPOINT = "top{rank}.pt"
+# Keys of a recipe that are null by default and stand in records only where they are set.
+RECIPE_ADDITIONS = ("schedule", "augmentation")
 # What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
@@ -71,7 +75,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Model:
-    """A network by name, and its settings; see `networks.make_network`."""
+    """A network by name, and its settings; see `networks.make_network`.
+
+    The digest of its code is among the settings of a network of the user's own.
+    """
 
     network: str
     settings: Mapping[str, Any]
@@ -83,7 +90,7 @@ class Model:
         return cls(settings.pop("network"), settings)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the definition in its canonical form, as the config has it."""
+        """Return the definition in its canonical form, as the config has it, and its code."""
         return {"network": self.network, **self.settings}
 
 
@@ -106,10 +113,25 @@ class Recipe:
     mode: str
     keep: int
     validation_labels: str
+    schedule: Mapping[str, Any] | None = None
+    augmentation: Mapping[str, Any] | None = None
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether an epoch depends on how many are to come."""
+        return self.schedule is not None and self.schedule["kind"] in ("poly", "cosine")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the definition in its canonical form, as the config has it."""
-        return asdict(self)
+        """Return the definition in its canonical form, as the config has it.
+
+        A schedule or augmentation that is not set is left out, so that the records of runs without
+        them are those of versions that did not have them.
+        """
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if value is not None or key not in RECIPE_ADDITIONS
+        }
 
 
 @dataclass(frozen=True)
@@ -117,16 +139,18 @@ class Perturbation:
     """A kind of label error, its size, and how often it is drawn.
 
     Attributes:
-        kind: one of `labels.perturbations.KINDS`.
+        kind: one of `labels.perturbations.KINDS`, or a function of the user's own.
         target_dice: label Dice for which calibration solves the severity, or None.
         severity: the kind's own parameter, instead of a target, or None.
         draws: realisations that are cycled over the epochs, or "per_epoch" for fresh ones.
+        code: digest of the user's own code, or None.
     """
 
     kind: str
     target_dice: float | None = None
     severity: float | None = None
     draws: int | str = 1
+    code: str | None = None
 
     @property
     def is_control(self) -> bool:
@@ -134,8 +158,14 @@ class Perturbation:
         return self.kind == "control"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the definition in its canonical form; what was not given is None."""
-        return asdict(self)
+        """Return the definition in its canonical form; what was not given is None.
+
+        Only a kind of the user's own has the key `code`.
+        """
+        definition = asdict(self)
+        if self.code is None:
+            del definition["code"]
+        return definition
 
 
 @dataclass(frozen=True)
@@ -396,6 +426,7 @@ class Study:
         questions: {name: definition} of the claims that the matrix asks.
         tolerances: {structure: distance up to which surfaces agree}, "*" for those not listed, in
             mm or, where the dataset has no spacing, in pixels.
+        modules: {name: file} of the user's own code.
     """
 
     seed: int
@@ -408,23 +439,36 @@ class Study:
     repeats: int
     questions: Mapping[str, Mapping[str, Any]]
     tolerances: Mapping[str, float]
+    modules: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Self:
-        """Return the study of a configuration that `config.complete` returned."""
+    def of(cls, config: Mapping[str, Any], modules: Mapping[str, Path] | None = None) -> Self:
+        """Return the study of a configuration that `config.complete` returned.
+
+        Args:
+            config: the configuration.
+            modules: what `find_modules` returned; None leaves out whose code it is.
+        """
+        modules = modules or {}
+        codes = {name: digest_of(path) for name, path in modules.items()}
         return cls(
             seed=config["seed"],
             results=results_of(config),
             datasets=with_folds(config["datasets"]),
-            models={name: Model.of(model) for name, model in config["models"].items()},
+            models={
+                name: Model.of(model | _code(model["network"], codes))
+                for name, model in config["models"].items()
+            },
             recipes={name: Recipe(**recipe) for name, recipe in config["recipes"].items()},
             perturbations={
-                name: Perturbation(**error) for name, error in config["perturbations"].items()
+                name: Perturbation(**error | _code(error["kind"], codes))
+                for name, error in config["perturbations"].items()
             },
             matrix={axis: tuple(config["matrix"][axis]) for axis in AXES},
             repeats=config["matrix"]["repeats"],
             questions={name: config["claims"][name] for name in config["matrix"]["claims"]},
             tolerances=config["tolerances"],
+            modules=modules,
         )
 
     @property
@@ -484,5 +528,54 @@ def results_of(config: Mapping[str, Any]) -> Results:
 
 
 def read_study(*paths: Path | str) -> Study:
-    """Read a study from its configuration files, later ones over earlier; see `load_config`."""
-    return Study.of(load_config(*paths))
+    """Read a study from its configuration files, later ones over earlier; see `load_config`.
+
+    Raises:
+        InputError: see `load_config` and `find_modules`.
+    """
+    config = load_config(*paths)
+    return Study.of(config, find_modules(config, paths))
+
+
+def find_modules(config: Mapping[str, Any], files: Iterable[Path | str]) -> dict[str, Path]:
+    """Find the user's own code that a configuration names.
+
+    It is looked for beside the configuration files, the last one first, then in the working folder.
+
+    Args:
+        config: what `config.complete` returned.
+        files: the files that it is from.
+
+    Returns:
+        {module: file} of all definitions whose file is there.
+
+    Raises:
+        InputError: the file of a definition that the matrix selects is not there.
+    """
+    places = [*(Path(file).parent for file in reversed([*files])), Path()]
+    folders = list(dict.fromkeys(place.absolute() for place in places))
+    named = {
+        (axis, name): config[section][name][key]
+        for axis, section, key in (
+            ("model", "models", "network"),
+            ("perturbation", "perturbations", "kind"),
+        )
+        for name in config[section]
+        if is_own(config[section][name][key])
+    }
+    found = find_own_files(named.values(), folders)
+    for (axis, name), own in named.items():
+        file = own_file(own)
+        if Path(file).stem not in found and name in config["matrix"][axis]:
+            key = "network" if axis == "model" else "kind"
+            raise InputError(
+                f"config key '{AXES[axis]}.{name}.{key}' names '{own}', but there is no {file} in "
+                f"{' or '.join(map(str, folders))}; put it beside the "
+                "config. No other module is used."
+            )
+    return found
+
+
+def _code(name: str, codes: Mapping[str, str]) -> dict[str, str | None]:
+    """Return what a definition has beside its keys in the config: the digest of its own code."""
+    return {"code": codes.get(name.partition(".")[0])} if is_own(name) else {}

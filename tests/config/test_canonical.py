@@ -45,6 +45,8 @@ CONFIG["recipes"]["own"] = {
     "optimiser_settings": {"eps": 1.0e-7, "betas": [0, 0.9], "amsgrad": True},
     "background_share": 1,
     "learning_rate": 1,
+    "schedule": {"kind": "step", "every": 30, "warmup": 5},
+    "augmentation": {"rotation": {"degrees": [-15, 15]}, "flip_vertical": {}, "noise": {}},
 }
 CONFIG["perturbations"] |= {
     "pixels": {"kind": "natural", "severity": 3},

@@ -10,7 +10,7 @@ import yaml
 from labelnoise.config import complete, load_config
 from labelnoise.config.schema import SCHEMA
 from labelnoise.errors import InputError
-from labelnoise.study import Study, read_study
+from labelnoise.study import Recipe, Study, read_study
 from workflow_runs import ROOT
 
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -65,6 +65,8 @@ def test_defaults_are_filled_in_and_the_input_is_not_changed():
     assert config["models"]["fcn32"]["head_width"] == 4096
     assert config["recipes"]["labels18"]["precision"] == "32"
     assert config["recipes"]["labels18"]["accumulation"] == 1
+    assert config["recipes"]["plain"]["schedule"] is None
+    assert config["recipes"]["plain"]["augmentation"] is None
     assert config["keep_state"] is False and config["visualize"] is False
 
 
@@ -79,6 +81,33 @@ def test_the_mode_follows_from_the_monitor():
     for monitor, mode in {"validation_loss": "min", "validation_dice": "max"}.items():
         recipe = {"loss": "dice", "monitor": monitor}
         assert complete(changed("recipes/mine", recipe))["recipes"]["mine"]["mode"] == mode
+
+
+def test_a_recipe_without_schedule_and_augmentation_is_recorded_as_before_they_existed():
+    """Snakemake compares it with its records of finished runs, and run.json holds it."""
+    recipe = {"loss": "dice", "schedule": None, "augmentation": None}
+    plain = Study.of(complete(changed("recipes/mine", recipe))).recipes["mine"]
+    assert [*plain.as_dict()] == [
+        *("loss", "loss_settings", "background_share", "optimiser", "optimiser_settings"),
+        *("learning_rate", "batch_size", "accumulation", "steps_per_epoch", "epochs", "precision"),
+        *("monitor", "mode", "keep", "validation_labels"),
+    ]
+    assert Recipe(**plain.as_dict()) == plain
+
+
+def test_changes_and_schedules_have_defaults():
+    recipe = {
+        "loss": "dice",
+        "schedule": {"kind": "poly"},
+        "augmentation": {"gamma": {}, "flip_vertical": {}, "rotation": {"degrees": [0, 90]}},
+    }
+    found = complete(changed("recipes/mine", recipe))["recipes"]["mine"]
+    assert found["schedule"] == {"kind": "poly", "power": 0.9, "warmup": 0}
+    assert found["augmentation"] == {
+        "rotation": {"probability": 0.2, "degrees": [0, 90]},
+        "flip_vertical": {"probability": 0.5},
+        "gamma": {"probability": 0.3, "exponent": [0.7, 1.5]},
+    }
 
 
 def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
@@ -239,6 +268,49 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ("recipes/plain/loss_settings", {"gamma": "2"}, ["plain.loss_settings.gamma", "quotes: 2"]),
         ("recipes/plain/accumulation", 3, ["recipes.plain.accumulation", "3", "batch_size of 20"]),
         ("recipes/plain/accumulation", 0, ["recipes.plain.accumulation", ">= 1"]),
+        ("recipes/plain/schedule", "poly", ["recipes.plain.schedule", "'poly'", "mapping"]),
+        ("recipes/plain/schedule", {}, ["recipes.plain.schedule", "lacks the key 'kind'"]),
+        (
+            "recipes/plain/schedule",
+            {"kind": "onecycle"},
+            ["recipes.plain.schedule.kind", "'onecycle'", "poly, cosine, step"],
+        ),
+        (
+            "recipes/plain/schedule",
+            {"kind": "poly", "every": 3},
+            ["recipes.plain.schedule", "unknown key 'every'", "power"],
+        ),
+        (
+            "recipes/plain/schedule",
+            {"kind": "step"},
+            ["recipes.plain.schedule", "lacks the key 'every'"],
+        ),
+        (
+            "recipes/plain/schedule",
+            {"kind": "poly", "warmup": 100},
+            ["recipes.plain.schedule.warmup", "100", "'epochs' is 100"],
+        ),
+        ("recipes/plain/augmentation", {}, ["recipes.plain.augmentation", "is empty"]),
+        (
+            "recipes/plain/augmentation",
+            {"rotate": {}},
+            ["recipes.plain.augmentation", "'rotate'", "did you mean 'rotation'"],
+        ),
+        (
+            "recipes/plain/augmentation",
+            {"scaling": {"factor": [1.4, 0.7]}},
+            ["recipes.plain.augmentation.scaling.factor", "[1.4, 0.7]", "low <= high"],
+        ),
+        (
+            "recipes/plain/augmentation",
+            {"scaling": {"factor": [0, 2]}},
+            ["augmentation.scaling.factor.0", ">= 0.1"],
+        ),
+        (
+            "recipes/plain/augmentation",
+            {"noise": {"probability": 20}},
+            ["augmentation.noise.probability", "20", "<= 1", "share of the slices"],
+        ),
         ("keep_state", "often", ["config key 'keep_state'", "boolean"]),
         ("visualize", 1, ["config key 'visualize'", "boolean"]),
         ("recipes/plain/keep", 101, ["recipes.plain.keep", "101", "'epochs' is 100"]),

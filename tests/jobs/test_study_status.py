@@ -121,6 +121,40 @@ def test_a_definition_is_compared_by_value(tmp_path):
     assert tree.states()[run] == "outdated"
 
 
+def test_a_record_from_before_schedules_and_augmentation_fits_a_recipe_without_them(tmp_path):
+    tree = Tree(tmp_path)
+    run, other = tree.runs[:2]
+    tree.train(run)
+    assert not {"schedule", "augmentation"} & {
+        *json.loads(tree.folder(run).record.read_text())["definitions"]["recipe"]
+    }
+    assert tree.states()[run] == "trained"
+    tree.train(other, schedule={"kind": "poly", "power": 0.9, "warmup": 0})
+    assert tree.states()[other] == "outdated"
+    said = dict(tree.status().mixed)[other]
+    assert said == (
+        'recipe.schedule {"kind": "poly", "power": 0.9, "warmup": 0} instead of none in the config'
+    )
+
+
+def test_a_run_of_edited_code_is_outdated(tmp_path):
+    tree = Tree(tmp_path, perturbation=["control", "choppy-0.85"])
+    control, error = tree.runs[0], tree.runs[-1]
+    kind = replace(tree.study.perturbations["choppy-0.85"], kind="mykinds.shave", code="1a2b")
+    tree.study.perturbations["choppy-0.85"] = kind
+    for run in (control, error):
+        tree.train(run)
+    path = tree.folder(error).record
+    record = json.loads(path.read_text())
+    drawn = {"kind": "mykinds.shave", "code": "1a2b"}
+    path.write_text(json.dumps(record | {"label_kind": drawn}))
+    assert tree.states()[control] == tree.states()[error] == "trained"
+    path.write_text(json.dumps(record | {"label_kind": drawn | {"code": "3c4d"}}))
+    assert tree.states()[control] == "trained" and tree.states()[error] == "outdated"
+    says = "error mykinds.shave code 3c4d instead of code 1a2b in the config"
+    assert tree.status().mixed == [(error, says)]
+
+
 def test_runs_outside_the_matrix_do_not_count(tmp_path):
     wide = Tree(tmp_path, perturbation=["control", "choppy-0.85"], repeats=3)
     for run in wide.runs:

@@ -1,15 +1,27 @@
 """Which slices are seen, in which order, with which labels."""
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from labelnoise.data.storage import Dataset, LabelFile
+from labelnoise.errors import InputError
+from labelnoise.jobs.script import explain
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.training import batches as training_data
-from labelnoise.training.batches import CycledBatches, Slices, batches_in_order, training_batches
+from labelnoise.training.augmentation import CHANGES, Augmentation
+from labelnoise.training.batches import (
+    CycledBatches,
+    Index,
+    Slices,
+    batches_in_order,
+    training_batches,
+)
+from own_modules import SHAVE, use
 from tiny import make_recipe, write_discs, write_error
 
 
@@ -23,7 +35,7 @@ def cycled(slices, seed=1, done=0, **recipe):
 
 
 def positions(batches):
-    return [position for batch in batches for position, _ in batch]
+    return [position for batch in batches for position, *_ in batch]
 
 
 def test_every_slice_comes_once_before_any_comes_again():
@@ -57,14 +69,14 @@ def test_the_order_goes_on_after_any_epoch(done):
 
 def test_an_index_carries_its_epoch():
     batches = list(cycled(10, batch_size=4, steps_per_epoch=2, epochs=3))
-    assert [{epoch for _, epoch in batch} for batch in batches] == [{0}, {0}, {1}, {1}, {2}, {2}]
+    assert [{index.epoch for index in batch} for batch in batches] == [{0}, {0}, {1}, {1}, {2}, {2}]
 
 
 def test_images_and_reference_labels_are_those_of_the_rows(dataset):
     data = Dataset(dataset)
     rows = data.rows("train")
     images_BHW, labels_BHW = data.read(rows[[3, 1]])
-    images, labels = Slices(data, rows).__getitems__([(3, 0), (1, 0)])
+    images, labels = Slices(data, rows).__getitems__([Index(3), Index(1)])
     assert images.dtype == torch.float32 and labels.dtype == torch.int64
     np.testing.assert_array_equal(images[:, 0], images_BHW)
     np.testing.assert_array_equal(labels, labels_BHW)
@@ -84,7 +96,7 @@ def test_the_epoch_decides_the_draw(dataset, tmp_path, monkeypatch, draws, in_me
     for epoch in (0, 1, 2, 5):
         draw = epoch if draws == "per_epoch" else epoch % draws
         expected = draw_labels(reference, "choppy", {1: 2.0}, {}, seed=7, draw=draw, rows=rows)
-        found = slices.__getitems__([(position, epoch) for position in range(len(rows))])[1]
+        found = slices.__getitems__([Index(position, epoch) for position in range(len(rows))])[1]
         np.testing.assert_array_equal(found, expected)
 
 
@@ -98,6 +110,96 @@ def test_workers_change_nothing(dataset, tmp_path):
     assert len(alone) == 15
     for one, other in zip(alone, helped, strict=True):
         assert all(map(torch.equal, one, other))
+
+
+ALL_CHANGES = make_recipe(
+    augmentation={name: {"probability": 0.8} for name in CHANGES}
+).augmentation
+
+
+def test_every_slice_of_a_training_has_a_number_of_its_own():
+    batches = list(cycled(3, batch_size=4, steps_per_epoch=2, epochs=2, done=1))
+    assert [index.sample for batch in batches for index in batch] == list(range(8, 16))
+
+
+@pytest.mark.parametrize("draws", [1, "per_epoch"])
+def test_neither_workers_nor_threads_nor_an_interruption_change_an_augmentation(
+    dataset, tmp_path, draws
+):
+    labels = LabelFile(write_error(tmp_path / "labels.h5", dataset, draws=draws))
+    data = Dataset(dataset)
+    slices = Slices(data, data.rows("train"), labels, Augmentation(ALL_CHANGES, 5))
+    recipe = make_recipe(steps_per_epoch=5, epochs=3)
+    alone = list(training_batches(slices, recipe, seed=3))
+    helped = list(training_batches(slices, recipe, seed=3, workers=2))
+    torch.set_num_threads(2)
+    try:
+        threaded = list(training_batches(slices, recipe, seed=3))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    rest = list(training_batches(slices, recipe, seed=3, done=2))
+    plain = list(training_batches(Slices(data, data.rows("train"), labels), recipe, seed=3))
+    for one, *others, bare in zip(alone, helped, threaded, plain, strict=True):
+        for other in others:
+            assert all(map(torch.equal, one, other))
+        assert not torch.equal(one[0], bare[0])
+    for one, other in zip(alone[10:], rest, strict=True):
+        assert all(map(torch.equal, one, other))
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_processes_that_load_slices_know_the_users_kind(
+    dataset, tmp_path, monkeypatch, no_own_code, context
+):
+    """However they are started: a process that is no fork of this one imports all anew."""
+    monkeypatch.setattr(
+        training_data, "DataLoader", partial(DataLoader, multiprocessing_context=context)
+    )
+    code = use(tmp_path, "mykinds", SHAVE)
+    error = {"kind": "mykinds.shave", "draws": "per_epoch", "code": code}
+    labels = LabelFile(write_error(tmp_path / "labels.h5", dataset, **error))
+    assert labels.code == code
+    data = Dataset(dataset)
+    slices, recipe = Slices(data, data.rows("train"), labels), make_recipe(epochs=1, keep=1)
+    helped = [*training_batches(slices, recipe, seed=3, workers=1)]
+    monkeypatch.undo()
+    use(tmp_path, "mykinds", SHAVE)
+    for one, other in zip(training_batches(slices, recipe, seed=3), helped, strict=True):
+        assert all(map(torch.equal, one, other))
+
+
+def test_a_failure_in_a_process_that_loads_slices_is_one_sentence(dataset, tmp_path, no_own_code):
+    text = "def x(mask, severity, rng):\n    return mask"
+    code = use(tmp_path, "mine", text)
+    error = {"kind": "mine.x", "draws": "per_epoch", "code": code}
+    labels = LabelFile(write_error(tmp_path / "labels.h5", dataset, **error))
+    labels.code = use(tmp_path, "mine", text + "[undefined]")
+    data = Dataset(dataset)
+    batches = training_batches(
+        Slices(data, data.rows("train"), labels), make_recipe(), seed=3, workers=1
+    )
+    with pytest.raises(InputError) as raised:
+        next(iter(batches))
+    said = explain(raised.value)
+    assert said.startswith(f"{tmp_path / 'mine.py'}, line 2, in x: NameError: ")
+    assert "\n" not in said
+
+
+def test_the_label_error_comes_before_the_augmentation(dataset, tmp_path):
+    labels = LabelFile(
+        write_error(tmp_path / "labels.h5", dataset, severity=2.0, draws="per_epoch")
+    )
+    data = Dataset(dataset)
+    rows = data.rows("train")
+    always = {"flip_vertical": {"probability": 1}}
+    indices = [Index(position, 3, position) for position in range(len(rows))]
+    plain, flipped = (
+        Slices(data, rows, labels, augmentation).__getitems__(indices)
+        for augmentation in (None, Augmentation(always, 0))
+    )
+    for one, other in zip(plain, flipped, strict=True):
+        assert torch.equal(one.flip(-2), other)
 
 
 def test_slices_in_order_come_once(dataset):

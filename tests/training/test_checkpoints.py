@@ -9,7 +9,9 @@ import torch
 from labelnoise.data.intensity import Intensity, Scale
 from labelnoise.errors import InputError
 from labelnoise.networks import make_network
-from labelnoise.training.checkpoints import TopNSaver, load, save
+from labelnoise.own_code import digest_of
+from labelnoise.training.checkpoints import TopNSaver, load, load_run, save
+from own_modules import NET, write
 from tiny import MODEL, make_recipe
 
 DESCRIPTION = {
@@ -128,3 +130,35 @@ def test_a_foreign_checkpoint_is_refused(tmp_path):
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(InputError, match=r"other\.pt is not a checkpoint of this project"):
         load(tmp_path / "other.pt")
+
+
+def test_a_network_of_the_users_own_is_loaded_with_its_file_and_no_other(
+    tmp_path, monkeypatch, no_own_code
+):
+    code, elsewhere, here = tmp_path / "code", tmp_path / "elsewhere", tmp_path / "here"
+    for folder in (code, elsewhere, here):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    digest = digest_of(write(code, "mynets", NET))
+    model = {"network": "mynets.Net", "settings": {"width": 3}, "code": digest}
+    path = tmp_path / "run" / "top1.pt"
+    monkeypatch.chdir(code)
+    save(path, make_network(model), {**DESCRIPTION, "model": model})
+    images_NHW = np.zeros((1, 21, 20), np.float32)
+    expected_NCHW = load(path).predict(images_NHW)
+
+    monkeypatch.chdir(here)
+    # Not even from beside the checkpoint, which may be a stranger's.
+    write(path.parent, "mynets", NET)
+    no_file = rf"top1\.pt .*'mynets\.Net' needs the file mynets\.py with the digest {digest}"
+    with pytest.raises(InputError, match=rf"{no_file}, which is not in .*here"):
+        load_run(path)
+    with pytest.raises(InputError, match=rf"{no_file}, which is not in .*elsewhere"):
+        load_run(path, modules=elsewhere)
+    other = digest_of(write(elsewhere, "mynets", NET + "\n"))
+    with pytest.raises(
+        InputError, match=rf"elsewhere/mynets\.py is not .* digest is {other}, expected {digest}"
+    ):
+        load_run(path, modules=elsewhere)
+    trained = load_run(path, modules=code)
+    np.testing.assert_array_equal(trained.predict(images_NHW), expected_NCHW)

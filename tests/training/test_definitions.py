@@ -1,6 +1,7 @@
 """Models and recipes are tried before anything is trained, and a mistake is named by its key."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,14 +9,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import own_modules
+import tiny
 from labelnoise.errors import InputError
 from labelnoise.study import read_study
 from labelnoise.training import definitions
+from labelnoise.training.augmentation import CHANGES
 from labelnoise.training.definitions import check_definitions
 from labelnoise.training.loop import UNFIT_OPTIMISERS
 from settings import model_settings
 
-STUDY = read_study(Path(__file__).parents[2] / "config.yaml")
+ROOT = Path(__file__).parents[2]
+STUDY = read_study(ROOT / "config.yaml")
 PLAIN = STUDY.recipes["plain"].as_dict()
 
 
@@ -44,6 +49,20 @@ def test_only_what_a_library_must_judge_takes_a_process(monkeypatch):
     study = replace(changed(optimiser="SGD"), matrix={**STUDY.matrix, "model": models})
     definitions.try_definitions(study)
     assert [*asked[0]["models"]] == ["unet-resnet18"] and [*asked[0]["recipes"]] == ["plain"]
+    for unusual in ({"schedule": {"kind": "poly"}}, {"augmentation": {"flip_vertical": {}}}):
+        definitions.try_definitions(changed(**unusual))
+        assert [*asked.pop()["recipes"]] == ["plain"]
+
+
+@pytest.mark.parametrize("optimiser", ["Adam", "SGD", "Rprop"])
+def test_a_step_is_taken_with_every_change_and_schedule(optimiser):
+    for schedule in ({"kind": "poly"}, {"kind": "cosine"}, {"kind": "step", "every": 1}):
+        recipe = tiny.make_recipe(
+            augmentation={name: {"probability": 0} for name in CHANGES},
+            schedule={**schedule, "warmup": 1},
+            optimiser=optimiser,
+        )
+        check_definitions({}, {"mine": recipe.as_dict()})
 
 
 def test_a_mistake_comes_back_from_the_process():
@@ -80,6 +99,40 @@ def test_a_model_that_cannot_be_built_is_named(model, says):
 def test_a_recipe_that_cannot_be_used_is_named(change, says):
     with pytest.raises(InputError, match=f"^config key 'recipes.mine': .*{says}"):
         check_definitions({}, {"mine": PLAIN | change})
+
+
+OWN = """
+models: {mine: {network: mynets.Net}}
+perturbations: {shaved: {kind: mykinds.shave, severity: 2}}
+matrix: {model: [mine], perturbation: [control, shaved]}
+"""
+
+
+def own_study(folder, net=own_modules.NET, kind=own_modules.SHAVE):
+    own_modules.write(folder, "mynets", net)
+    own_modules.write(folder, "mykinds", kind)
+    (folder / "own.yaml").write_text(OWN)
+    return read_study(ROOT / "config.yaml", folder / "own.yaml")
+
+
+def test_the_users_code_is_tried_in_a_process_of_its_own(tmp_path):
+    """It says what it likes there, and this process never runs it."""
+    before = {*sys.modules}
+    definitions.try_definitions(own_study(tmp_path, own_modules.NET + "\n    print('hello')"))
+    study = own_study(tmp_path, kind="def shave(mask, severity, rng):\n    return mask + severity")
+    says = r"^config key 'perturbations\.shaved': shave of .*mykinds\.py returns an array .*\.$"
+    with pytest.raises(InputError, match=says):
+        definitions.try_definitions(study)
+    assert not any("mynets" in name or "mykinds" in name for name in {*sys.modules} - before)
+
+
+def test_a_file_that_is_edited_between_two_looks_is_not_taken(tmp_path, no_own_code):
+    study = own_study(tmp_path)
+    definitions.use_own_code(study.modules)
+    own_modules.write(tmp_path, "mynets", own_modules.NET + "\n")
+    models = {"mine": study.models["mine"].as_dict()}
+    with pytest.raises(InputError, match=r"'models\.mine': .*mynets\.py is not the file"):
+        check_definitions(models, {})
 
 
 def test_every_optimiser_that_is_offered_can_take_a_step():

@@ -8,17 +8,22 @@ import resource
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 
+import own_modules
 import tiny
+from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.jobs.script import explain
-from labelnoise.study import RunFolder
+from labelnoise.study import Run, RunFolder, Task
 from labelnoise.training import loop, state
 from labelnoise.training import run as run_module
+from labelnoise.training.batches import batches_in_order
 from labelnoise.training.checkpoints import TopNSaver
+from labelnoise.training.run import choose_slices
 from labelnoise.training.state import FORMAT, StateKeeper, TrainingState
 from tiny import MODEL, write_error, write_files
 
@@ -172,6 +177,76 @@ def test_an_orphan_leaves_after_its_epoch_and_loaders_change_nothing(
     assert_same(train(folder.path, files, workers=workers), twin)
 
 
+VARIED = {
+    "schedule": {"kind": "poly", "warmup": 2},
+    "augmentation": {
+        "rotation": {"probability": 0.9},
+        "elastic": {"probability": 0.9},
+        "flip_vertical": {},
+        "noise": {"probability": 0.9},
+        "contrast": {"probability": 0.9},
+    },
+    "validation_labels": "perturbed",
+}
+
+
+@pytest.fixture(scope="module")
+def varied_twin(files, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("varied") / "rep0", files, VARIED, MODEL)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_schedule_and_augmentation_go_on_as_if_nothing_had_happened(
+    files, varied_twin, tmp_path, monkeypatch, workers
+):
+    """Abandoned in the middle of the warmup, then killed where the schedule has begun."""
+    folder = RunFolder(tmp_path / "rep0")
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "is_abandoned", lambda: read_state(folder).epoch == 1)
+        with pytest.raises(SystemExit):
+            train(folder.path, files, VARIED, MODEL, workers=workers)
+
+    def killed_training():
+        killed(loop, "train_epoch", 3, True)
+        train(folder.path, files, VARIED, MODEL, workers=workers)
+
+    process = FORK.Process(target=killed_training)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and read_state(folder).epoch == 3
+    assert_same(train(folder.path, files, VARIED, MODEL, workers=workers), varied_twin)
+
+
+def test_a_history_has_the_learning_rate_where_it_changes(varied_twin, twin):
+    rates = pd.read_csv(varied_twin.history)["learning_rate"]
+    assert rates.tolist() == pytest.approx(
+        [0.01 / 3, 0.02 / 3, *(0.01 * (1 - e / 6) ** 0.9 for e in range(6))]
+    )
+    assert "learning_rate" not in pd.read_csv(twin.history).columns
+    record = json.loads(twin.record.read_text())
+    assert not {"schedule", "augmentation"} & record["definitions"]["recipe"].keys()
+
+
+@pytest.mark.parametrize("validation_labels", ["clean", "perturbed"])
+def test_validation_is_never_augmented(files, validation_labels):
+    changes = {"brightness": {"probability": 1}, "flip_vertical": {"probability": 1}}
+    with Dataset(files["dataset"]) as data, LabelFile(files["labels"]) as labels:
+        plain, changed = (
+            choose_slices(
+                data,
+                labels,
+                tiny.make_recipe(augmentation=given, validation_labels=validation_labels),
+                seed=0,
+            )
+            for given in (None, changes)
+        )
+        for part, is_changed in (("train", True), ("validation", False)):
+            pairs = zip(
+                *(next(batches_in_order(each[part], 2)) for each in (plain, changed)), strict=True
+            )
+            assert all(torch.equal(*pair) is not is_changed for pair in pairs), part
+
+
 def test_progress_tells_epochs_and_seconds_until_the_run_is_complete(files, tmp_path, monkeypatch):
     folder, seen, train_epoch = RunFolder(tmp_path / "rep0"), [], loop.train_epoch
 
@@ -216,6 +291,37 @@ def not_a_state(folder, files):
     (folder.state / "state.pt").write_bytes(b"nothing")
 
 
+def test_edited_code_of_ones_own_is_another_training(files, tmp_path, caplog, no_own_code):
+    def own_net():
+        return {"network": "mynets.Net", "settings": {}}
+
+    def train_own(text, epochs):
+        digest = own_modules.use(tmp_path, "mynets", text)
+        study = tiny.make_study(SAMPLED | {"epochs": epochs}, own_net())
+        model = replace(study.models["mynets.Net"], settings={"settings": {}, "code": digest})
+        run = Run("discs", "mynets.Net", "plain", "choppy-x", 0)
+        task = Task(run, model, study.recipes["plain"], study.seed, **files)
+        folder = RunFolder(tmp_path / "rep0")
+        run_module.train_run(task, folder, tiny.CPU, run_module.Extras(keep_state=True))
+        record = json.loads(folder.record.read_text())
+        assert record["definitions"]["model"]["code"] == digest
+        return len(record["interruptions"])
+
+    assert train_own(own_modules.NET, 2) == 0
+    assert train_own(own_modules.NET, 3) == 1
+    assert "set aside" not in caplog.text
+    assert train_own(own_modules.NET + "\n", 4) == 0
+    assert "is of another model" in caplog.text
+
+
+def test_a_record_says_whose_code_drew_the_labels(tmp_path, no_own_code):
+    digest = own_modules.use(tmp_path, "mykinds", own_modules.SHAVE)
+    own = write_files(tmp_path, kind="mykinds.shave", code=digest, draws="per_epoch")
+    folder = tiny.train(tmp_path / "rep0", own, {"epochs": 2})
+    record = json.loads(folder.record.read_text())
+    assert record["label_kind"] == {"kind": "mykinds.shave", "code": digest}
+
+
 def later_epoch(folder, files):
     path = folder.state / "state.pt"
     content = torch.load(path, weights_only=True)
@@ -244,6 +350,21 @@ def other_accumulation(folder, files):
 
 def other_model(folder, files):
     trained(folder, files, model=DROPOUT | {"head_width": 8})
+
+
+@pytest.mark.parametrize(
+    ("schedule", "goes_on"),
+    [({"kind": "step", "every": 2}, True), ({"kind": "poly"}, False), ({"kind": "cosine"}, False)],
+)
+def test_only_a_schedule_without_an_end_goes_on_beyond_its_epochs(
+    files, tmp_path, caplog, schedule, goes_on
+):
+    whole = train(tmp_path / "whole", files, {"epochs": 4, "schedule": schedule}, MODEL)
+    parts = tmp_path / "parts"
+    train(parts, files, {"epochs": 2, "schedule": schedule}, MODEL, keep_state=True)
+    again = train(parts, files, {"epochs": 4, "schedule": schedule}, MODEL)
+    assert again.history.read_bytes() == whole.history.read_bytes()
+    assert ("is of another recipe" in caplog.text) is not goes_on
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from labelnoise.jobs.devices import Card, Device
 from labelnoise.names import PERTURBATIONS
 from labelnoise.seeds import label_seed, training_seed
 from labelnoise.sessions import Session, find_session
-from labelnoise.study import Results, Run, RunFolder, Study, Task
+from labelnoise.study import Recipe, Results, Run, RunFolder, Study, Task
 from labelnoise.training.checkpoints import load_run
 from labelnoise.training.run import train_run
 from workflow_runs import ROOT, TINY
@@ -125,7 +125,7 @@ def test_a_session_is_a_run_like_any_other(home):
     assert record["training_seed"] == training_seed(2018, "small", 1)
     assert record["label_seed"] == label_seed(2018, "tiny", "choppy-0.90", 1)
     config = load_config(ROOT / "config.yaml", home / "tiny.yaml")
-    recipe = config["recipes"]["short"] | {"batch_size": 3, "epochs": EPOCHS}
+    recipe = Recipe(**config["recipes"]["short"] | {"batch_size": 3, "epochs": EPOCHS}).as_dict()
     assert record["definitions"] == {"model": config["models"]["small"], "recipe": recipe}
     # All that it rests on is its own.
     assert own.fill(own.dataset, run).exists() and own.fill(own.labels, run).exists()

@@ -203,6 +203,19 @@ def _complete_recipe(name, recipe):
             f"{recipe['monitor']} is the better one; write {better}, or leave it out."
         )
     recipe["mode"] = better
+    warmup = recipe["schedule"]["warmup"] if recipe["schedule"] else 0
+    if warmup and warmup >= recipe["epochs"]:
+        raise InputError(
+            f"{key}.schedule.warmup' is {warmup} but 'epochs' is {recipe['epochs']}; leave epochs "
+            "at the full learning rate."
+        )
+    for change, settings in (recipe["augmentation"] or {}).items():
+        for name, value in settings.items():
+            if isinstance(value, list) and value[0] > value[1]:
+                raise InputError(
+                    f"{key}.augmentation.{change}.{name}' is {value}; expected [low, high] with "
+                    "low <= high."
+                )
 
 
 def _check_perturbation(name, perturbation):

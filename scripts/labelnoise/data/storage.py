@@ -273,7 +273,7 @@ def write_labels(
         shape: (H, W).
         draws: how many draws a slice has, or "per_epoch" (then the first is stored).
         attrs: dataset, perturbation, kind (str), seed (int), severities and foreground_fractions
-            ({class index: value}).
+            ({class index: value}); of a kind of the user's own also the digest of its code (str).
     """
     rows_M = np.asarray(rows, np.int64)
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
@@ -534,6 +534,7 @@ class LabelFile(_Reader):
 
     Attributes:
         dataset, perturbation, kind: whose labels they are, and the kind of their error.
+        code: digest of the user's own code that drew them, or None.
         draws: number of draws, or "per_epoch".
         stored_draws: how many the file holds.
         seed: the label seed.
@@ -553,6 +554,7 @@ class LabelFile(_Reader):
         self.dataset, self.perturbation, self.kind = (
             str(attrs[key]) for key in ("dataset", "perturbation", "kind")
         )
+        self.code = str(attrs["code"]) if "code" in attrs else None
         self.draws = "per_epoch" if isinstance(attrs["draws"], str) else int(attrs["draws"])
         self.seed = int(attrs["seed"])
         self.severities = _by_class(attrs["severities"])
@@ -623,13 +625,15 @@ def _write_text(file, key, texts):
 
 
 def _write_label_attrs(
-    attrs, *, dataset, perturbation, kind, draws, seed, severities, foreground_fractions
+    attrs, *, dataset, perturbation, kind, draws, seed, severities, foreground_fractions, code=None
 ):
     attrs["format"] = LABEL_FORMAT
     attrs["format_version"] = FORMAT_VERSION
     attrs["dataset"] = dataset
     attrs["perturbation"] = perturbation
     attrs["kind"] = kind
+    if code is not None:
+        attrs["code"] = code
     attrs["draws"] = draws
     attrs["seed"] = str(seed)
     attrs["severities"] = json.dumps(severities, sort_keys=True)

@@ -198,7 +198,7 @@ def estimate_ceiling(
     name = calibrated["perturbation"]
     with Dataset(dataset) as data:
         own_seed = ceiling_seed(seed, data.name, name)
-        error = calibrated_error(data, perturbation.kind, calibrated["structures"], own_seed)
+        error = calibrated_error(data, perturbation, calibrated["structures"], own_seed)
         rules = {
             recipe: partial(loss_rule, loss, background_share(share, data))
             for recipe, (loss, share) in losses.items()

@@ -265,6 +265,7 @@ def _wrong_labels(labels_NHW: torch.Tensor, error: LabelFile, rows: np.ndarray) 
         seed=error.seed,
         draw=0,
         rows=rows,
+        code=error.code,
     )
 
 

@@ -87,7 +87,7 @@ def training_megabytes(model: Model, recipe: Recipe, size: int | None, attempt: 
     """
     pixels = (size or USUAL_SIZE) ** 2
     held = min(HELD_SLICES * pixels * BYTES_HELD_PER_PIXEL / 1e6, LARGEST_HELD_MB)
-    if model.network.startswith("smp."):
+    if "width" not in model.settings:  # a library's network, or one of the user's own
         bytes_per_pixel = BYTES_PER_PIXEL_SMP
     else:
         bytes_per_pixel = BYTES_PER_PIXEL_AND_CHANNEL * model.settings["width"]

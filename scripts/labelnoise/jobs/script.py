@@ -13,6 +13,7 @@ from typing import Any
 
 from labelnoise.errors import InputError
 from labelnoise.jobs.devices import Device, lease_device
+from labelnoise.own_code import blame
 from labelnoise.study import Run
 
 CANNOT_WRITE = {
@@ -103,7 +104,10 @@ def explain(error: BaseException, log: str | None = None) -> str:
         log: the file with its traceback, named if the error is not one that users can fix.
     """
     if isinstance(error, InputError):
-        return str(error)
+        # From a process that loads slices torch passes on the whole traceback, which ends in it.
+        return str(error).rpartition("InputError: ")[2].strip()
+    if own := blame(error):
+        return own
     # h5py reports a failed write as an OSError or a RuntimeError with the errno in its text, torch
     # as a RuntimeError whose context is the OSError.
     number = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)

@@ -4,8 +4,8 @@ The state of a run is the first of these that applies:
 
 running   a process holds the lock of its training state
 finished  it is trained and tested
-outdated  it is trained, by another definition of its model or recipe than the config's, so that
-          Snakemake trains it again
+outdated  it is trained, by another definition of its model or recipe than the config's, or other
+          code of the user's own, so that Snakemake trains it again
 trained   it is trained; its test is running or still to come
 failed    the log of its training or test ends in an error
 stopped   its training has begun, no process trains it, and no Snakemake holds the study
@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from labelnoise.consistency import definition_facts, differences, misfits
+from labelnoise.consistency import definition_facts, differences, label_facts, misfits
 from labelnoise.errors import InputError
 from labelnoise.jobs.locks import Holder, holder_of
 from labelnoise.jobs.script import last_error
@@ -217,7 +217,8 @@ class _Survey:
         try:
             record = json.loads(folder.record.read_text(encoding="utf-8"))
             found, seconds = record["definitions"], float(record["seconds"])
-            fits = self._fits(run, found)
+            kind = record.get("label_kind")
+            fits = self._fits(run, found) and label_facts(kind) == self._label_facts(run)
         except (FileNotFoundError, NotADirectoryError):
             begun = progress is not None and self.maker is None
             state = self._failed(run, "train_model") or ("stopped" if begun else "waiting")
@@ -227,7 +228,10 @@ class _Survey:
             self.failures.append(Failure("train_model", run.name, folder.record, sentence))
             return RunStatus(run, "failed", epochs)
         if not fits:
-            different = differences(definition_facts(found), definition_facts(self._wanted(run)))
+            different = differences(
+                definition_facts(found) | label_facts(kind),
+                definition_facts(self._wanted(run)) | self._label_facts(run),
+            )
             self.outdated.append((run, f"{different} in the config"))
             return RunStatus(run, "outdated", epochs)
         self.records[run] = record
@@ -247,6 +251,11 @@ class _Survey:
     def _wanted(self, run: Run) -> dict[str, dict[str, Any]]:
         """Return the run's definitions in the config."""
         return {"model": self.models[run.model], "recipe": self.recipes[run.recipe]}
+
+    def _label_facts(self, run: Run) -> dict[str, str]:
+        """Return which of the user's own code draws the run's labels."""
+        error = self.study.perturbations[run.perturbation]
+        return label_facts({"kind": error.kind, "code": error.code} if error.code else None)
 
     def _fits(self, run: Run, found: Mapping[str, Mapping[str, Any]]) -> bool:
         """Return whether the definitions in a run.json are the config's, by value."""

@@ -15,9 +15,10 @@ from labelnoise.counts import dice, overlap
 from labelnoise.errors import InputError
 from labelnoise.labels.error import LabelError, measure
 from labelnoise.labels.perturbations import flip_rate, perturb
+from labelnoise.own_code import is_own
 
-# A larger set is represented by this many of its slices with foreground (`random`: of all its
-# slices), evenly spaced.
+# A larger set is represented by this many of its slices with foreground (`random` and kinds of the
+# user's own: of all its slices), evenly spaced.
 MOST_SLICES = 500
 # The first draws hold this many perturbed slices (natural, choppy) ...
 ENOUGH_SLICES = 1000
@@ -70,7 +71,8 @@ def calibrate(
         masks_NHW: binary masks of one structure, uint8 in {0, 1}: an array, or anything with a
             length that gives slice (H, W) by index, so the set need not fit in memory. For `random`
             it includes the empty slices.
-        kind: one of perturbations.KINDS; for `control` the target is 1.
+        kind: one of perturbations.KINDS, or a function of the user's own; for `control` the target
+            is 1.
         target_dice: wanted label Dice, in (0, 1]; 1 gives severity 0.
         foreground_fraction: share of foreground pixels in the dataset, for `random` alone.
         seed: integer of at least 0.
@@ -198,8 +200,9 @@ def _trial(masks_NHW, kind, foreground_fraction, seed):
         Trial, and for `random` the number of background pixels that flip per foreground pixel that
         does, over the whole set: 1 where foreground_fraction is the set's own.
     """
-    # Empty slices stay as they are, except under `random`.
-    rows = [row for row in range(len(masks_NHW)) if kind == "random" or np.any(masks_NHW[row])]
+    # Empty slices stay as they are, except under `random` and perhaps kinds of the user's own.
+    with_empty = kind == "random" or is_own(kind)
+    rows = [row for row in range(len(masks_NHW)) if with_empty or np.any(masks_NHW[row])]
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_SLICES)).round().astype(int)
     masks = [np.asarray(masks_NHW[rows[index]], dtype=np.uint8) for index in chosen]
     foreground = sum(np.count_nonzero(mask_HW) for mask_HW in masks)

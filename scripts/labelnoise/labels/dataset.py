@@ -17,6 +17,7 @@ from labelnoise.files import read_json, write_json
 from labelnoise.labels.calibration import assess, calibrate
 from labelnoise.labels.error import LabelError, measure
 from labelnoise.labels.perturbations import draw_labels
+from labelnoise.own_code import is_own, load_own
 from labelnoise.seeds import calibration_seed, label_seed
 from labelnoise.study import Perturbation
 
@@ -60,6 +61,8 @@ def calibrate_dataset(
         InputError: a target is out of the kind's reach; the message names dataset and structure.
     """
     kind, target = perturbation.kind, perturbation.target_dice
+    if is_own(kind):
+        load_own(kind, perturbation.code)
     with Dataset(dataset) as data:
         draw_seed = calibration_seed(seed, data.name, kind)
         structures = {}
@@ -82,7 +85,7 @@ def calibrate_dataset(
                 "draws": found.draws,
                 "label_dice_sd_between_draws": found.draw_sd,
             }
-        write_json(path, {**_names(data, name, kind), "structures": structures})
+        write_json(path, {**_names(data, name, perturbation), "structures": structures})
 
 
 def perturb_dataset(
@@ -109,10 +112,10 @@ def perturb_dataset(
         measured: the JSON file, written last.
     """
     calibrated = read_json(calibration, ("perturbation", "structures"))
-    name, kind, draws = calibrated["perturbation"], perturbation.kind, perturbation.draws
+    name, draws = calibrated["perturbation"], perturbation.draws
     with Dataset(dataset) as data:
         own_seed = label_seed(seed, data.name, name, repeat)
-        error = calibrated_error(data, kind, calibrated["structures"], own_seed)
+        error = calibrated_error(data, perturbation, calibrated["structures"], own_seed)
         train, validation = data.rows("train"), data.rows("validation")
         rows = np.concatenate([train, validation])
         about = {"draws": draws, "dataset": data.name, "perturbation": name, **error}
@@ -128,27 +131,31 @@ def perturb_dataset(
             }
             for index, structure in enumerate(data.class_names[1:], start=1)
         }
-        about = {**_names(data, name, kind), "repeat": repeat, "draws": draws}
+        about = {**_names(data, name, perturbation), "repeat": repeat, "draws": draws}
         write_json(measured, {**about, "structures": found})
 
 
 def calibrated_error(
-    data: Dataset, kind: str, structures: Mapping[str, Mapping[str, Any]], seed: int
+    data: Dataset,
+    perturbation: Perturbation,
+    structures: Mapping[str, Mapping[str, Any]],
+    seed: int,
 ) -> dict[str, Any]:
     """Return a calibrated error as `draw_labels` takes it.
 
     Args:
         data: the dataset file.
-        kind: one of `perturbations.KINDS`.
+        perturbation: its definition.
         structures: those of the JSON file that `calibrate_dataset` wrote.
         seed: the seed of the draws.
 
     Returns:
-        kind, severities, foreground_fractions (of the training slices) and seed.
+        kind, code, severities, foreground_fractions (of the training slices) and seed.
     """
     names = dict(enumerate(data.class_names[1:], start=1))
     return {
-        "kind": kind,
+        "kind": perturbation.kind,
+        "code": perturbation.code,
         "severities": {index: structures[name]["severity"] for index, name in names.items()},
         "foreground_fractions": {index: data.foreground_fraction[index] for index in names},
         "seed": seed,
@@ -185,5 +192,6 @@ def measure_structure(
     return measure(reference, perturbed)
 
 
-def _names(data: Dataset, perturbation: str, kind: str) -> dict[str, str]:
-    return {"dataset": data.name, "perturbation": perturbation, "kind": kind}
+def _names(data: Dataset, name: str, perturbation: Perturbation) -> dict[str, str]:
+    names = {"dataset": data.name, "perturbation": name, "kind": perturbation.kind}
+    return names if perturbation.code is None else {**names, "code": perturbation.code}

@@ -16,6 +16,8 @@ import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.labels.contours import bounding_box, fill, find_contours, paint_runs
+from labelnoise.labels.own_kind import perturb_own
+from labelnoise.own_code import is_own, load_own
 
 KINDS = ("control", "natural", "choppy", "random")
 
@@ -33,7 +35,8 @@ def perturb(
 
     Args:
         mask_HW: binary mask, uint8 in {0, 1}.
-        kind: one of KINDS; `control` returns a copy whatever the severity.
+        kind: one of KINDS, or a function of the user's own, see `perturb_own`; `control` returns a
+            copy whatever the severity.
         severity: standard deviation in pixels (natural, choppy) or flip probability (random).
         rng: NumPy generator; the caller owns the seed.
         foreground_fraction: share of foreground pixels in the dataset, for `random` alone.
@@ -42,7 +45,7 @@ def perturb(
         A new mask of the same shape, uint8 in {0, 1}.
 
     Raises:
-        InputError: the kind is unknown, or see `random`.
+        InputError: the kind is unknown, or see `random` and `perturb_own`.
     """
     if kind == "control":
         return mask_HW.copy()
@@ -52,6 +55,8 @@ def perturb(
         return choppy(mask_HW, severity, rng)
     if kind == "random":
         return random(mask_HW, severity, rng, foreground_fraction)
+    if is_own(kind):
+        return perturb_own(mask_HW, kind, severity, rng)
     raise InputError(f"perturbation kind {kind!r} is unknown: choose one of {', '.join(KINDS)}.")
 
 
@@ -188,6 +193,7 @@ def draw_labels(
     seed: int,
     draw: int,
     rows: Sequence[int] | np.ndarray,
+    code: str | None = None,
 ) -> np.ndarray:
     """Perturb the labels of some slices: one draw, each slice from a generator of its own.
 
@@ -197,12 +203,13 @@ def draw_labels(
 
     Args:
         labels_NHW: class indices, uint8, 0 = background: the slices of `rows`, in the same order.
-        kind: one of KINDS.
+        kind: one of KINDS, or a function of the user's own.
         severities: {class index: severity} for every class index from 1 on; not used by `control`.
         foreground_fractions: {class index: foreground fraction}, used by `random` alone.
         seed: label seed, an integer of at least 0.
         draw: index of the draw, from 0.
         rows: each slice's row in the dataset file.
+        code: the digest that the user's own code must have, see `load_own`.
 
     Returns:
         Perturbed class indices, uint8, shape of labels_NHW.
@@ -213,6 +220,8 @@ def draw_labels(
     """
     if kind == "control":
         return labels_NHW.copy()
+    if is_own(kind):
+        load_own(kind, code)
     perturbed_NHW = np.zeros_like(labels_NHW)
     for labels_HW, perturbed_HW, row in zip(labels_NHW, perturbed_NHW, rows, strict=True):
         rng = np.random.default_rng(np.random.SeedSequence([int(seed), int(draw), int(row)]))

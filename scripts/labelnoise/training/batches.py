@@ -4,6 +4,8 @@ Shape legend: N slices, B slices of a batch, H height, W width.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -11,29 +13,50 @@ from torch.utils.data import DataLoader
 
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.labels.perturbations import draw_labels
+from labelnoise.own_code import own_code_in_use, use_own_code
 from labelnoise.seeds import derive
 from labelnoise.study import Recipe
+
+if TYPE_CHECKING:
+    from labelnoise.training.augmentation import Augmentation
 
 # A split up to this size is held in memory; a larger one is read slice by slice.
 IN_MEMORY_BYTES = 2 * 1024**3
 
 
-class Slices(torch.utils.data.Dataset):
-    """Images and labels of some rows of a dataset, as batches of tensors.
+class Index(NamedTuple):
+    """A slice at a step of a training.
 
-    An index is a pair (position among the rows, epoch counted from 0); the epoch decides the draw
-    of the labels.
+    Attributes:
+        position: its place among the rows of its set.
+        epoch: counted from 0; decides the draw of the labels.
+        sample: its number, counted from the first slice of the training; decides its augmentation.
     """
 
-    def __init__(self, dataset: Dataset, rows: np.ndarray, labels: LabelFile | None = None):
+    position: int
+    epoch: int = 0
+    sample: int = 0
+
+
+class Slices(torch.utils.data.Dataset):
+    """Images and labels of some rows of a dataset, as batches of tensors."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        rows: np.ndarray,
+        labels: LabelFile | None = None,
+        augmentation: "Augmentation | None" = None,
+    ):
         """Choose the rows and their labels.
 
         Args:
             dataset: the dataset file.
             rows: (N,) rows of it.
             labels: perturbed labels, or None for the reference labels.
+            augmentation: changes slices and labels, once these are perturbed; None leaves them.
         """
-        self.dataset, self.labels = dataset, labels
+        self.dataset, self.labels, self.augmentation = dataset, labels, augmentation
         self.rows = np.asarray(rows)
         height, width = dataset.shape
         self.in_memory = len(self.rows) * height * width * 5 <= IN_MEMORY_BYTES
@@ -44,10 +67,10 @@ class Slices(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, indices: Sequence[tuple[int, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitems__(self, indices: Sequence[Index]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return images (B, 1, H, W), float32 in [-1, 1], and labels (B, H, W), int64."""
-        positions = np.array([position for position, _ in indices])
-        epochs = np.array([epoch for _, epoch in indices])
+        positions = np.array([index.position for index in indices])
+        epochs = np.array([index.epoch for index in indices])
         images_BHW, reference_BHW = self._read(positions)
         labels_BHW = reference_BHW
         if self.labels is not None:
@@ -57,10 +80,13 @@ class Slices(torch.utils.data.Dataset):
                 labels_BHW[chosen] = self._draw(
                     self.labels, positions[chosen], int(epoch), reference_BHW[chosen]
                 )
-        return (
+        batch = (
             torch.from_numpy(images_BHW.astype(np.float32))[:, None],
             torch.from_numpy(labels_BHW.astype(np.int64)),
         )
+        if self.augmentation is None:
+            return batch
+        return self.augmentation.augment(*batch, [index.sample for index in indices])
 
     def _read(self, positions):
         if self.in_memory:
@@ -78,6 +104,7 @@ class Slices(torch.utils.data.Dataset):
                 seed=labels.seed,
                 draw=epoch,
                 rows=self.rows[positions],
+                code=labels.code,
             )
         draw = epoch % labels.draws
         if not self.in_memory:
@@ -109,12 +136,12 @@ class CycledBatches:
     def __len__(self) -> int:
         return self.recipe.steps_per_epoch * (self.recipe.epochs - self.done)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Index]]:
         first = self.recipe.steps_per_epoch * self.done
         for step in range(first, first + len(self)):
             epoch = step // self.recipe.steps_per_epoch
             samples = range(step * self.recipe.batch_size, (step + 1) * self.recipe.batch_size)
-            yield [(self._position(sample), epoch) for sample in samples]
+            yield [Index(self._position(sample), epoch, sample) for sample in samples]
 
     def _position(self, sample: int) -> int:
         lap, place = divmod(sample, self.slices)
@@ -129,17 +156,19 @@ def training_batches(
 ) -> DataLoader:
     """Return the batches of a run after `done` epochs, without a pause between epochs.
 
-    Workers help where slices are read or labels are drawn on the fly; the batches do not depend on
-    their number.
+    Workers help where slices are read or augmented or labels are drawn on the fly; the batches do
+    not depend on their number.
     """
     sampler = CycledBatches(len(slices), recipe, seed, done)
     fresh = slices.labels is not None and slices.labels.draws == "per_epoch"
+    at_work = fresh or slices.augmentation is not None or not slices.in_memory
     return DataLoader(
         slices,
         batch_sampler=sampler,
         collate_fn=_as_they_are,
-        num_workers=workers if fresh or not slices.in_memory else 0,
+        num_workers=workers if at_work else 0,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=partial(_use_own_code, own_code_in_use()),
     )
 
 
@@ -149,7 +178,12 @@ def batches_in_order(
     """Iterate once over all slices in order, with labels of the first draw."""
     for start in range(0, len(slices), batch_size):
         stop = min(start + batch_size, len(slices))
-        yield slices.__getitems__([(position, 0) for position in range(start, stop)])
+        yield slices.__getitems__([Index(position) for position in range(start, stop)])
+
+
+def _use_own_code(paths, worker):
+    """Tell a process that loads slices where the user's code is; it need not be a fork of ours."""
+    use_own_code(paths)
 
 
 def _as_they_are(batch):

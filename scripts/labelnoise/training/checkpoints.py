@@ -14,6 +14,7 @@ from labelnoise.data.intensity import Intensity
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, whole_file
 from labelnoise.networks import make_network
+from labelnoise.own_code import is_own, own_file, use_own_code
 from labelnoise.study import CHECKPOINT, Recipe, RunFolder
 
 FORMAT = "labelnoise-checkpoint"
@@ -147,14 +148,20 @@ class TrainedNetwork:
         return torch.cat(parts).numpy()
 
 
-def load(path: Path) -> TrainedNetwork:
+def load(path: Path, modules: Path | str | None = None) -> TrainedNetwork:
     """Rebuild the network of one checkpoint file.
+
+    Args:
+        path: the file.
+        modules: folder of the file that a network of the user's own is from; None is where
+            `use_own_code` says, or else the working folder.
 
     Returns:
         A TrainedNetwork.
 
     Raises:
-        InputError: the file is not a checkpoint of this project, or not of this version.
+        InputError: the file is not a checkpoint of this project, or not of this version; or the
+            user's own code is missing, or is not what the network was trained with.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -179,16 +186,26 @@ def load(path: Path) -> TrainedNetwork:
     if "weights" in model:
         # The state holds the encoder's weights: nothing needs to be downloaded.
         model = {**model, "weights": None}
-    network = make_network(model, classes=len(content["class_names"]))
+    name = model["network"]
+    if modules is not None and is_own(name):
+        file = Path(modules).absolute() / own_file(name)
+        use_own_code({file.stem: file})
+    try:
+        network = make_network(model, classes=len(content["class_names"]))
+    except InputError as error:
+        if is_own(name):
+            raise InputError(f"{path} needs code that is not its own: {error}") from error
+        raise
     network.load_state_dict(state)
     return TrainedNetwork(network.eval(), content)
 
 
-def load_run(path: Path | str) -> TrainedNetwork:
+def load_run(path: Path | str, modules: Path | str | None = None) -> TrainedNetwork:
     """Rebuild the network that a run is scored by, without the config.
 
     Args:
         path: a run folder (then the chosen checkpoint) or one checkpoint file.
+        modules: see `load`. No code that lies in the run folder is ever run.
 
     Returns:
         A TrainedNetwork.
@@ -198,10 +215,11 @@ def load_run(path: Path | str) -> TrainedNetwork:
     """
     path = Path(path)
     if not path.is_dir():
-        return load(path)
+        return load(path, modules)
     folder = RunFolder(path)
     if not folder.record.exists():
         raise InputError(
             f"{path} holds no {folder.record.name}; name the folder of a finished run."
         )
-    return load(folder.checkpoint(read_json(folder.record, ("chosen_rank",))["chosen_rank"]))
+    rank = read_json(folder.record, ("chosen_rank",))["chosen_rank"]
+    return load(folder.checkpoint(rank), modules)

@@ -1,22 +1,25 @@
-"""Try models and recipes before anything is trained with them.
+"""Try models, recipes and the user's own code before anything is trained with them.
 
-The schema knows the names of keys, but only the libraries know what they accept. They take seconds
-to import, so only what the schema cannot check is tried, in a process of its own.
+The schema knows the names of keys, but only the libraries know what they accept, and the user's
+code what it does. It takes seconds to import them, so only what the schema cannot check is tried,
+in a process of its own.
 """
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from labelnoise.errors import InputError
-from labelnoise.study import Recipe, Study
+from labelnoise.own_code import is_own, load_own, use_own_code
+from labelnoise.study import Perturbation, Recipe, Study
 
 
 def try_definitions(study: Study) -> None:
-    """Try those models and recipes of a study's matrix that only a library can check.
+    """Try those definitions of a study's matrix that only a library or their own code can check.
 
     Raises:
         InputError: one cannot be built or used; the message names it.
@@ -25,20 +28,26 @@ def try_definitions(study: Study) -> None:
         "models": {
             name: study.models[name].as_dict()
             for name in study.matrix["model"]
-            if study.models[name].network.startswith("smp.")
+            if "." in study.models[name].network
         },
         "recipes": {
             name: study.recipes[name].as_dict()
             for name in study.matrix["recipe"]
             if _is_unusual(study.recipes[name])
         },
+        "perturbations": {
+            name: study.perturbations[name].as_dict()
+            for name in study.matrix["perturbation"]
+            if is_own(study.perturbations[name].kind)
+        },
     }
     if not any(chosen.values()):
         return
+    modules = {name: str(path) for name, path in study.modules.items()}
     command = [sys.executable, "-m", "labelnoise.training.definitions"]
     tried = subprocess.run(
         command,
-        input=json.dumps(chosen),
+        input=json.dumps({**chosen, "modules": modules}),
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
@@ -51,6 +60,7 @@ def try_definitions(study: Study) -> None:
 def main() -> None:
     """Try the definitions on standard input; a mistake is one sentence on standard error."""
     definitions = json.load(sys.stdin)
+    use_own_code(definitions.pop("modules"))
     try:
         check_definitions(**definitions)
     except ModuleNotFoundError:
@@ -62,24 +72,31 @@ def main() -> None:
 
 def _is_unusual(recipe: Recipe) -> bool:
     unusual_loss = recipe.loss.startswith("smp.") or recipe.loss_settings
-    return bool(
-        unusual_loss or recipe.optimiser != "Adam" or {*recipe.optimiser_settings} - {"eps"}
-    )
+    unusual_optimiser = recipe.optimiser != "Adam" or {*recipe.optimiser_settings} - {"eps"}
+    return bool(unusual_loss or unusual_optimiser or recipe.schedule or recipe.augmentation)
 
 
-def check_definitions(models: dict[str, Any], recipes: dict[str, Any]) -> None:
-    """Build every network, and take a step with every loss and optimiser.
+def check_definitions(
+    models: Mapping[str, Any],
+    recipes: Mapping[str, Any],
+    perturbations: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Build every network, take a step with every loss and optimiser, perturb by every own kind.
 
     Args:
         models, recipes: {name: definition as the config has it}.
+        perturbations: the same, of kinds of the user's own.
 
     Raises:
         InputError: one cannot be built or used; the message names it.
     """
     from labelnoise.networks import make_network
+    from labelnoise.networks.own import check_own
 
+    for name, perturbation in perturbations.items():
+        _named("perturbations", name, _try_kind, Perturbation(**perturbation))
     for name, model in models.items():
-        _named("models", name, make_network, model)
+        _named("models", name, check_own if is_own(model["network"]) else make_network, model)
     for name, recipe in recipes.items():
         _named("recipes", name, _try_recipe, Recipe(**recipe))
 
@@ -91,23 +108,39 @@ def _named(section: str, name: str, function: Callable[[Any], Any], definition: 
         raise InputError(f"config key '{section}.{name}': {error}") from error
 
 
+def _try_kind(perturbation: Perturbation) -> None:
+    from labelnoise.labels.own_kind import check_own_kind
+
+    load_own(perturbation.kind, perturbation.code)
+    check_own_kind(perturbation.kind, perturbation.severity)
+
+
 def _try_recipe(recipe: Recipe) -> None:
-    """Take one step on two small slices, with the recipe's loss and optimiser."""
+    """Take one step on two small slices, with all that the recipe names."""
     import torch
 
     from labelnoise.training.loop import make_optimiser
     from labelnoise.training.losses import make_loss
+    from labelnoise.training.schedule import make_schedule
 
     network = torch.nn.Conv2d(1, 2, 3, padding=1)
     loss = make_loss(
         recipe.loss, background_share=recipe.background_share or 0.1, **recipe.loss_settings
     )
     optimiser = make_optimiser(network.parameters(), recipe)
+    schedule = make_schedule(optimiser, recipe)
     images_N1HW = torch.rand(2, 1, 16, 16)
     labels_NHW = (images_N1HW[:, 0] > 0.5).long()
+    if recipe.augmentation is not None:
+        from labelnoise.training.augmentation import Augmentation
+
+        always = {name: {**each, "probability": 1} for name, each in recipe.augmentation.items()}
+        images_N1HW, labels_NHW = Augmentation(always, 0).augment(images_N1HW, labels_NHW, (0, 1))
     try:
         loss(network(images_N1HW), labels_NHW, torch.Generator()).backward()
         optimiser.step()
+        if schedule is not None:
+            schedule.step()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"a step with loss '{recipe.loss}' {recipe.loss_settings} and optimiser "

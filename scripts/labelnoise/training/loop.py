@@ -24,6 +24,7 @@ from labelnoise.study import Recipe
 from labelnoise.training.batches import Slices, batches_in_order, training_batches
 from labelnoise.training.checkpoints import TopNSaver
 from labelnoise.training.memory import backward_in_parts, forward
+from labelnoise.training.schedule import make_schedule
 from labelnoise.training.state import StateKeeper, leave_if_abandoned
 from labelnoise.training.viewers import Viewer
 
@@ -81,7 +82,8 @@ def fit(
         viewers: look at the network and its metrics after each epoch.
 
     Returns:
-        (history, timing): two lists with one mapping per epoch.
+        (history, timing): two lists with one mapping per epoch. The history has the epoch's
+        learning rate where the recipe has a schedule.
 
     Raises:
         InputError: the loss stopped being a finite number, or the recipe's optimiser is unknown.
@@ -91,6 +93,7 @@ def fit(
     # Channels last is the layout of the fast kernels: it saves a third of the time on a CPU.
     network.to(setup.device, memory_format=torch.channels_last)
     optimiser = make_optimiser(network.parameters(), recipe)
+    schedule = make_schedule(optimiser, recipe)
     generator = torch.Generator(setup.device).manual_seed(derive(setup.seed, "loss"))
     state = keeper.state
     done, history, timing = (state.epoch, state.history, state.timing) if state else (0, [], [])
@@ -98,7 +101,7 @@ def fit(
     batches = iter(training_batches(setup.slices["train"], recipe, order, setup.workers, done))
     if state:
         # Only after the line above, which draws from torch's own generator.
-        state.restore(network, optimiser, generator, saver)
+        state.restore(network, optimiser, generator, saver, schedule)
     epochs = range(done + 1, recipe.epochs + 1)
     # disable=None: a bar on a terminal, nothing in a file.
     for epoch in tqdm(
@@ -109,6 +112,9 @@ def fit(
         trained = train_epoch(setup, steps, optimiser, generator, epoch)
         trained_at = time.perf_counter()
         row = {"epoch": epoch, **_named("train", trained), **_named("validation", evaluate(setup))}
+        if schedule is not None:
+            row["learning_rate"] = optimiser.param_groups[0]["lr"]
+            schedule.step()
         history.append(row)
         saver.add(epoch, row, network)
         for viewer in viewers:
@@ -117,7 +123,7 @@ def fit(
         seconds = {"train": trained_at - started, "validation": ended - trained_at}
         timing.append({"epoch": epoch, **seconds, "sitting": len(keeper.sittings)})
         _report(row, recipe.epochs, ended - started)
-        keeper.write(history, timing, network, optimiser, generator, saver)
+        keeper.write(history, timing, network, optimiser, generator, saver, schedule)
         saver.sweep()
         leave_if_abandoned()
     return history, timing

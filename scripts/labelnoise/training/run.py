@@ -16,9 +16,9 @@ from labelnoise.errors import InputError
 from labelnoise.files import read_json, whole_folder, write_json, write_rows
 from labelnoise.jobs.devices import Device
 from labelnoise.networks import make_network
-from labelnoise.seeds import training_seed
+from labelnoise.seeds import derive, training_seed
 from labelnoise.study import Recipe, Run, RunFolder, Task
-from labelnoise.training.batches import Slices
+from labelnoise.training.batches import Index, Slices
 from labelnoise.training.checkpoints import TopNSaver
 from labelnoise.training.decision import background_share
 from labelnoise.training.loop import Rows, Setup, fit
@@ -74,7 +74,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     seed = training_seed(task.seed, task.run.model, task.run.repeat)
     device.limit_memory()
     data, labels = Dataset(task.dataset), LabelFile(task.labels)
-    slices = choose_slices(data, labels, recipe)
+    slices = choose_slices(data, labels, recipe, seed)
     share = background_share(recipe.background_share, data)
     loss = make_loss(recipe.loss, background_share=share, **recipe.loss_settings)
     log.info(
@@ -104,6 +104,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
             "parameters": count_parameters(network),
             "training_seed": seed,
             "label_seed": labels.seed,
+            **({"label_kind": {"kind": labels.kind, "code": labels.code}} if labels.code else {}),
             "digests": digests,
             **device.record(),
         }
@@ -165,7 +166,7 @@ def choose_viewers(
 ) -> Iterator[VizPreds]:
     """Yield viewers that draw predictions: on validation slices, and on the user's pair."""
     if extras.preview_every:
-        shown = [(int(place), 0) for place in evenly_spaced(len(validation), SLICES)]
+        shown = [Index(int(place)) for place in evenly_spaced(len(validation), SLICES)]
         images_N1HW, labels_NHW = validation.__getitems__(shown)
         pair = (images_N1HW[:, 0].numpy(), labels_NHW.numpy())
         yield VizPreds(folder.previews, *pair, extras.preview_every, board)
@@ -187,16 +188,30 @@ def make_repeatable(seed: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def choose_slices(data: Dataset, labels: LabelFile, recipe: Recipe) -> dict[str, Slices]:
-    """Return the slices to train and to validate on, with the labels that the recipe asks for."""
+def choose_slices(data: Dataset, labels: LabelFile, recipe: Recipe, seed: int) -> dict[str, Slices]:
+    """Return the slices to train and to validate on, with the labels that the recipe asks for.
+
+    Only the former are augmented.
+
+    Args:
+        data, labels: the files.
+        recipe: the recipe.
+        seed: the training seed.
+    """
     if labels.dataset != data.name:
         raise InputError(
             f"{labels.path} holds labels of dataset '{labels.dataset}', not of '{data.name}'; "
             "delete it and let snakemake make it again."
         )
     validation_labels = labels if recipe.validation_labels == "perturbed" else None
+    augmentation = None
+    if recipe.augmentation is not None:
+        # Imported only when asked for: it takes seconds.
+        from labelnoise.training.augmentation import Augmentation
+
+        augmentation = Augmentation(recipe.augmentation, derive(seed, "augmentation"))
     return {
-        "train": Slices(data, data.rows("train"), labels),
+        "train": Slices(data, data.rows("train"), labels, augmentation),
         "validation": Slices(data, data.rows("validation"), validation_labels),
     }
 

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, Self
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file, write_json
@@ -43,6 +44,7 @@ class TrainingState:
         kept: the list of a TopNSaver.
         history, timing: what `fit` returns, so far.
         sittings: what `begin_sitting` returned, each time that the training started.
+        schedule: state_dict of the learning rate's schedule, or None.
     """
 
     identity: dict
@@ -54,6 +56,7 @@ class TrainingState:
     history: list
     timing: list
     sittings: list
+    schedule: dict | None = None
 
     def save(self, path: Path) -> None:
         """Write the state; the file is whole or the one before it."""
@@ -86,10 +89,14 @@ class TrainingState:
         optimiser: torch.optim.Optimizer,
         generator: torch.Generator,
         saver: TopNSaver,
+        schedule: LRScheduler | None = None,
     ) -> None:
         """Put everything back, torch's own generators too: nothing may draw from them meanwhile."""
         network.load_state_dict(self.network)
+        # After the schedule was made, which sets the learning rate of the first epoch.
         optimiser.load_state_dict(self.optimiser)
+        if schedule is not None:
+            schedule.load_state_dict(self.schedule)
         saver.kept = self.kept
         generator.set_state(self.generators["loss"])
         torch.set_rng_state(self.generators["torch"])
@@ -100,8 +107,8 @@ class TrainingState:
 def make_identity(task: Task, seed: int, digests: dict[str, str], device: str) -> dict[str, str]:
     """Return what identifies a training, so that no other one goes on from its state.
 
-    The number of epochs is left out: no epoch depends on how many are to come, so a finished
-    training may go on.
+    The number of epochs is left out where no epoch depends on how many are to come, so that a
+    finished training may go on.
 
     Args:
         task: the training.
@@ -113,7 +120,8 @@ def make_identity(task: Task, seed: int, digests: dict[str, str], device: str) -
         {what: its value as JSON}.
     """
     recipe = task.recipe.as_dict()
-    del recipe["epochs"]
+    if not task.recipe.looks_ahead:
+        del recipe["epochs"]
     parts = {
         "run": task.run.name,
         "model": task.model.as_dict(),
@@ -165,12 +173,13 @@ class StateKeeper:
         optimiser: torch.optim.Optimizer,
         generator: torch.Generator,
         saver: TopNSaver,
+        schedule: LRScheduler | None = None,
     ) -> None:
         """Store the state after a whole epoch, and how far the training has come.
 
         Args:
             history, timing: see TrainingState.
-            network, optimiser, saver: as they are after the epoch.
+            network, optimiser, saver, schedule: as they are after the epoch.
             generator: the loss's.
         """
         generators = {"loss": generator.get_state(), "torch": torch.get_rng_state()}
@@ -186,6 +195,7 @@ class StateKeeper:
             history=history,
             timing=timing,
             sittings=self.sittings,
+            schedule=None if schedule is None else schedule.state_dict(),
         ).save(self.path)
         self._write_progress(timing)
 

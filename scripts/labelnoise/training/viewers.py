@@ -32,7 +32,10 @@ class Viewer(Protocol):
 
 
 class Board:
-    """Shows an epoch's metrics in TensorBoard, train and validation in one chart per metric."""
+    """Shows an epoch's metrics in TensorBoard, train and validation in one chart per metric.
+
+    A learning rate that has a schedule has a chart of its own.
+    """
 
     def __init__(self, writer: SummaryWriter):
         self.writer = writer
@@ -42,7 +45,8 @@ class Board:
         for name, value in row.items():
             if name != "epoch":
                 part, metric = name.split("_")
-                self.writer.add_scalar(f"{metric}/{part}", value, row["epoch"])
+                chart = f"{metric}/{part}" if part in ("train", "validation") else name
+                self.writer.add_scalar(chart, value, row["epoch"])
         # Flushed now, since an interrupted training does not write its past epochs again.
         self.writer.flush()
 

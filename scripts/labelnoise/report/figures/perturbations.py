@@ -10,6 +10,7 @@ import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.labels.perturbations import perturb
+from labelnoise.own_code import load_own
 from labelnoise.report import style
 from labelnoise.report.figures.canvas import styled
 from labelnoise.report.figures.overlay import Overlay, draw_overlays
@@ -62,6 +63,9 @@ def perturbed_rows(
             "one, or leave this figure out."
         )
     contents = [json.loads(Path(path).read_text()) for path in calibrations]
+    for content in contents:
+        if "code" in content:
+            load_own(content["kind"], content["code"])
     rows, titles = [], []
     for index, chosen in typical_rows(data, "train", 2).items():
         shown = {"disc": (None, disc(data.shape[0]))}
