@@ -13,7 +13,17 @@ import labelnoise
 PACKAGE = Path(labelnoise.__file__).parent
 SCRIPTS = PACKAGE.parent
 BASE = ["errors", "files", "seeds", "names", "counts", "config", "study", "consistency", "sessions"]
-ROOMS = [*BASE, "jobs", "data", "labels", "networks", "training", "evaluation", "report"]
+ROOMS = [
+    *BASE,
+    "jobs",
+    "data",
+    "labels",
+    "networks",
+    "training",
+    "evaluation",
+    "report",
+    "__main__",
+]
 
 
 def modules(room):
