@@ -73,6 +73,15 @@ print(labelnoise.__file__, sys.modules[load_run.__module__].__file__, load_run._
     assert home == str(tmp_path / "labelnoise" / "__init__.py")
     assert module.startswith(str(tmp_path))
     assert name == "load_run"
+    help_ = subprocess.run(
+        [tmp_path / "bin" / "labelnoise", "predict", "--help"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "usage: labelnoise predict" in help_.stdout
 
 
 def test_a_name_that_the_package_lacks_is_an_attribute_error():

@@ -14,7 +14,17 @@ PACKAGE = Path(labelnoise.__file__).parent
 SCRIPTS = PACKAGE.parent
 BASE = ["errors", "files", "seeds", "names", "counts", "folds", "own_code", "config"]
 BASE += ["study", "consistency", "sessions"]
-ROOMS = [*BASE, "jobs", "data", "labels", "networks", "training", "evaluation", "report"]
+ROOMS = [
+    *BASE,
+    "jobs",
+    "data",
+    "labels",
+    "networks",
+    "training",
+    "evaluation",
+    "report",
+    "__main__",
+]
 
 
 def modules(room):

@@ -265,3 +265,76 @@ def test_spacing_of_unknown_pixels_is_refused():
 def test_spacing_that_makes_slices_too_large_is_refused():
     with pytest.raises(InputError, match="makes 10000 pixels of 100 along a side"):
         fit_grid((100, 100), (1, 1, 1), None, (0.01, 1))
+
+
+# The way back
+
+
+def restored(map_HW, grid):
+    """What `restore_probabilities` makes of one structure's map; the background is the rest."""
+    both = np.stack([1 - map_HW, map_HW])[None].astype(np.float32)
+    background, structure = resize.restore_probabilities(both, grid)[0]
+    np.testing.assert_allclose(background + structure, 1, atol=1e-6)
+    return structure
+
+
+def test_probabilities_on_the_source_s_grid_stay_as_they_are():
+    maps = np.random.default_rng(0).random((2, 3, 5, 4), np.float32)
+    np.testing.assert_array_equal(resize.restore_probabilities(maps, fit_grid((5, 4))), maps)
+
+
+def test_restoring_by_hand():
+    halved = fit_grid((4, 4), size=2)
+    expected = [[0, 0.25, 0.75, 1]] * 4
+    np.testing.assert_allclose(restored(np.array([[0, 1], [0, 1]]), halved), expected)
+    # Twice as fine: the mean over each pixel of the source.
+    doubled = fit_grid((1, 1), size=2)
+    np.testing.assert_allclose(restored(np.array([[0, 0.4], [0.2, 1]]), doubled), [[0.4]])
+    # Padding is cut off.
+    padded = fit_grid((2, 4), size=4)
+    map_HW = np.linspace(0, 1, 16).reshape(4, 4)
+    np.testing.assert_allclose(restored(map_HW, padded), map_HW[1:3], rtol=1e-6)
+    # What was cut off is background.
+    cut = fit_grid((1, 4), (1, 1, 1), size=2, pixel_mm=(1, 1))
+    np.testing.assert_allclose(restored(np.ones((2, 2)), cut), [[0, 1, 1, 0]])
+
+
+GRIDS = st.builds(
+    lambda height, width, row_mm, column_mm, size, pixel_mm: fit_grid(
+        (height, width), (1, row_mm, column_mm), size, pixel_mm and (pixel_mm, pixel_mm)
+    ),
+    *(st.integers(4, 40),) * 2,
+    *(st.floats(0.5, 2),) * 2,
+    st.one_of(st.none(), st.integers(4, 60)),
+    st.one_of(st.none(), st.floats(0.5, 2)),
+)
+
+
+@given(GRIDS)
+@settings(max_examples=60, deadline=None)
+def test_restored_probabilities_lie_where_they_came_from(grid):
+    # Where no border is near, a ramp moves by no more than the share of a pixel that areas round.
+    rows, columns = np.indices(grid.source_shape)
+    plane = 0.2 + 0.3 * rows / grid.rows.old + 0.4 * columns / grid.columns.old
+    stored = resize.resize_images(plane[None], grid, 0)[0]
+    back = restored(stored, grid)
+    assert back.shape == grid.source_shape
+    assert back.min() >= 0
+    assert back.max() <= 1
+    inner = np.zeros(grid.source_shape, bool)
+    edges = [2 + int(2 * axis.step) + max(0, int(axis.start)) for axis in (grid.rows, grid.columns)]
+    inner[edges[0] : -edges[0], edges[1] : -edges[1]] = True
+    quarter = (0.3 / grid.rows.old + 0.4 / grid.columns.old) / 4
+    np.testing.assert_allclose(back[inner], plane[inner], atol=quarter)
+    unseen = ~np.outer(grid.rows.seen(), grid.columns.seen())
+    assert (back[unseen] == 0).all()
+    assert grid.share_seen == pytest.approx(1 - unseen.mean())
+
+
+@pytest.mark.parametrize(("size", "pixel_mm"), [(48, None), (80, None), (64, (1.7, 1.7))])
+def test_smooth_masks_survive_the_way_there_and_back(size, pixel_mm):
+    mask = disc(90, 110, 40, 60, 25)
+    grid = fit_grid(mask.shape, (1, 1, 1), size, pixel_mm)
+    stored = resize.resize_images(mask[None], grid, 0)[0]
+    back = restored(stored, grid) > 0.5
+    assert 2 * (back & (mask > 0)).sum() / (back.sum() + mask.sum()) > 0.99

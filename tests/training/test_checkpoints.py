@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from labelnoise.data.intensity import Intensity, Scale
+from labelnoise.data.storage import SPLITS, Dataset, write_dataset
 from labelnoise.errors import InputError
 from labelnoise.networks import make_network
 from labelnoise.own_code import digest_of
 from labelnoise.training.checkpoints import TopNSaver, load, load_run, save
+from labelnoise.training.run import describe_files
 from own_modules import NET, write
 from tiny import MODEL, make_recipe
 
@@ -78,7 +80,9 @@ def test_a_network_survives_its_checkpoint_and_predicts_in_source_units(tmp_path
     images_NHW = np.random.default_rng(0).uniform(-100, 300, (3, 20, 24)).astype(np.float32)
     probabilities = trained.predict(images_NHW, batch_size=2)
     with torch.no_grad():
-        scaled_N1HW = torch.from_numpy(images_NHW / 200 - 0.5)[:, None]
+        # Stored images are of 16 bits.
+        stored_NHW = (images_NHW / 200 - 0.5).astype(np.float16).astype(np.float32)
+        scaled_N1HW = torch.from_numpy(stored_NHW)[:, None]
         expected = network.eval()(scaled_N1HW).softmax(1).numpy()
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     assert trained.description["epoch"] == 4
@@ -104,9 +108,38 @@ def test_a_network_scales_new_images_as_its_dataset_was(tmp_path, intensity):
     trained = load(tmp_path / "top1.pt")
     images_NHW = np.random.default_rng(0).uniform(-100, 300, (3, 20, 24)).astype(np.int16)
     scaled_NHW = intensity.fit(images_NHW).apply(images_NHW)
-    np.testing.assert_array_equal(trained.predict(images_NHW), trained.predict_scaled(scaled_NHW))
+    stored_NHW = scaled_NHW.astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(trained.predict(images_NHW), trained.predict_scaled(stored_NHW))
     if intensity.method == "zscore" and intensity.by == "case":
         assert scaled_NHW.mean() == pytest.approx(0, abs=1e-4)
+
+
+def test_probabilities_come_back_on_the_grid_of_the_images(tmp_path):
+    torch.manual_seed(0)
+    known = {"size": [16, 16], "grid": {"plane": None, "size": 16, "spacing": None}}
+    save(tmp_path / "top1.pt", make_network(MODEL), DESCRIPTION | known)
+    trained = load(tmp_path / "top1.pt")
+    images = np.random.default_rng(0).uniform(-100, 300, (3, 31, 24))
+    probabilities = trained.predict(images, batch_size=2)
+    assert probabilities.shape == (3, 2, 31, 24)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(trained.predict(images, batch_size=1), probabilities, rtol=1e-6)
+    np.testing.assert_allclose(trained.predict(images[1]), probabilities[1:2], rtol=1e-6)
+
+
+def test_slices_that_a_network_was_not_trained_on_are_refused(tmp_path):
+    known = {"size": [64, 64], "grid": {"plane": "axial", "size": None, "spacing": None}}
+    save(tmp_path / "top1.pt", make_network(MODEL), DESCRIPTION | known)
+    trained = load(tmp_path / "top1.pt")
+    assert trained.predict(np.zeros((1, 64, 64))).shape == (1, 2, 64, 64)
+    for images, says in (
+        (np.zeros((1, 69, 69)), "69 x 69 pixels .* trained on 64 x 64"),
+        (np.full((1, 64, 64), np.nan), "slice 0 holds 4096 pixels of NaN"),
+        ([[["a", "b"]]], "of type <U1"),
+    ):
+        with pytest.raises(InputError, match=says):
+            trained.predict(images)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +195,23 @@ def test_a_network_of_the_users_own_is_loaded_with_its_file_and_no_other(
         load_run(path, modules=elsewhere)
     trained = load_run(path, modules=code)
     np.testing.assert_array_equal(trained.predict(images_NHW), expected_NCHW)
+
+
+def test_a_checkpoint_says_how_files_of_its_source_are_read(tmp_path):
+    images = np.zeros((2, 8, 8), np.float16)
+    labels = np.zeros((2, 8, 8), np.uint8)
+    labels[:, 2:4] = 1
+    about = {"source": "images", "classes": {"cell": [255]}}
+    for slices, provenance, files in (
+        (2, {}, None),
+        (2, about, {**about, "channel": None, "one_slice": False}),
+        (1, about, {**about, "channel": None, "one_slice": True}),
+    ):
+        path, names = tmp_path / "data.h5", ["background", "cell"]
+        with write_dataset(
+            path, name="x", class_names=names, window=(0, 1), provenance=provenance
+        ) as writer:
+            for split in SPLITS:
+                writer.append(split, split, range(slices), images[:slices], labels[:slices])
+        with Dataset(path) as data:
+            assert describe_files(data) == files

@@ -66,6 +66,33 @@ class Axis:
         centre = np.clip(middle - 0.5, 0, old - 1)
         return csr_array(np.clip(1 - np.abs(centre[:, None] - np.arange(old)[None]), 0, None))
 
+    def inverse_weights(self) -> csr_array:
+        """Return the weights (old, new) of the way back; rows sum to 1, or to 0 where unseen.
+
+        Linear between the centres of new pixels, or their mean over the area of an old one where
+        they are finer. Old pixels whose centre no new one covers are unseen, see `seen`.
+        """
+        ends, places = self._ends(), np.arange(self.new)[None]
+        if self.step < 1:
+            low = np.maximum(ends[:-1, None], places)
+            high = np.minimum(ends[1:, None], places + 1)
+            weights = np.clip(high - low, 0, None)
+            weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+        else:
+            centre = np.clip((ends[:-1] + ends[1:] - 1) / 2, 0, self.new - 1)
+            weights = np.clip(1 - np.abs(centre[:, None] - places), 0, None)
+        return csr_array(weights * self.seen()[:, None])
+
+    def seen(self) -> np.ndarray:
+        """Return for each pixel of the source whether new pixels cover its centre, bool (old,)."""
+        ends = self._ends()
+        middle = (ends[:-1] + ends[1:]) / 2
+        return (middle >= 0) & (middle <= self.new)
+
+    def _ends(self):
+        """Return where old pixels begin and the last one ends, in new pixels, (old + 1,)."""
+        return (np.arange(self.old + 1) + self.pads[0] - self.start) / self.step
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -78,6 +105,21 @@ class Grid:
     def shape(self) -> tuple[int, int]:
         """Height and width of the stored slices."""
         return self.rows.new, self.columns.new
+
+    @property
+    def source_shape(self) -> tuple[int, int]:
+        """Height and width of the source's slices."""
+        return self.rows.old, self.columns.old
+
+    @property
+    def resamples(self) -> bool:
+        """Whether stored pixels are others than the source's."""
+        return self != fit_grid(self.source_shape)
+
+    @property
+    def share_seen(self) -> float:
+        """The share of the source's pixels that stored ones cover."""
+        return float(self.rows.seen().mean() * self.columns.seen().mean())
 
     def spacing(self, spacing_3: Sequence[float] | np.ndarray | None) -> np.ndarray:
         """Return the spacing of slices, rows and columns as stored, float32, NaN where unknown."""
@@ -164,6 +206,30 @@ def resize_images(images_SHW: np.ndarray, grid: Grid, padding: float = -1) -> np
     rows, columns = grid.rows.weights(), grid.columns.weights()
     resized = [_resize(image_HW, rows, columns) for image_HW in grid.pad(images_SHW, padding)]
     return np.array(resized, np.float32).reshape(-1, *grid.shape)
+
+
+def restore_probabilities(probabilities_SCHW: np.ndarray, grid: Grid) -> np.ndarray:
+    """Bring class probabilities from stored slices back to the pixels of the source's.
+
+    What was padded is cut off. A pixel beyond what the stored slices cover is background, class 0.
+
+    Args:
+        probabilities_SCHW: of stored slices; they sum to 1 over the classes.
+
+    Returns:
+        (S, C, H, W), float32, of the source's height and width; the same array where both grids
+        are one.
+    """
+    if not grid.resamples:
+        return probabilities_SCHW
+    rows, columns = grid.rows.inverse_weights(), grid.columns.inverse_weights()
+    shape = (*probabilities_SCHW.shape[:2], *grid.source_shape)
+    restored_SCHW = np.empty(shape, np.float32)
+    for maps_CHW, restored_CHW in zip(probabilities_SCHW, restored_SCHW, strict=True):
+        for map_HW, restored_HW in zip(maps_CHW, restored_CHW, strict=True):
+            restored_HW[...] = _resize(map_HW, rows, columns)
+    restored_SCHW[:, 0, ~np.outer(grid.rows.seen(), grid.columns.seen())] = 1
+    return restored_SCHW
 
 
 def resize_labels(labels_SHW: np.ndarray, grid: Grid, rule: str = "area") -> np.ndarray:

@@ -3,14 +3,18 @@
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from labelnoise.data.intensity import Intensity
+from labelnoise.data.new_images import Preparation, Prepared, check_images
+from labelnoise.data.resize import restore_probabilities
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, whole_file
 from labelnoise.networks import make_network
@@ -110,27 +114,44 @@ class TrainedNetwork:
     """A network, with what is known about its training.
 
     Attributes:
-        network: the module, in evaluation mode, on the CPU.
-        description: dataset, intensity, class names, model, recipe, perturbation, repeat, seed,
-            epoch, metrics.
+        network: the module, in evaluation mode, on the CPU; it may be moved.
+        description: dataset, how its images were prepared, class names, model, recipe,
+            perturbation, repeat, seed, epoch, metrics.
     """
 
     network: torch.nn.Module
     description: dict[str, Any]
 
-    def predict(self, images_NHW: np.ndarray, batch_size: int = 8) -> np.ndarray:
-        """Return each pixel's class probabilities.
+    def predict(
+        self, images_SHW: ArrayLike, batch_size: int = 8, *, spacing_3: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Return each pixel's class probabilities, on the grid of the images given.
+
+        They are prepared as the training images were: intensities scaled, slices padded or cut and
+        resampled, and the probabilities brought back by linear interpolation. Background is certain
+        where the network does not look, as the slices reach beyond what its dataset kept.
 
         Args:
-            images_NHW: slices of one case in the units of the source (HU for CT), any size; all of
-                them where the dataset's intensity is fitted to each case.
+            images_SHW: slices of one case in the units of the source (HU for CT), of any real
+                number type; all of them where the dataset's intensity is fitted to each case. One
+                slice may come as (H, W). They lie as the source's did, see `data.sources.volumes`.
             batch_size: slices at a time.
+            spacing_3: mm between slices, rows and columns. A dataset with `spacing` needs it; one
+                with `size` takes pixels for square without it.
 
         Returns:
-            Probabilities (N, C, H, W), float32; class 0 is the background.
+            Probabilities (S, C, H, W), float32; class 0 is the background.
+
+        Raises:
+            InputError: the images are not finite real numbers of 2 or 3 axes, or the dataset would
+                not have taken them, see `data.new_images`.
         """
-        scale = self.intensity.fit(np.asarray(images_NHW))
-        return self.predict_scaled(scale.apply(images_NHW), batch_size)
+        case = self.prepare(images_SHW, spacing_3)
+        slices, classes = len(case.images_SHW), len(self.description["class_names"])
+        result_SCHW = np.empty((slices, classes, *case.grid.source_shape), np.float32)
+        for rows, probabilities_NCHW in self.predict_prepared(case, batch_size):
+            result_SCHW[rows] = probabilities_NCHW
+        return result_SCHW
 
     @property
     def intensity(self) -> Intensity:
@@ -140,11 +161,31 @@ class TrainedNetwork:
             return Intensity.of_dict(self.description["intensity"])
         return Intensity.of_window(*self.description["window"])
 
+    def prepare(self, images_SHW: ArrayLike, spacing_3: ArrayLike | None = None) -> Prepared:
+        """Return one case as the training images were prepared; see `predict`."""
+        size = self.description.get("size")
+        shape_HW = None if size is None else (int(size[0]), int(size[1]))
+        preparation = Preparation(self.intensity, shape_HW, self.description.get("grid"))
+        return preparation.fit(check_images(images_SHW), spacing_3)
+
+    def predict_prepared(
+        self, case: Prepared, batch_size: int = 8
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield rows of a case and their probabilities, as `predict` returns them, in order."""
+        for start in range(0, len(case.images_SHW), batch_size):
+            rows = slice(start, start + batch_size)
+            probabilities_NCHW = self.predict_scaled(case.read(rows), batch_size)
+            yield rows, restore_probabilities(probabilities_NCHW, case.grid)
+
     @torch.no_grad()
     def predict_scaled(self, images_NHW: np.ndarray, batch_size: int = 8) -> np.ndarray:
-        """Return what `predict` does, for slices scaled as in a dataset file."""
+        """Return the probabilities of slices as a dataset file holds them, on their own grid."""
         inputs_N1HW = torch.from_numpy(images_NHW)[:, None]
-        parts = [self.network(part).softmax(dim=1) for part in inputs_N1HW.split(batch_size)]
+        device = next((each.device for each in self.network.parameters()), torch.device("cpu"))
+        parts = [
+            self.network(part.to(device)).float().softmax(dim=1).cpu()
+            for part in inputs_N1HW.split(batch_size)
+        ]
         return torch.cat(parts).numpy()
 
 

@@ -154,6 +154,22 @@ def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
         "intensity": data.intensity.as_dict(),
         "grid": data.provenance.get("grid"),
         "size": list(data.shape),
+        "files": describe_files(data),
+    }
+
+
+def describe_files(data: Dataset) -> dict[str, Any] | None:
+    """Return how the files of a dataset's source are read and its masks valued, None if unknown.
+
+    Returns:
+        source: the kind of source. classes: {structure: label values}, or None. channel: the one
+        that was chosen of several, or None. one_slice: whether each case is a single slice.
+    """
+    if "source" not in data.provenance:
+        return None
+    return {
+        **{key: data.provenance.get(key) for key in ("source", "classes", "channel")},
+        "one_slice": len(set(data.case.tolist())) == len(data.case),
     }
 
 

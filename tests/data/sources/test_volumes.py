@@ -14,6 +14,7 @@ from labelnoise.data.sources.volumes import (
     labelled_slices,
     match_grid,
     slices_of,
+    volume_of,
 )
 from labelnoise.errors import InputError
 from volume_files import IMAGE, LABEL, SPACING, save, tilt, to_sitk
@@ -52,6 +53,18 @@ def test_point_of_the_body_is_where_it_should_be(tmp_path):
         path = save(tmp_path / "a.nii", sitk.DICOMOrient(image, orientation))
         slices, _ = slices_of(read_nifti(path))
         assert np.argwhere(slices).tolist() == [[3, 1, 5]]
+
+
+@pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
+def test_slices_turn_back_to_their_volume(plane):
+    array = np.arange(24).reshape(2, 3, 4)
+    for orientation in ORIENTATIONS:
+        affine = np.zeros((4, 4))
+        for axis, letter in enumerate(orientation):
+            affine["RASLPI".index(letter) % 3, axis] = 1 if letter in "RAS" else -1
+        affine[3, 3] = 1
+        slices, _ = slices_of(Volume(array, affine), plane)
+        np.testing.assert_array_equal(volume_of(slices, affine, plane), array)
 
 
 def test_all_48_orientations(tmp_path):

@@ -190,7 +190,7 @@ def _read(slices, meaning):
     """Read the slices of one case, [(number, image path, mask path)]."""
     images, labels = [], []
     for _, image_path, mask_path in slices:
-        image_HW, mask_HW = _read_image(image_path), _read_mask(mask_path)
+        image_HW, mask_HW = read_image(image_path), _read_mask(mask_path)
         _check_size(image_path, image_HW, f"its mask {mask_path.name}", mask_HW)
         _check_size(
             image_path, image_HW, "the first of its case", images[0] if images else image_HW
@@ -210,8 +210,12 @@ def _check_size(path, image_HW, other, other_HW):
         )
 
 
-def _read_image(path):
-    """Return grey values (H, W), float32."""
+def read_image(path: Path) -> np.ndarray:
+    """Return the grey values of an image file, (H, W), float32.
+
+    Raises:
+        InputError: it is no whole image file, or holds several images.
+    """
     image, _ = _open(path)
     if image.mode in COLOUR_MODES:
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.float32), 2, 0)

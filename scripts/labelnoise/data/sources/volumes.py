@@ -128,6 +128,20 @@ def slices_of(volume: Volume, plane: str = "axial") -> tuple[np.ndarray, np.ndar
     return apply_orientation(volume.array_IJK, turn), spacing_3
 
 
+def volume_of(slices_SHW: np.ndarray, affine: np.ndarray, plane: str) -> np.ndarray:
+    """Turn slices back to the axes of the volume that `slices_of` took them from; a view.
+
+    Args:
+        affine: (4, 4), that volume's.
+        plane: axial, sagittal or coronal.
+
+    Returns:
+        (I, J, K), one value for each voxel of the volume.
+    """
+    turn = ornt_transform(axcodes2ornt(AXES[plane]), io_orientation(affine))
+    return apply_orientation(slices_SHW, turn)
+
+
 def resolve_plane(volume: Volume, plane: str, where: str) -> str:
     """Return the plane of a volume's slices; say in the log which one `acquired` is.
 
