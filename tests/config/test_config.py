@@ -95,6 +95,18 @@ def test_a_recipe_without_schedule_and_augmentation_is_recorded_as_before_they_e
     assert Recipe(**plain.as_dict()) == plain
 
 
+def test_slices_of_any_values_are_not_augmented():
+    config = changed("datasets/x", {**UNWINDOWED, "normalise": "none"})
+    config["recipes"]["mine"] = {"loss": "dice", "augmentation": {"gamma": {}}}
+    config["matrix"]["recipe"] = ["plain", "mine"]
+    assert complete(config)
+    config["matrix"] |= {"dataset": ["phantom", "x"], "claims": []}
+    with pytest.raises(InputError, match=r"'recipes\.mine\.augmentation' .* 'datasets\.x\.norm"):
+        complete(config)
+    config["matrix"]["recipe"] = ["plain"]
+    assert complete(config)
+
+
 def test_changes_and_schedules_have_defaults():
     recipe = {
         "loss": "dice",

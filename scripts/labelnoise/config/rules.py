@@ -37,6 +37,7 @@ def apply_rules(config: dict) -> None:
         _complete_dataset(name, dataset)
     for name, recipe in config["recipes"].items():
         _complete_recipe(name, recipe)
+    _check_augmented(config)
     for name, perturbation in config["perturbations"].items():
         _check_perturbation(name, perturbation)
     _complete_claims(config)
@@ -216,6 +217,20 @@ def _complete_recipe(name, recipe):
                     f"{key}.augmentation.{change}.{name}' is {value}; expected [low, high] with "
                     "low <= high."
                 )
+
+
+def _check_augmented(config):
+    """Refuse to augment slices that do not lie between -1 and 1, where changes leave them."""
+    augmented = [
+        name for name in config["matrix"]["recipe"] if config["recipes"][name]["augmentation"]
+    ]
+    for name in config["matrix"]["dataset"] if augmented else ():
+        if config["datasets"][name].get("normalise", {}).get("method") == "none":
+            raise InputError(
+                f"config key 'recipes.{augmented[0]}.augmentation' changes slices from -1 to 1, "
+                f"but 'datasets.{name}.normalise' is none, which keeps any values; choose another "
+                "one, or no augmentation."
+            )
 
 
 def _check_perturbation(name, perturbation):
