@@ -61,7 +61,7 @@ def test_a_bare_word_is_short_for_a_method():
         "over": "all",
         "percentiles": [0.5, 99.5],
     }
-    assert FORM["datasets"]["nifti"]["normalise"] == {"method": "window"}
+    assert FORM["datasets"]["volumes"]["normalise"] == {"method": "window"}
     assert "window" not in FORM["datasets"]["mr"]
 
 

@@ -164,7 +164,7 @@ def class_names(settings: Settings) -> list[str]:
     return ["background", *settings["classes"]]
 
 
-def label_settings(settings: Settings) -> dict[str, Any]:
+def pair_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings of a source of volumes that say how labels and slices are read."""
     return {key: settings[key] for key in ("classes", "ignore", "others", "label_channel", "plane")}
 

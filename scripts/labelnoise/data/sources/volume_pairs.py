@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from labelnoise.data.sources import Case, Settings, folders
-from labelnoise.data.sources.folders import describe_folder, find_cases, label_settings, pair_up
+from labelnoise.data.sources.folders import describe_folder, find_cases, pair_settings, pair_up
 from labelnoise.data.sources.volume_files import UNPLACED, read_pair
 from labelnoise.data.sources.volumes import ORIENTATIONS
 from labelnoise.errors import InputError
@@ -34,7 +34,7 @@ def cases(settings: Settings, seed: int) -> list[Case]:
             "patterns so that no name matches both."
         )
     pairs = pair_up(folder, images, labels, settings["unlabelled"])
-    how = {**label_settings(settings), "channel": settings["channel"]}
+    how = {**pair_settings(settings), "channel": settings["channel"]}
     return [Case(name, partial(read_pair, *pairs[name], **how)) for name in pairs]
 
 
