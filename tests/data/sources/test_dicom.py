@@ -116,7 +116,7 @@ def test_any_orientation_gives_the_same_slices(tmp_path, axes, label_axes, turn)
 
 
 # HU runs to superior, posterior and left; slices are 2.5 mm apart and so in the acquired plane.
-@pytest.mark.parametrize("label_kind", ["nifti", "seg"])
+@pytest.mark.parametrize("label_kind", ["volumes", "seg"])
 @pytest.mark.parametrize(
     ("plane", "turned"),
     [

@@ -173,7 +173,7 @@ def shown_folder(folder: str) -> str:
     return Path(folder).name if Path(folder).is_absolute() else folder
 
 
-def label_settings(settings: Settings) -> dict[str, Any]:
+def pair_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings of a source of volumes that say how labels and slices are read."""
     return {key: settings[key] for key in ("classes", "ignore", "others", "label_channel", "plane")}
 

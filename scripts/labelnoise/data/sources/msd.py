@@ -21,8 +21,8 @@ from labelnoise.config.schema import name_fault
 from labelnoise.data.sources import Case, Settings
 from labelnoise.data.sources.folders import (
     find_cases,
-    label_settings,
     list_names,
+    pair_settings,
     pair_up,
     shown_folder,
 )
@@ -60,7 +60,7 @@ def cases(settings: Settings, seed: int) -> list[Case]:
     else:
         pairs, inside = _listed_pairs(settings, about, channel), channel
     _warn_of_ignore(settings, about)
-    how = {**label_settings({**settings, "classes": classes}), "channel": inside}
+    how = {**pair_settings({**settings, "classes": classes}), "channel": inside}
     return [
         Case(name, partial(read_pair, image, label, **how))
         for name, (image, label) in sorted(pairs.items())

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from labelnoise.data.sources import Classes
+from labelnoise.data.sources.nifti_files import read_nifti
 from labelnoise.data.sources.npy_files import open_npy
+from labelnoise.data.sources.raw_files import read_raw
 from labelnoise.data.sources.volumes import Volume, choose_channel, labelled_slices
 from labelnoise.errors import InputError
 
@@ -36,16 +38,11 @@ def read_volume(path: str | Path, channel: int | None = None, key: str = "channe
         InputError: the file is damaged or of another format, has several channels without a choice,
             or a format that has orientations but none in this file.
     """
-    # Each library takes a moment to import, and a study rarely has two formats.
     ending = Path(path).suffix.lower()
     if ending in RAW_ENDINGS:
-        from labelnoise.data.sources.raw_files import read_raw
-
         return read_raw(path, channel, key)
     if ending == ".npy":
         return _read_npy(path, channel, key)
-    from labelnoise.data.sources.nifti_files import read_nifti
-
     return read_nifti(path, channel, key)
 
 

@@ -12,7 +12,7 @@ from labelnoise.data.sources import Case, Settings, folders
 from labelnoise.data.sources.folders import (
     describe_folder,
     find_cases,
-    label_settings,
+    pair_settings,
     pair_up,
     shown_folder,
 )
@@ -40,7 +40,7 @@ def cases(settings: Settings, seed: int) -> list[Case]:
             "patterns so that no name matches both."
         )
     pairs = pair_up(folder, images, labels, settings["unlabelled"])
-    how = {**label_settings(settings), "channel": settings["channel"]}
+    how = {**pair_settings(settings), "channel": settings["channel"]}
     return [Case(name, partial(read_pair, *pairs[name], **how)) for name in pairs]
 
 
