@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from damage import damage
 from labelnoise.data.intensity import Intensity, Scale
 from labelnoise.errors import InputError
 from labelnoise.networks import make_network
@@ -128,3 +129,35 @@ def test_a_foreign_checkpoint_is_refused(tmp_path):
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(InputError, match=r"other\.pt is not a checkpoint of this project"):
         load(tmp_path / "other.pt")
+
+
+def test_a_damaged_byte_is_a_sentence_or_changes_nothing(tmp_path):
+    save(tmp_path / "top1.pt", make_network(MODEL), DESCRIPTION)
+
+    def read(path):
+        trained = load(path)
+        weights = trained.network.state_dict()
+        return trained.description, {name: array.tolist() for name, array in weights.items()}
+
+    found = damage(tmp_path / "top1.pt", read)
+    assert not found["other"] and found["sentence"] > 80
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    wider = DESCRIPTION | {"model": MODEL | {"width": 3}}
+    save(tmp_path / "top1.pt", make_network(MODEL), wider)
+    with pytest.raises(InputError, match=r"top1\.pt holds other weights than unet"):
+        load(tmp_path / "top1.pt")
+
+
+def test_a_part_that_torch_would_take_for_a_folder_is_refused(tmp_path):
+    """A bit outside all checksums, after which torch leaves the weights to chance."""
+    path = tmp_path / "top1.pt"
+    save(path, make_network(MODEL), DESCRIPTION)
+    content = path.read_bytes()
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b"archive/data/1"))
+    attributes = entry + 38
+    assert content[attributes : attributes + 4] == bytes(4)
+    path.write_bytes(content[:attributes] + b"\x10" + content[attributes + 1 :])
+    with pytest.raises(InputError, match=r"top1\.pt .*not stored as torch stores it"):
+        load(path)

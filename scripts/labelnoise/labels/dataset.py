@@ -13,7 +13,7 @@ import numpy as np
 
 from labelnoise.data.storage import Dataset, write_labels
 from labelnoise.errors import InputError
-from labelnoise.files import read_json, write_json
+from labelnoise.files import read_json, write_record
 from labelnoise.labels.calibration import assess, calibrate
 from labelnoise.labels.error import LabelError, measure
 from labelnoise.labels.perturbations import draw_labels
@@ -82,7 +82,7 @@ def calibrate_dataset(
                 "draws": found.draws,
                 "label_dice_sd_between_draws": found.draw_sd,
             }
-        write_json(path, {**_names(data, name, kind), "structures": structures})
+        write_record(path, {**_names(data, name, kind), "structures": structures})
 
 
 def perturb_dataset(
@@ -129,7 +129,7 @@ def perturb_dataset(
             for index, structure in enumerate(data.class_names[1:], start=1)
         }
         about = {**_names(data, name, kind), "repeat": repeat, "draws": draws}
-        write_json(measured, {**about, "structures": found})
+        write_record(measured, {**about, "structures": found})
 
 
 def calibrated_error(

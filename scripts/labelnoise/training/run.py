@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
-from labelnoise.files import read_json, whole_folder, write_json, write_rows
+from labelnoise.files import read_json, whole_folder, write_record, write_rows
 from labelnoise.jobs.devices import Device
 from labelnoise.networks import make_network
 from labelnoise.seeds import training_seed
@@ -139,7 +139,7 @@ def write_outputs(
     write_rows(folder.timing, timing)
     seconds = sum(epoch["train"] + epoch["validation"] for epoch in timing)
     chosen = {"checkpoints": kept, "chosen_rank": choose(kept), "seconds": round(seconds, 3)}
-    write_json(folder.record, {**known, **chosen})
+    write_record(folder.record, {**known, **chosen})
 
 
 def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
