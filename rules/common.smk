@@ -1,5 +1,6 @@
 import re
 import sys
+from functools import cache
 
 from snakemake.logging import logger
 
@@ -9,6 +10,7 @@ from labelnoise.files import check_writable
 from labelnoise.jobs.locks import hold_study
 from labelnoise.jobs.resources import megabytes_to_train, minutes_to_train
 from labelnoise.jobs.workflow import near_targets, says_more
+from labelnoise.manifest import source_state
 from labelnoise.study import Run, Study
 from labelnoise.training.definitions import try_definitions
 
@@ -69,6 +71,12 @@ logger.addFilter(near_targets(targets))
 def first_examples(wildcards):
     """First repeat of each perturbation that pictures show, of one dataset, model and recipe."""
     return [Run(wildcards.dataset, wildcards.model, wildcards.recipe, name, 0) for name in examples]
+
+
+@cache
+def state_of_source(dataset):
+    """What the job that prepares a dataset depends on besides the config; see `source_state`."""
+    return source_state(study.datasets[dataset], results, dataset).word
 
 
 def grows(amount):

@@ -14,6 +14,7 @@ rule prepare_dataset:
     params:
         settings=lambda wildcards: study.datasets[wildcards.dataset],
         seed=study.seed,
+        source=lambda wildcards: state_of_source(wildcards.dataset),
     script:
         "../scripts/prepare_dataset.py"
 

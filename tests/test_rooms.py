@@ -12,7 +12,8 @@ import labelnoise
 
 PACKAGE = Path(labelnoise.__file__).parent
 SCRIPTS = PACKAGE.parent
-BASE = ["errors", "files", "seeds", "names", "counts", "config", "study", "consistency", "sessions"]
+BASE = ["errors", "files", "seeds", "names", "counts", "config", "study", "manifest"]
+BASE += ["consistency", "sessions"]
 ROOMS = [*BASE, "jobs", "data", "labels", "networks", "training", "evaluation", "report"]
 
 

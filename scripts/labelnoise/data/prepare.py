@@ -5,10 +5,11 @@ Shape legend: S slices of a case, H height, W width in pixels.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from labelnoise.data.resize import fit_grid, resize_images, resize_labels
 from labelnoise.data.sources import Case, Settings, check_folder, open_source
 from labelnoise.data.storage import SPLITS, write_dataset
 from labelnoise.errors import InputError
+from labelnoise.manifest import File, Source, check_unchanged, read_source
 from labelnoise.seeds import intensity_seed, source_seed, split_seed
 
 logger = logging.getLogger(__name__)
@@ -27,8 +29,13 @@ BATCH = 16
 
 
 def prepare_dataset(
-    name: str, settings: Settings, seed: int, path: str | Path, workers: int = 1
-) -> None:
+    name: str,
+    settings: Settings,
+    seed: int,
+    path: str | Path,
+    workers: int = 1,
+    known: Mapping[str, File] = MappingProxyType({}),
+) -> Source | None:
     """Write the dataset file of one entry of `datasets` in the config.
 
     Cases are read by `workers` threads and written in their order, so the file does not depend on
@@ -39,17 +46,24 @@ def prepare_dataset(
         settings: its settings, checked and completed by `labelnoise.config`.
         seed: the study's seed.
         path: the HDF5 file to write; it appears whole or not at all.
+        known: files of the source whose digest is known, see `read_source`.
+
+    Returns:
+        The files of the source; None where it has none.
 
     Raises:
-        InputError: the source data cannot make a dataset.
+        InputError: the source data cannot make a dataset, or change while they are read.
     """
     check_folder(name, settings)
+    files = read_source(settings, known, workers)
     source = open_source(settings["source"])
     names = source.class_names(settings)
     cases = source.cases(settings, source_seed(seed, name))
     splits = assign_splits(name, cases, settings, split_seed(seed, name))
     grid = {key: settings.get(key) for key in ("plane", "spacing", "size", "resize_labels")}
     provenance = source.describe(settings) | {"source": settings["source"], "grid": grid}
+    if files is not None:
+        provenance["content"] = files.describe()
 
     changes = Changes(name, names)
     intensity = Intensity.of_settings(settings)
@@ -75,6 +89,8 @@ def prepare_dataset(
             if not _append(writer, changes, case, splits[case.name], next(prepared)):
                 left_out.append(case.name)
             logger.info("%s: case %s, %d of %d", name, case.name, done, len(cases))
+        if files is not None:
+            check_unchanged(name, settings, files)
         provenance |= changes.report()
     if left_out:
         logger.warning(
@@ -84,6 +100,7 @@ def prepare_dataset(
             len(cases),
             ", ".join(left_out),
         )
+    return files
 
 
 def _append(writer, changes, case, split, made):

@@ -104,7 +104,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
             "parameters": count_parameters(network),
             "training_seed": seed,
             "label_seed": labels.seed,
-            "digests": digests,
+            "digests": digests | source_digest(data),
             **device.record(),
         }
         write_outputs(folder, saver, history, timing, {**record, **provenance(keeper.sittings)})
@@ -199,6 +199,12 @@ def choose_slices(data: Dataset, labels: LabelFile, recipe: Recipe) -> dict[str,
         "train": Slices(data, data.rows("train"), labels),
         "validation": Slices(data, data.rows("validation"), validation_labels),
     }
+
+
+def source_digest(data: Dataset) -> dict[str, str]:
+    """Return {"source": digest} of the files that a dataset was made from, if there were any."""
+    content = data.provenance.get("content")
+    return {"source": content["sha256"]} if content else {}
 
 
 def choose(kept: list[dict[str, Any]]) -> int:
