@@ -347,9 +347,7 @@ def _digests(
     """Return {name: digest}; empty for what cannot be read, unless that is refused."""
 
     def digest(name: str) -> str:
-        file, path = listed[name]
-        if file.same_stat(known.get(name)):
-            return known[name].digest
+        path = listed[name][1]
         try:
             return sha256_of(path)
         except OSError as error:
@@ -360,8 +358,16 @@ def _digests(
                 ) from None
             return ""
 
+    found = {
+        name: known[name].digest
+        for name, (file, _) in listed.items()
+        if file.same_stat(known.get(name))
+    }
+    unknown = [name for name in listed if name not in found]
+    if unknown:
+        log.info("reading %d of %d source files", len(unknown), len(listed))
     with ThreadPoolExecutor(workers) as pool:
-        return dict(zip(listed, pool.map(digest, listed), strict=True))
+        return found | dict(zip(unknown, pool.map(digest, unknown), strict=True))
 
 
 def _word(state: Any) -> str:
