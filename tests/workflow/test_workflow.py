@@ -304,7 +304,8 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
         # A file may not grow beyond this, which a process meets as it meets a full disk.
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    done = snakemake(tmp_path, TINY, "results/datasets/tiny.h5", limit=limit)
+    larger = changed(datasets={"tiny": TINY["datasets"]["tiny"] | {"size": 64}})
+    done = snakemake(tmp_path, larger, "results/datasets/tiny.h5", limit=limit)
     assert done.returncode != 0
     assert "may not grow further" in done.stderr
     assert list(tmp_path.glob("results/datasets/*")) == []
