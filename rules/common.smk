@@ -1,6 +1,6 @@
-import os
 import re
 import sys
+from functools import cache
 
 from snakemake.logging import logger
 
@@ -11,6 +11,7 @@ from labelnoise.folds import base_of, fold_of
 from labelnoise.jobs.locks import hold_study
 from labelnoise.jobs.resources import megabytes_to_train, minutes_to_train
 from labelnoise.jobs.workflow import near_targets, says_more
+from labelnoise.manifest import source_state
 from labelnoise.study import Run, Study, find_modules
 from labelnoise.training.definitions import try_definitions
 
@@ -91,10 +92,10 @@ def first_fold_file(wildcards):
     return results.fill(results.dataset, {"dataset": first_fold(wildcards.dataset)})
 
 
-def split_file(wildcards):
-    """The file that a dataset's split is read from. One that is missing is its job to report."""
-    path = study.datasets[wildcards.dataset].get("split", {}).get("file")
-    return path if path and not fold_of(wildcards.dataset) and os.path.exists(path) else []
+@cache
+def state_of_source(dataset):
+    """What the job that prepares a dataset depends on besides the config; see `source_state`."""
+    return source_state(study.datasets[dataset], results, dataset).word
 
 
 def grows(amount):

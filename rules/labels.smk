@@ -2,7 +2,6 @@ rule prepare_dataset:
     input:
         # The first fold's file holds the slices of all.
         slices=lambda wildcards: first_fold_file(wildcards) if fold_of(wildcards.dataset) else [],
-        split=split_file,
     output:
         dataset=results.dataset,
     log:
@@ -18,6 +17,10 @@ rule prepare_dataset:
     params:
         settings=lambda wildcards: study.datasets[wildcards.dataset],
         seed=study.seed,
+        # Other folds than the first read no source.
+        source=lambda wildcards: (
+            None if fold_of(wildcards.dataset) else state_of_source(wildcards.dataset)
+        ),
     script:
         "../scripts/prepare_dataset.py"
 

@@ -13,7 +13,7 @@ import labelnoise
 PACKAGE = Path(labelnoise.__file__).parent
 SCRIPTS = PACKAGE.parent
 BASE = ["errors", "files", "seeds", "names", "counts", "folds", "own_code", "config"]
-BASE += ["study", "consistency", "sessions"]
+BASE += ["study", "manifest", "consistency", "sessions"]
 ROOMS = [
     *BASE,
     "jobs",

@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import hashlib
 import json
 import os
 import platform
@@ -16,6 +17,9 @@ from labelnoise.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# The key of a record that holds the digest of all others.
+SEAL = "sha256"
 
 
 @contextmanager
@@ -123,6 +127,22 @@ def write_json(path: Path | str, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def write_record(path: Path | str, content: Mapping[str, Any]) -> None:
+    """Write a mapping as indented JSON with the SHA-256 of its values, which `read_json` checks."""
+    plain = json.loads(json.dumps(content))
+    write_json(path, {**plain, SEAL: _digest_of(plain)})
+
+
+def _digest_of(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_of(path: Path | str) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_csv(path: Path | str, table: "pd.DataFrame") -> None:
     """Write a table at full precision, so that equal tables give equal files."""
     with whole_file(path) as temporary:
@@ -144,17 +164,23 @@ def write_rows(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_json(path: Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Read a JSON object that holds `keys`.
+    """Read a JSON object that holds `keys`, as `write_json` or `write_record` wrote it.
 
     Raises:
-        InputError: the file is missing, is not JSON, or lacks a key.
+        InputError: the file is missing, is not JSON, lacks a key, or is a record whose values are
+            not those that were written.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} is missing; run the study's step that writes it.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not whole JSON ({error}); delete it and run again.") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object; delete it and run again.")
+    seal = content.pop(SEAL, None)
+    if seal not in (None, _digest_of(content)):
+        raise InputError(f"{path} is damaged or was edited; delete it and run again.")
     missing = [key for key in keys if key not in content]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}; delete it and run again.")

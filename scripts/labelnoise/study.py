@@ -333,6 +333,16 @@ class Results:
         return self.root / "datasets/{dataset}.h5"
 
     @property
+    def manifest(self) -> Path:
+        """What a dataset was made from: its settings, and the names and digests of its source."""
+        return self.root / "datasets/{dataset}.json"
+
+    @property
+    def seen(self) -> Path:
+        """Files of a source that were read since, as their times had changed."""
+        return self.root / "datasets/.{dataset}.seen.json"
+
+    @property
     def calibration(self) -> Path:
         """Severities of an error, per structure."""
         return self.root / "calibration/{dataset}/{perturbation}.json"

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from labelnoise.data.checksums import read_attributes, write_attributes
 from labelnoise.data.intensity import Intensity, Scale
 from labelnoise.data.storage import (
     Dataset,
@@ -154,17 +155,6 @@ def test_scales_of_cases_come_back(tmp_path):
     assert_refused(Dataset, tmp_path / "x.h5", "scale")
 
 
-def test_a_file_from_before_there_was_a_choice_has_its_window(tiny):
-    def age(file):
-        del file.attrs["intensity"]
-        file.attrs["window"] = [-128.0, 128.0]
-
-    alter(tiny, age)
-    with Dataset(tiny) as dataset:
-        assert dataset.intensity == Intensity.of_window(-128, 128)
-        assert dataset.scale(3) == Scale(-128.0, 128.0)
-
-
 def test_reading_after_close_opens_again(tiny):
     dataset = Dataset(tiny)
     dataset.close()
@@ -181,9 +171,10 @@ def test_stored_layout(tiny):
         for key, dtype in (("images", np.float16), ("labels", np.uint8)):
             stored = file[key]
             assert stored.dtype == dtype and stored.chunks == (1, 6, 8)
-            assert stored.compression == "gzip" and stored.shuffle
+            assert stored.compression == "gzip" and stored.shuffle and stored.fletcher32
         assert file["slice"].dtype == np.int32
-        assert file.attrs["format"] == "labelnoise-dataset" and file.attrs["format_version"] == 1
+        attributes = read_attributes(file)
+        assert (attributes["format"], attributes["format_version"]) == ("labelnoise-dataset", 2)
 
 
 def test_spacing_comes_back(tmp_path):
@@ -197,13 +188,6 @@ def test_spacing_comes_back(tmp_path):
     assert spacing.dtype == np.float32
     expected = [[2.5, 0.7, 0.8]] * 2 + [[np.nan] * 3] + [[5, 1, 1]]
     np.testing.assert_array_equal(spacing, np.array(expected, np.float32))
-
-
-def test_files_older_than_the_spacing_are_read(tiny):
-    alter(tiny, _remove("spacing"))
-    with Dataset(tiny) as dataset:
-        assert dataset.spacing.shape == (5, 3) and np.isnan(dataset.spacing).all()
-        np.testing.assert_array_equal(dataset.read([4])[0], IMAGES[[4]])
 
 
 def test_workers_do_not_change_the_file(tmp_path):
@@ -327,18 +311,28 @@ def _replace(key, values):
 
 
 def _attr(key, value):
-    return lambda file: file.attrs.__setitem__(key, value)
+    return lambda file: write_attributes(file, read_attributes(file) | {key: value})
+
+
+def _no_attr(key):
+    def change(file):
+        kept = {name: value for name, value in read_attributes(file).items() if name != key}
+        del file.attrs[key]
+        write_attributes(file, kept)
+
+    return change
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_attr("format_version", 2), ("version is 2", "expected 1")),
+        (_attr("format_version", 1), ("version is 1", "expected 2")),
         (_attr("format", "mine"), ("'mine'",)),
         (_attr("provenance", "{"), ("attribute",)),
         (_attr("class_names", ["background", "liver"]), ("classes", "3 foreground fractions")),
         (_attr("class_names", ["liver", "background", "x"]), ("background first",)),
-        (lambda file: file.attrs.__delitem__("intensity"), ("window",)),
+        (_no_attr("intensity"), ("intensity",)),
+        (lambda file: file.attrs.__setitem__("name", "other"), ("attributes", "edited")),
         (_remove("labels"), ("no /labels",)),
         (_remove("split"), ("no /split",)),
         (_replace("slice", np.arange(4)), ("/slice has shape (4,)", "(5,)")),

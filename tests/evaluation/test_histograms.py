@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from damage import damage
+from labelnoise.data.checksums import create, read_attributes, write_attributes
 from labelnoise.errors import InputError
 from labelnoise.evaluation.histograms import (
     BINS,
@@ -300,15 +302,20 @@ def test_unusable_files_are_named(written, tmp_path):
         read_scores(cut)
     other = tmp_path / "other.h5"
     with h5py.File(other, "w") as file:
-        file.attrs["format"] = "labelnoise-dataset"
+        file.attrs["format"] = "labelnoise-scores"
+    with pytest.raises(InputError, match=r"other\.h5 .*no checksums, so an older version"):
+        read_scores(other)
+    with create(other) as file:
+        write_attributes(file, {"format": "labelnoise-dataset"})
     with pytest.raises(InputError, match=r"other\.h5 has format 'labelnoise-dataset'"):
         read_scores(other)
     with h5py.File(path, "r+") as file:
-        file.attrs["format_version"] = 1
-    with pytest.raises(InputError, match=r"version 1; expected .* version 2; delete it"):
+        attributes = read_attributes(file)
+        write_attributes(file, attributes | {"format_version": 2})
+    with pytest.raises(InputError, match=r"version 2; expected .* version 3; delete it"):
         read_scores(path)
     with h5py.File(path, "r+") as file:
-        file.attrs["format_version"] = 2
+        write_attributes(file, attributes)
         del file["apparent"]
         file["apparent"] = np.zeros((1, 3, 4), np.int64)
     with pytest.raises(InputError, match=r"counts of shapes .*, expected .*; delete it"):
@@ -317,3 +324,14 @@ def test_unusable_files_are_named(written, tmp_path):
         del file["case"]
     with pytest.raises(InputError, match=r"scores\.h5 is not a whole file of scores"):
         read_scores(path)
+
+
+def test_a_damaged_byte_is_a_sentence_or_changes_nothing(written):
+    def read(path):
+        found = vars(read_scores(path))
+        return repr(
+            [getattr(value, "tolist", lambda value=value: value)() for value in found.values()]
+        )
+
+    found = damage(written[0], read)
+    assert not found["other"] and found["sentence"] > 30

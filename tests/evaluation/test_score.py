@@ -14,6 +14,7 @@ from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
 from labelnoise.evaluation.histograms import BINS, counts_above, read_scores
 from labelnoise.evaluation.score import describe_score, loss_threshold, score_run
+from labelnoise.files import read_json, write_record
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.networks.output import count_pixels
 from labelnoise.study import Recipe, RunFolder
@@ -98,8 +99,8 @@ def test_the_threshold_of_a_loss_takes_back_the_share_of_background_that_it_keep
 
 def test_a_checkpoint_that_is_gone_is_named(files, tmp_path):
     folder = train(tmp_path / "rep0", files)
-    record = json.loads(folder.record.read_text())
-    folder.record.write_text(json.dumps(record | {"chosen_rank": 7}))
+    record = read_json(folder.record)
+    write_record(folder.record, record | {"chosen_rank": 7})
     with pytest.raises(
         InputError, match=r"run\.json chose checkpoint 7, which .*checkpoints lacks"
     ):
@@ -110,7 +111,7 @@ def test_a_checkpoint_that_is_gone_is_named(files, tmp_path):
 def test_the_line_of_a_test_is_of_the_chosen_checkpoint_and_pooled(tmp_path):
     names = {"dataset": "lis", "model": "unet", "recipe": "plain", "perturbation": "control"}
     record = {**names, "repeat": 0, "chosen_rank": 2}
-    (tmp_path / "run.json").write_text(json.dumps(record))
+    write_record(tmp_path / "run.json", record)
     rows = [(1, "liver", 9, 0, 0, 0), (2, "liver", 90, 10, 10, 0), (2, "liver", 1, 2, 0, 0)]
     rows += [(2, "tumour", 0, 0, 0, 9)]
     columns = ["rank", "structure", "tp", "fp", "fn", "tn"]

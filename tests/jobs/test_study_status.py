@@ -286,7 +286,7 @@ def test_what_is_not_finished_is_not_chosen(tmp_path):
         tree.test(run)
     for name, said in (
         (waiting.name, rf"is not finished but waiting; .*/test.csv, or .* {done.name}\."),
-        (changed.name, "by another definition: recipe.epochs 3 instead of 2 in the config"),
+        (changed.name, "as it is now: recipe.epochs 3 instead of 2 in the config"),
         (done.name.replace("rep", "repeat"), f"has no run .*{done.name}"),
         ("", f"has no run .*{done.name}"),
     ):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from damage import damage
 from labelnoise.data.intensity import Intensity, Scale
 from labelnoise.data.storage import SPLITS, Dataset, write_dataset
 from labelnoise.errors import InputError
@@ -215,3 +216,35 @@ def test_a_checkpoint_says_how_files_of_its_source_are_read(tmp_path):
                 writer.append(split, split, range(slices), images[:slices], labels[:slices])
         with Dataset(path) as data:
             assert describe_files(data) == files
+
+
+def test_a_damaged_byte_is_a_sentence_or_changes_nothing(tmp_path):
+    save(tmp_path / "top1.pt", make_network(MODEL), DESCRIPTION)
+
+    def read(path):
+        trained = load(path)
+        weights = trained.network.state_dict()
+        return trained.description, {name: array.tolist() for name, array in weights.items()}
+
+    found = damage(tmp_path / "top1.pt", read)
+    assert not found["other"] and found["sentence"] > 80
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    wider = DESCRIPTION | {"model": MODEL | {"width": 3}}
+    save(tmp_path / "top1.pt", make_network(MODEL), wider)
+    with pytest.raises(InputError, match=r"top1\.pt holds other weights than unet"):
+        load(tmp_path / "top1.pt")
+
+
+def test_a_part_that_torch_would_take_for_a_folder_is_refused(tmp_path):
+    """A bit outside all checksums, after which torch leaves the weights to chance."""
+    path = tmp_path / "top1.pt"
+    save(path, make_network(MODEL), DESCRIPTION)
+    content = path.read_bytes()
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b"archive/data/1"))
+    attributes = entry + 38
+    assert content[attributes : attributes + 4] == bytes(4)
+    path.write_bytes(content[:attributes] + b"\x10" + content[attributes + 1 :])
+    with pytest.raises(InputError, match=r"top1\.pt .*not stored as torch stores it"):
+        load(path)

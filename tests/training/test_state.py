@@ -16,6 +16,7 @@ import torch
 
 import own_modules
 import tiny
+from damage import damage
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.jobs.script import explain
 from labelnoise.study import Run, RunFolder, Task
@@ -415,3 +416,20 @@ def test_a_full_disk_is_said_and_costs_at_most_an_epoch(files, twin, tmp_path):
     process.join()
     assert "may not grow further" in said.get()
     assert_same(train(tmp_path / "rep0", files), twin)
+
+
+def test_a_damaged_byte_is_a_sentence_or_changes_nothing(interrupted):
+    def read(path):
+        return plain(vars(TrainingState.load(path)))
+
+    # Its mend is that `StateKeeper` sets it aside.
+    found = damage(interrupted.saved_state, read, mend="training state")
+    assert not found["other"] and found["sentence"] > 80
+
+
+def plain(value):
+    if isinstance(value, torch.Tensor):
+        return str(value.dtype), value.numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else repr(value)

@@ -151,7 +151,7 @@ def test_another_definition_is_refused(study_copy, monkeypatch):
     study = changed(models={"small": {"network": "unet", "width": 3, "depth": 2}})
     (study_copy / "study.yaml").write_text(yaml.safe_dump(study))
     said = refusal(study_copy, monkeypatch)
-    assert "another definition: model.width 2 instead of 3 in the config" in said
+    assert "as it is now: model.width 2 instead of 3 in the config" in said
 
 
 def test_a_mistake_is_one_sentence(study_copy, tmp_path):

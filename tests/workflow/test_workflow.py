@@ -270,7 +270,8 @@ def test_a_mistake_in_the_data_is_one_sentence_and_the_log_has_the_traceback(tmp
     log = (tmp_path / "results/logs/prepare_dataset/pairs.log").read_text()
     assert sentence in log and "Traceback" in log
     # Nothing half-written, and what could be done is done.
-    assert [path.name for path in (tmp_path / "results/datasets").iterdir()] == ["tiny.h5"]
+    made = {path.name for path in (tmp_path / "results/datasets").iterdir()}
+    assert made == {"tiny.h5", "tiny.json"}
 
 
 def test_a_sentence_is_said_however_quiet_snakemake_is(tmp_path):
@@ -303,7 +304,8 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
         # A file may not grow beyond this, which a process meets as it meets a full disk.
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    done = snakemake(tmp_path, TINY, "results/datasets/tiny.h5", limit=limit)
+    larger = changed(datasets={"tiny": TINY["datasets"]["tiny"] | {"size": 64}})
+    done = snakemake(tmp_path, larger, "results/datasets/tiny.h5", limit=limit)
     assert done.returncode != 0
     assert "may not grow further" in done.stderr
     assert list(tmp_path.glob("results/datasets/*")) == []

@@ -5,10 +5,11 @@ Shape legend: S slices of a case, H height, W width in pixels.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from labelnoise.data.splits import assign_folds, assign_splits
 from labelnoise.data.storage import write_dataset
 from labelnoise.errors import InputError
 from labelnoise.folds import base_of, fold_of
+from labelnoise.manifest import File, Source, check_unchanged, read_source
 from labelnoise.seeds import intensity_seed, source_seed
 
 logger = logging.getLogger(__name__)
@@ -30,8 +32,13 @@ BATCH = 16
 
 
 def prepare_dataset(
-    name: str, settings: Settings, seed: int, path: str | Path, workers: int = 1
-) -> None:
+    name: str,
+    settings: Settings,
+    seed: int,
+    path: str | Path,
+    workers: int = 1,
+    known: Mapping[str, File] = MappingProxyType({}),
+) -> Source | None:
     """Write the dataset file of one entry of `datasets` in the config.
 
     Cases are read by `workers` threads and written in their order, so the file does not depend on
@@ -43,11 +50,16 @@ def prepare_dataset(
         settings: its settings, checked and completed by `labelnoise.config`.
         seed: the study's seed.
         path: the HDF5 file to write; it appears whole or not at all.
+        known: files of the source whose digest is known, see `read_source`.
+
+    Returns:
+        The files of the source; None where it has none.
 
     Raises:
-        InputError: the source data cannot make a dataset.
+        InputError: the source data cannot make a dataset, or change while they are read.
     """
     check_folder(name, settings)
+    files = read_source(settings, known, workers)
     source = open_source(settings["source"])
     names = source.class_names(settings)
     cases = source.cases(settings, source_seed(seed, base_of(name)))
@@ -60,6 +72,8 @@ def prepare_dataset(
     cases = [case for case in cases if case.name in splits]
     grid = {key: settings.get(key) for key in ("plane", "spacing", "size", "resize_labels")}
     provenance = source.describe(settings) | {"source": settings["source"], "grid": grid}
+    if files is not None:
+        provenance["content"] = files.describe()
 
     changes = Changes(name, names)
     intensity = Intensity.of_settings(settings)
@@ -88,6 +102,8 @@ def prepare_dataset(
             if not _append(writer, changes, case, known_as, splits[case.name], next(prepared)):
                 left_out.append(known_as)
             logger.info("%s: case %s, %d of %d", name, known_as, done, len(cases))
+        if files is not None:
+            check_unchanged(name, settings, files)
         provenance |= changes.report()
     if left_out:
         logger.warning(
@@ -97,6 +113,7 @@ def prepare_dataset(
             len(cases),
             ", ".join(left_out),
         )
+    return files
 
 
 def _unique_names(name, cases):

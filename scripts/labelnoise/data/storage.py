@@ -19,6 +19,16 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike
 
+from labelnoise.data.checksums import (
+    DAMAGED,
+    STORED,
+    create,
+    read_attributes,
+    with_checksum,
+    write_array,
+    write_attributes,
+    write_texts,
+)
 from labelnoise.data.intensity import Intensity, Scale
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
@@ -26,7 +36,8 @@ from labelnoise.folds import fold_of
 
 DATASET_FORMAT = "labelnoise-dataset"
 LABEL_FORMAT = "labelnoise-labels"
-FORMAT_VERSION = 1
+# Files of version 1 have no checksums, so that damage in them would pass.
+FORMAT_VERSION = 2
 # What h5py takes by default.
 GZIP_LEVEL = 4
 SPLITS = ("train", "validation", "test")
@@ -67,7 +78,7 @@ def write_dataset(
         raise TypeError("a dataset needs an intensity or a window")
     with (
         whole_file(path) as temporary,
-        h5py.File(temporary, "w") as file,
+        create(temporary) as file,
         ThreadPoolExecutor(workers) as pool,
     ):
         writer = DatasetWriter(file, name, class_names, pool.map)
@@ -180,26 +191,29 @@ class DatasetWriter:
             InputError: a split is empty, or a class has no pixel in the training split.
         """
         _check_split(self._name, self._class_names, self._splits, self._pixels_C)
-        _write_text(self._file, "case", self._cases)
-        self._file["slice"] = np.array(self._slices, np.int32)
-        _write_text(self._file, "split", self._splits)
-        self._file["spacing"] = np.array(self._spacings, np.float32)
+        write_texts(self._file, "case", self._cases)
+        write_array(self._file, "slice", np.array(self._slices, np.int32))
+        write_texts(self._file, "split", self._splits)
+        write_array(self._file, "spacing", np.array(self._spacings, np.float32))
         if intensity.scale is None:
-            # None becomes NaN. As rows, since an attribute holds no more than 64 kB.
-            self._file["scale"] = np.array([astuple(scale) for scale in self._scales], np.float64)
+            # None becomes NaN.
+            scales = np.array([astuple(scale) for scale in self._scales], np.float64)
+            write_array(self._file, "scale", scales)
         if self._sources != self._cases:
-            _write_text(self._file, SOURCE_CASES, self._sources)
+            write_texts(self._file, SOURCE_CASES, self._sources)
         if folds:
             splits_KN = [[SPLITS.index(fold[case]) for case in self._cases] for fold in folds]
-            self._file[FOLDS] = np.array(splits_KN, np.uint8)
-        attrs = self._file.attrs
-        attrs["format"] = DATASET_FORMAT
-        attrs["format_version"] = FORMAT_VERSION
-        attrs["name"] = self._name
-        attrs["class_names"] = self._class_names
-        attrs["intensity"] = json.dumps(intensity.as_dict(), sort_keys=True)
-        attrs["foreground_fraction"] = self._pixels_C / self._pixels_C.sum()
-        attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+            write_array(self._file, FOLDS, np.array(splits_KN, np.uint8))
+        attributes = {
+            "format": DATASET_FORMAT,
+            "format_version": FORMAT_VERSION,
+            "name": self._name,
+            "class_names": self._class_names,
+            "intensity": json.dumps(intensity.as_dict(), sort_keys=True),
+            "foreground_fraction": self._pixels_C / self._pixels_C.sum(),
+            "provenance": json.dumps(provenance, sort_keys=True),
+        }
+        write_attributes(self._file, attributes)
 
 
 def write_fold(path: Path | str, slices: Path | str, name: str) -> None:
@@ -229,15 +243,13 @@ def write_fold(path: Path | str, slices: Path | str, name: str) -> None:
             if split == "train":
                 pixels_C += np.bincount(data.read_labels([row]).ravel(), minlength=len(pixels_C))
         _check_split(name, data.class_names, splits, pixels_C)
-        with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        with whole_file(path) as temporary, create(temporary) as file:
             for key in whole:
                 if key not in (FOLDS, "split"):
                     file[key] = h5py.ExternalLink(slices.name, key)
-            _write_text(file, "split", splits)
-            for key, value in whole.attrs.items():
-                file.attrs[key] = value
-            file.attrs["name"] = name
-            file.attrs["foreground_fraction"] = pixels_C / pixels_C.sum()
+            write_texts(file, "split", splits)
+            own = {"name": name, "foreground_fraction": pixels_C / pixels_C.sum()}
+            write_attributes(file, read_attributes(whole) | own)
 
 
 def _check_split(name, class_names, splits, pixels_C):
@@ -276,9 +288,9 @@ def write_labels(
             ({class index: value}); of a kind of the user's own also the digest of its code (str).
     """
     rows_M = np.asarray(rows, np.int64)
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
-        file["row"] = rows_M
-        _write_label_attrs(file.attrs, draws=draws, **attrs)
+    with whole_file(path) as temporary, create(temporary) as file:
+        write_array(file, "row", rows_M)
+        write_attributes(file, _label_attributes(draws=draws, **attrs))
         writer = LabelWriter(file, (_stored(draws), len(rows_M), *shape))
         yield writer
         writer.finish()
@@ -291,7 +303,7 @@ class LabelWriter:
         self.draws = shape_DMHW[0]
         chunk = (1, 1, *shape_DMHW[2:])
         self._labels_DMHW = file.create_dataset(
-            "labels", shape_DMHW, np.uint8, chunks=chunk, compression="gzip", shuffle=True
+            "labels", shape_DMHW, np.uint8, chunks=chunk, **STORED
         )
         self._missing_DM = np.ones(shape_DMHW[:2], bool)
 
@@ -321,17 +333,25 @@ class _Reader:
             raise InputError(f"{self.path} does not exist; let snakemake make it.")
         try:
             file = self._file()
-            self._check_format(file)
-            self._load(file)
+            attrs = self._attributes(file)
+            self._check_format(file, attrs)
+            self._load(file, attrs)
         # A damaged file fails in many ways inside HDF5, NumPy and JSON; all mean the same here.
         except (OSError, LookupError, RuntimeError, TypeError, AttributeError) as error:
-            raise self._unusable(f"it is truncated or not a {self.format} file ({error})") from None
+            what = f"it is damaged, truncated or not a {self.format} file ({error})"
+            raise self._unusable(what) from None
         except InputError:
             raise
         except ValueError as error:
             raise self._unusable(f"an attribute cannot be read ({error})") from None
 
-    def _load(self, file: h5py.File) -> None:
+    def _attributes(self, file: h5py.File) -> dict[str, Any]:
+        try:
+            return read_attributes(file)
+        except ValueError as error:
+            raise self._unusable(error) from None
+
+    def _load(self, file: h5py.File, attrs: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
     def _file(self):
@@ -376,11 +396,11 @@ class _Reader:
             f"{self.path} cannot be used: {found}; delete it and let snakemake make it again."
         )
 
-    def _check_format(self, file):
-        found = file.attrs.get("format")
+    def _check_format(self, file, attrs):
+        found = attrs.get("format")
         if found != self.format:
             raise self._unusable(f"its format is {found!r}, expected {self.format!r}")
-        version = int(file.attrs["format_version"])
+        version = int(attrs["format_version"])
         if version != FORMAT_VERSION:
             raise self._unusable(f"its format version is {version}, expected {FORMAT_VERSION}")
         for key in self.keys:
@@ -406,8 +426,7 @@ class Dataset(_Reader):
         provenance: where the data come from.
         shape: (H, W).
         case, slice, split: (N,) of str, int and str.
-        spacing: (N, 3), distance of slices, rows and columns in mm, NaN where unknown, as in files
-            written before it was stored.
+        spacing: (N, 3), distance of slices, rows and columns in mm, NaN where unknown.
 
     The file alone knows what the source calls its cases: `source_cases`.
 
@@ -416,27 +435,21 @@ class Dataset(_Reader):
     """
 
     format = DATASET_FORMAT
-    keys = ("images", "labels", "case", "slice", "split")
+    keys = ("images", "labels", "case", "slice", "split", "spacing")
 
-    def _load(self, file):
-        attrs = file.attrs
+    def _load(self, file, attrs):
         self.name = str(attrs["name"])
         self.class_names = [str(name) for name in attrs["class_names"]]
         self.foreground_fraction = [float(share) for share in attrs["foreground_fraction"]]
         self.provenance = json.loads(attrs["provenance"])
         self.case, self.split = (file[key].asstr()[:].astype(str) for key in ("case", "split"))
-        # Files written before there was a choice have a window.
-        if "intensity" in attrs:
-            self.intensity = Intensity.of_dict(json.loads(attrs["intensity"]))
-        else:
-            self.intensity = Intensity.of_window(*attrs["window"])
+        self.intensity = Intensity.of_dict(json.loads(attrs["intensity"]))
         self._scales_N4 = np.full((len(self.case), 4), np.nan)
         if self.intensity.scale is None:
             self._scales_N4 = file["scale"][:]
         self.slice = file["slice"][:].astype(int)
         self.shape = tuple(file["images"].shape[1:])
-        unknown = np.full((len(self.case), 3), np.nan, np.float32)
-        self.spacing = file["spacing"][:] if "spacing" in file else unknown
+        self.spacing = file["spacing"][:]
         self._check_shapes(file)
         self._check_rows()
 
@@ -524,7 +537,7 @@ class Dataset(_Reader):
             stored = self._file()[key]
             for position, row in enumerate(rows):
                 slices_NHW[position] = stored[row]
-        except OSError as error:
+        except DAMAGED as error:
             raise self._unusable(f"its slices cannot be read ({error})") from None
         return slices_NHW
 
@@ -549,8 +562,7 @@ class LabelFile(_Reader):
     format = LABEL_FORMAT
     keys = ("labels", "row")
 
-    def _load(self, file):
-        attrs = file.attrs
+    def _load(self, file, attrs):
         self.dataset, self.perturbation, self.kind = (
             str(attrs[key]) for key in ("dataset", "perturbation", "kind")
         )
@@ -585,12 +597,14 @@ class LabelFile(_Reader):
             raise IndexError(f"draw {draw} of {self.path}, which stores {self.stored_draws}")
         labels_NHW = np.empty((len(rows), *self.shape), np.uint8)
         try:
-            labels = self._file()["labels"]
-            for position, row in enumerate(rows):
-                labels_NHW[position] = labels[draw, self._position[int(row)]]
+            places = [self._position[int(row)] for row in rows]
         except KeyError as error:
             raise self._unusable(f"it has no labels for row {error} of its dataset") from None
-        except OSError as error:
+        try:
+            labels = self._file()["labels"]
+            for position, place in enumerate(places):
+                labels_NHW[position] = labels[draw, place]
+        except DAMAGED as error:
             raise self._unusable(f"its slices cannot be read ({error})") from None
         return labels_NHW
 
@@ -607,37 +621,33 @@ def _create_stack(file, key, dtype, shape_HW):
         dtype,
         maxshape=(None, *shape_HW),
         chunks=(1, *shape_HW),
-        compression="gzip",
         compression_opts=GZIP_LEVEL,
-        shuffle=True,
+        **STORED,
     )
 
 
 def _pack(slice_HW):
-    """Return a slice as HDF5 shuffles and gzips it: first bytes of all pixels, then second ones."""
+    """Return a slice as HDF5 stores it: first bytes of all pixels, then second ones; gzip; sum."""
     pixels = np.ascontiguousarray(slice_HW).reshape(-1)
     shuffled = pixels.view(np.uint8).reshape(pixels.size, -1).T
-    return zlib.compress(shuffled.tobytes(), GZIP_LEVEL)
+    return with_checksum(zlib.compress(shuffled.tobytes(), GZIP_LEVEL))
 
 
-def _write_text(file, key, texts):
-    file.create_dataset(key, data=np.array(texts, object), dtype=h5py.string_dtype("utf-8"))
-
-
-def _write_label_attrs(
-    attrs, *, dataset, perturbation, kind, draws, seed, severities, foreground_fractions, code=None
+def _label_attributes(
+    *, dataset, perturbation, kind, draws, seed, severities, foreground_fractions, code=None
 ):
-    attrs["format"] = LABEL_FORMAT
-    attrs["format_version"] = FORMAT_VERSION
-    attrs["dataset"] = dataset
-    attrs["perturbation"] = perturbation
-    attrs["kind"] = kind
-    if code is not None:
-        attrs["code"] = code
-    attrs["draws"] = draws
-    attrs["seed"] = str(seed)
-    attrs["severities"] = json.dumps(severities, sort_keys=True)
-    attrs["foreground_fractions"] = json.dumps(foreground_fractions, sort_keys=True)
+    return {
+        "format": LABEL_FORMAT,
+        "format_version": FORMAT_VERSION,
+        "dataset": dataset,
+        "perturbation": perturbation,
+        "kind": kind,
+        **({} if code is None else {"code": code}),
+        "draws": draws,
+        "seed": str(seed),
+        "severities": json.dumps(severities, sort_keys=True),
+        "foreground_fractions": json.dumps(foreground_fractions, sort_keys=True),
+    }
 
 
 def _by_class(text):

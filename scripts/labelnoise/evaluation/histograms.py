@@ -4,19 +4,29 @@ Shape legend: B bins, C cases, S structures; an axis of 2 is negative, positive,
 counts of `labelnoise.counts`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from labelnoise.data.checksums import (
+    DAMAGED,
+    create,
+    read_attributes,
+    write_array,
+    write_attributes,
+    write_texts,
+)
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
 
 FORMAT = "labelnoise-scores"
-FORMAT_VERSION = 2
+# Files of version 2 have no checksums.
+FORMAT_VERSION = 3
 # An even number, so that log-odds of 0, the decision of `output.predict`, is an edge.
 BINS = 2048
 # Log-odds x fall into equal bins of x / (SCALE + |x|). A bin is 0.008 wide at 0 and 0.07 at 16, and
@@ -42,6 +52,7 @@ class RunScores:
             ones, as wrong as the training labels.
         loss_threshold: log-odds at which the optimum of the loss has a probability of 0.5, NaN
             where that is unknown; see `decision.decision_odds`.
+        digests: {name: SHA-256} of the files that were written with it.
     """
 
     rank: int
@@ -51,6 +62,7 @@ class RunScores:
     apparent_SC4: np.ndarray
     validation_S2B: dict[str, np.ndarray]
     loss_threshold: float
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def histogram(self, structure: str) -> "ScoreHistogram":
         """Return the histogram of all test pixels of a structure."""
@@ -237,17 +249,20 @@ def write_scores(path: Path, scores: RunScores) -> None:
     """
     arrays = {"test": scores.test_SC2B, "apparent": scores.apparent_SC4}
     arrays |= {f"validation/{labels}": found for labels, found in scores.validation_S2B.items()}
-    packed = {"compression": "gzip", "shuffle": True}
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with whole_file(path) as temporary, create(temporary) as file:
         for name, counts in arrays.items():
-            file.create_dataset(name, data=counts, dtype=np.int64, chunks=counts.shape, **packed)
-        file.create_dataset("edge", data=bin_edges(), dtype=np.float32, **packed)
-        for key, names in (("structure", scores.structures), ("case", scores.cases)):
-            file[key] = np.array(names, h5py.string_dtype("utf-8"))
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["rank"] = scores.rank
-        file.attrs["loss_threshold"] = scores.loss_threshold
+            write_array(file, name, counts.astype(np.int64))
+        write_array(file, "edge", bin_edges().astype(np.float32))
+        write_texts(file, "structure", scores.structures)
+        write_texts(file, "case", scores.cases)
+        attributes = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "rank": scores.rank,
+            "loss_threshold": scores.loss_threshold,
+            "digests": json.dumps(dict(scores.digests), sort_keys=True),
+        }
+        write_attributes(file, attributes)
 
 
 @cache
@@ -268,24 +283,28 @@ def read_scores(path: Path) -> RunScores:
     """
     try:
         with h5py.File(path) as file:
-            found = (file.attrs.get("format"), file.attrs.get("format_version"))
+            attrs = read_attributes(file)
+            found = (attrs.get("format"), attrs.get("format_version"))
             if found != (FORMAT, FORMAT_VERSION):
                 raise InputError(
                     f"{path} has format {found[0]!r}, version {found[1]}; expected {FORMAT!r}, "
                     f"version {FORMAT_VERSION}; {MEND}."
                 )
             scores = RunScores(
-                rank=int(file.attrs["rank"]),
+                rank=int(attrs["rank"]),
                 structures=file["structure"].asstr()[:].tolist(),
                 cases=file["case"].asstr()[:].tolist(),
                 test_SC2B=file["test"][:],
                 apparent_SC4=file["apparent"][:],
                 validation_S2B={name: file["validation"][name][:] for name in VALIDATION},
-                loss_threshold=float(file.attrs["loss_threshold"]),
+                loss_threshold=float(attrs["loss_threshold"]),
+                digests=json.loads(attrs["digests"]),
             )
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run snakemake, which tests the run again.") from None
-    except (OSError, KeyError) as error:
+    except InputError:
+        raise
+    except DAMAGED as error:
         raise InputError(f"{path} is not a whole file of scores ({error}); {MEND}.") from None
     sizes = (len(scores.structures), len(scores.cases))
     shapes = [scores.test_SC2B.shape, scores.apparent_SC4.shape]

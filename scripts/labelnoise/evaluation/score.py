@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
 from labelnoise.evaluation.histograms import BINS, SCALE, RunScores, counts_above, write_scores
 from labelnoise.evaluation.surfaces import surface_table
-from labelnoise.files import read_json, write_rows
+from labelnoise.files import read_json, sha256_of, write_rows
 from labelnoise.jobs.devices import Device
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.networks.output import count_pixels, log_odds, predict
@@ -116,8 +116,9 @@ def score_run(
             f"{folder.checkpoints} lacks; delete it and run snakemake again."
         )
     write_rows(folder.counts, counted)
-    write_scores(folder.scores, scores)
     write_rows(folder.surfaces, surfaces)
+    digests = {path.name: sha256_of(path) for path in (folder.counts, folder.surfaces)}
+    write_scores(folder.scores, replace(scores, digests=digests))
     return counted
 
 

@@ -38,7 +38,7 @@ from labelnoise.evaluation.histograms import (
     read_scores,
     threshold_edges,
 )
-from labelnoise.files import read_json
+from labelnoise.files import read_json, sha256_of
 from labelnoise.folds import base_of, fold_of
 from labelnoise.sessions import read_sessions
 from labelnoise.study import Results, Run
@@ -289,13 +289,18 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read back a table of runs, cells or cases that was written as CSV.
 
     Raises:
-        InputError: the file is missing.
+        InputError: the file is missing or is no table.
     """
     text = io.StringIO(_read_text(path))
     # Only an empty cell is a missing number; names such as "NA" and "007" stay text.
-    table = pd.read_csv(
-        text, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""]
-    )
+    try:
+        table = pd.read_csv(
+            text, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""]
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(
+            f"{path} is not a table ({error}); delete it, so that it is made again."
+        ) from None
     blank = [name for name in BLANK if name in table]
     return table.fillna(dict.fromkeys(blank, ""))
 
@@ -303,6 +308,9 @@ def read_table(path: Path) -> pd.DataFrame:
 def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], Columns]]:
     """Yield row and columns per case of each structure of one run, in the order of the class."""
     folder = results.run_folder(run)
+    scores = read_scores(folder.scores)
+    for path in (folder.counts, folder.surfaces):
+        _check_digest(path, scores.digests.get(path.name), folder.scores)
     counts = read_counts(folder.counts)
     details = read_json(
         folder.record, ("chosen_rank", "seconds", "device", "parameters", "definitions")
@@ -313,7 +321,6 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], Colu
             f"{folder.counts} has no rows of rank {details['chosen_rank']}, the checkpoint that "
             f"{folder.record.name} chose; {MEND}."
         )
-    scores = read_scores(folder.scores)
     surfaces = _read_surfaces(folder.surfaces, chosen)
     tail = {
         "checkpoint_rank": details["chosen_rank"],
@@ -452,8 +459,20 @@ def _columns(name, values, *statistics):
     return {f"{name}_{statistic}": summary[statistic] for statistic in statistics}
 
 
+def _check_digest(path: Path, expected: str | None, where: Path) -> None:
+    """Refuse a file that is not the one whose digest was stored; None where none was."""
+    if expected is not None and path.is_file() and sha256_of(path) != expected:
+        raise InputError(
+            f"{path} is damaged or was edited since {where.name} was written with it; {MEND}."
+        )
+
+
 def _read_text(path):
     try:
         return Path(path).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} is missing; run the study's step that writes it.") from None
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not text in UTF-8 ({error}); delete it, so that it is made again."
+        ) from None

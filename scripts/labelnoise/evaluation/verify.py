@@ -177,7 +177,7 @@ def compare_tables(recorded: Path, again: Path) -> Comparison:
     try:
         bytes_of_both = recorded.read_bytes(), again.read_bytes()
         header, *rows = csv.reader(bytes_of_both[0].decode("utf-8").splitlines())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"{recorded} cannot be read ({error}); nothing is left to compare."
         ) from None

@@ -28,9 +28,9 @@ WORDS = {
 LEGEND = {
     **WORDS,
     "trained": "trained, its test runs or waits",
-    "outdated": "trained by a definition of its model or recipe that is not the config's",
+    "outdated": "made from other definitions, seeds or data than those of now",
 }
-MIXED = "Mixed: made differently from what the config says, or from most runs of their kind"
+MIXED = "Mixed: made otherwise than the study is now, or than most runs of their kind"
 STOPPED = (
     "They ended without an error of their own: by a time limit, a cancelled job or a kill. The "
     "same snakemake command goes on from there. If a time limit ends them again, set a longer "

@@ -1,11 +1,13 @@
 """How far a study has come, read from its files alone: nothing is started, locked or changed.
 
+One file may be written: which source files were read once more, see `manifest.source_state`.
+
 The state of a run is the first of these that applies:
 
 running   a process holds the lock of its training state
 finished  it is trained and tested
-outdated  it is trained, by another definition of its model or recipe than the config's, or other
-          code of the user's own, so that Snakemake trains it again
+outdated  it is trained, but its definitions, seed, labels, dataset, source data or the user's own
+          code have changed, so that Snakemake trains it again
 trained   it is trained; its test is running or still to come
 failed    the log of its training or test ends in an error
 stopped   its training has begun, no process trains it, and no Snakemake holds the study
@@ -23,8 +25,10 @@ from typing import Any, Self
 
 from labelnoise.consistency import definition_facts, differences, label_facts, misfits
 from labelnoise.errors import InputError
+from labelnoise.files import read_json
 from labelnoise.jobs.locks import Holder, holder_of
 from labelnoise.jobs.script import last_error
+from labelnoise.jobs.staleness import Staleness
 from labelnoise.study import JOBS, Model, Recipe, Results, Run, RunFolder, Study
 
 # Rules that make tables and figures, which no run waits for.
@@ -180,8 +184,8 @@ def choose_finished(status: StudyStatus, name: str | None = None) -> Run:
     if states[name] == "outdated":
         how = next(text for run, text in status.mixed if run.name == name)
         raise InputError(
-            f"{name} was trained by another definition: {how}; restore the config, or let "
-            "snakemake train it again."
+            f"{name} is not of the study as it is now: {how}; restore that, or let snakemake train "
+            "it again."
         )
     if name not in finished:
         wanted = status.results.run_folder(Run.parse(name)).counts
@@ -200,6 +204,7 @@ class _Survey:
     def __init__(self, study: Study):
         self.study, self.results = study, study.results
         self.maker = holder_of(study.results.lock)
+        self.staleness = Staleness(study)
         self.failures: list[Failure] = []
         self.outdated: list[tuple[Run, str]] = []
         # As run.json would hold them: JSON has only text as keys, and no tuples.
@@ -214,25 +219,20 @@ class _Survey:
         progress = Progress.read(folder.progress)
         if holder := holder_of(folder.lock):
             return RunStatus(run, "running", epochs, progress, holder=holder)
-        try:
-            record = json.loads(folder.record.read_text(encoding="utf-8"))
-            found, seconds = record["definitions"], float(record["seconds"])
-            kind = record.get("label_kind")
-            fits = self._fits(run, found) and label_facts(kind) == self._label_facts(run)
-        except (FileNotFoundError, NotADirectoryError):
+        if not folder.record.exists():
             begun = progress is not None and self.maker is None
             state = self._failed(run, "train_model") or ("stopped" if begun else "waiting")
             return RunStatus(run, state, epochs, progress)
+        try:
+            record = read_json(folder.record)
+            seconds = float(record["seconds"])
+            changed = self._other_definition(run, record) or self.staleness.of_run(run, record)
         except (ValueError, KeyError, TypeError, AttributeError):
-            sentence = "run.json cannot be read; delete it, so that the run is trained again."
+            sentence = "run.json is damaged; delete it, so that the run is trained again."
             self.failures.append(Failure("train_model", run.name, folder.record, sentence))
             return RunStatus(run, "failed", epochs)
-        if not fits:
-            different = differences(
-                definition_facts(found) | label_facts(kind),
-                definition_facts(self._wanted(run)) | self._label_facts(run),
-            )
-            self.outdated.append((run, f"{different} in the config"))
+        if changed:
+            self.outdated.append((run, changed))
             return RunStatus(run, "outdated", epochs)
         self.records[run] = record
         tested = "finished" if _is_tested(folder) else None
@@ -248,23 +248,25 @@ class _Survey:
         self.failures.append(Failure(rule, run.name, log, sentence))
         return "failed"
 
-    def _wanted(self, run: Run) -> dict[str, dict[str, Any]]:
-        """Return the run's definitions in the config."""
-        return {"model": self.models[run.model], "recipe": self.recipes[run.recipe]}
-
     def _label_facts(self, run: Run) -> dict[str, str]:
         """Return which of the user's own code draws the run's labels."""
         error = self.study.perturbations[run.perturbation]
         return label_facts({"kind": error.kind, "code": error.code} if error.code else None)
 
-    def _fits(self, run: Run, found: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Return whether the definitions in a run.json are the config's, by value."""
-        wanted = self._wanted(run)
+    def _other_definition(self, run: Run, record: Mapping[str, Any]) -> str | None:
+        """Return how the definitions in a run.json differ from the config's, by value."""
+        found = record["definitions"]
+        wanted = {"model": self.models[run.model], "recipe": self.recipes[run.recipe]}
+        own, own_wanted = label_facts(record.get("label_kind")), self._label_facts(run)
         try:
             recipes = Recipe(**found["recipe"]), Recipe(**wanted["recipe"])
+            are_equal = recipes[0] == recipes[1] and own == own_wanted
         except TypeError:  # written by a version with other keys
-            return False
-        return recipes[0] == recipes[1] and Model.of(found["model"]) == Model.of(wanted["model"])
+            are_equal = False
+        if are_equal and Model.of(found["model"]) == Model.of(wanted["model"]):
+            return None
+        facts = definition_facts(found) | own, definition_facts(wanted) | own_wanted
+        return f"{differences(*facts)} in the config"
 
 
 def _as_json(definition: Model | Recipe) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from labelnoise.data.storage import Dataset, write_labels
 from labelnoise.errors import InputError
-from labelnoise.files import read_json, write_json
+from labelnoise.files import read_json, sha256_of, write_record
 from labelnoise.labels.calibration import assess, calibrate
 from labelnoise.labels.error import LabelError, measure
 from labelnoise.labels.perturbations import draw_labels
@@ -85,7 +85,12 @@ def calibrate_dataset(
                 "draws": found.draws,
                 "label_dice_sd_between_draws": found.draw_sd,
             }
-        write_json(path, {**_names(data, name, perturbation), "structures": structures})
+        about = {
+            **_names(data, name, perturbation),
+            "definition": perturbation.as_dict(),
+            "seed": seed,
+        }
+        write_record(path, {**about, "structures": structures})
 
 
 def perturb_dataset(
@@ -131,8 +136,15 @@ def perturb_dataset(
             }
             for index, structure in enumerate(data.class_names[1:], start=1)
         }
-        about = {**_names(data, name, perturbation), "repeat": repeat, "draws": draws}
-        write_json(measured, {**about, "structures": found})
+        about = {
+            **_names(data, name, perturbation),
+            "definition": perturbation.as_dict(),
+            "seed": seed,
+            "calibration": sha256_of(calibration),
+            "repeat": repeat,
+            "draws": draws,
+        }
+        write_record(measured, {**about, "structures": found})
 
 
 def calibrated_error(

@@ -2,9 +2,10 @@
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from textwrap import indent
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -51,12 +52,14 @@ class Answer:
         decided: one sentence per loss or other claim that is decided.
         undecided: what is not, and what it would take.
         limits: what the study cannot say.
+        data: the files that each dataset was made from, where there are any.
     """
 
     counted: str
     decided: list[str]
     undecided: list[str]
     limits: list[str]
+    data: list[str] = field(default_factory=list)
 
 
 def answer_of(
@@ -65,6 +68,7 @@ def answer_of(
     runs: pd.DataFrame,
     sources: Mapping[str, str],
     mixed: int = 0,
+    contents: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Answer:
     """Return the answer of a study.
 
@@ -74,6 +78,7 @@ def answer_of(
         runs: what `tables.runs_table` returns.
         sources: {dataset: source}.
         mixed: runs that were made differently from those they are averaged with.
+        contents: {dataset: what `manifest.Source.describe` returns}, of those made from files.
     """
     costs = claims[(claims["kind"] == "costs") & (claims["measure"] == "dice")]
     others = claims.drop(costs.index)
@@ -84,6 +89,11 @@ def answer_of(
         decided=[*_losses(costs, thresholds, runs), *_decided(others)],
         undecided=_undecided(claims),
         limits=_limits(claims, thresholds, runs, sources, mixed),
+        data=[
+            f"{dataset}: {plural(found['files'], 'file')} of {found['bytes']:,} bytes, SHA-256 "
+            f"{found['sha256']}."
+            for dataset, found in contents.items()
+        ],
     )
 
 
@@ -124,6 +134,7 @@ def _sections(answer: Answer) -> list[tuple[str, list[str]]]:
         ("Decided", answer.decided or ["Nothing."]),
         ("Undecided", answer.undecided),
         ("What this study cannot say", answer.limits),
+        ("What the datasets were made from", answer.data),
     ]
     return [(title, sentences) for title, sentences in sections if sentences]
 

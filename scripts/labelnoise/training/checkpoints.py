@@ -16,10 +16,11 @@ from labelnoise.data.intensity import Intensity
 from labelnoise.data.new_images import Preparation, Prepared, check_images
 from labelnoise.data.resize import restore_probabilities
 from labelnoise.errors import InputError
-from labelnoise.files import read_json, whole_file
+from labelnoise.files import read_json
 from labelnoise.networks import make_network
 from labelnoise.own_code import is_own, own_file, use_own_code
 from labelnoise.study import CHECKPOINT, Recipe, RunFolder
+from labelnoise.training.archive import read_archive, write_archive
 
 FORMAT = "labelnoise-checkpoint"
 FORMAT_VERSION = 1
@@ -104,9 +105,7 @@ def save(path: Path, network: torch.nn.Module, description: dict[str, Any]) -> N
     """Write a network's weights with the description that `load` needs."""
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, **description, "state": state}
-    # Through a file of Python's, which says why a write fails.
-    with whole_file(path) as temporary, open(temporary, "wb") as file:
-        torch.save(content, file)
+    write_archive(path, content)
 
 
 @dataclass
@@ -201,19 +200,19 @@ def load(path: Path, modules: Path | str | None = None) -> TrainedNetwork:
         A TrainedNetwork.
 
     Raises:
-        InputError: the file is not a checkpoint of this project, or not of this version; or the
-            user's own code is missing, or is not what the network was trained with.
+        InputError: the file is damaged, is not a checkpoint of this project, or not of this
+            version; or the user's own code is missing, or is not what the network was trained with.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_archive(path)
     except FileNotFoundError:
         raise InputError(
             f"there is no checkpoint {path}; name a run folder or a .pt file."
         ) from None
-    except Exception as error:
+    except InputError as error:
         raise InputError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}); delete its run "
-            "folder and let snakemake train it again."
+            f"{path} cannot be read as a checkpoint, since it {error}; delete its run folder and "
+            "let snakemake train it again."
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this project; name one that it trained.")
@@ -237,7 +236,13 @@ def load(path: Path, modules: Path | str | None = None) -> TrainedNetwork:
         if is_own(name):
             raise InputError(f"{path} needs code that is not its own: {error}") from error
         raise
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(
+            f"{path} holds other weights than {model['network']} has in this version of the code; "
+            "read it with the version that trained it, or train the run again."
+        ) from error
     return TrainedNetwork(network.eval(), content)
 
 

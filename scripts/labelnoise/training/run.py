@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
-from labelnoise.files import read_json, whole_folder, write_json, write_rows
+from labelnoise.files import read_json, whole_folder, write_record, write_rows
 from labelnoise.jobs.devices import Device
 from labelnoise.networks import make_network
 from labelnoise.seeds import derive, training_seed
@@ -105,7 +105,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
             "training_seed": seed,
             "label_seed": labels.seed,
             **({"label_kind": {"kind": labels.kind, "code": labels.code}} if labels.code else {}),
-            "digests": digests,
+            "digests": digests | source_digest(data),
             **device.record(),
         }
         write_outputs(folder, saver, history, timing, {**record, **provenance(keeper.sittings)})
@@ -140,7 +140,7 @@ def write_outputs(
     write_rows(folder.timing, timing)
     seconds = sum(epoch["train"] + epoch["validation"] for epoch in timing)
     chosen = {"checkpoints": kept, "chosen_rank": choose(kept), "seconds": round(seconds, 3)}
-    write_json(folder.record, {**known, **chosen})
+    write_record(folder.record, {**known, **chosen})
 
 
 def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
@@ -230,6 +230,12 @@ def choose_slices(data: Dataset, labels: LabelFile, recipe: Recipe, seed: int) -
         "train": Slices(data, data.rows("train"), labels, augmentation),
         "validation": Slices(data, data.rows("validation"), validation_labels),
     }
+
+
+def source_digest(data: Dataset) -> dict[str, str]:
+    """Return {"source": digest} of the files that a dataset was made from, if there were any."""
+    content = data.provenance.get("content")
+    return {"source": content["sha256"]} if content else {}
 
 
 def choose(kept: list[dict[str, Any]]) -> int:

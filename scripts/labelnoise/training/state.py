@@ -17,9 +17,10 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from labelnoise.errors import InputError
-from labelnoise.files import whole_file, write_json
+from labelnoise.files import write_json
 from labelnoise.jobs.locks import is_abandoned
 from labelnoise.study import RunFolder, Task
+from labelnoise.training.archive import read_archive, write_archive
 from labelnoise.training.checkpoints import TopNSaver
 from labelnoise.training.provenance import begin_sitting
 
@@ -61,26 +62,24 @@ class TrainingState:
     def save(self, path: Path) -> None:
         """Write the state; the file is whole or the one before it."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, **vars(self)}
-        # Through a file of Python's, which says why a write fails.
-        with whole_file(path) as temporary, open(temporary, "wb") as file:
-            torch.save(content, file)
+        write_archive(path, content)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a state.
 
         Raises:
-            InputError: the file is not a state of this version.
+            InputError: the file is damaged, or not a state of this version.
         """
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = read_archive(path)
             found = (content.pop("format"), content.pop("format_version"))
             if found == (FORMAT, FORMAT_VERSION):
                 return cls(**content)
-        except Exception as error:
-            raise InputError(
-                f"{path} cannot be read as training state ({type(error).__name__})."
-            ) from error
+        except InputError as error:
+            raise InputError(f"{path} cannot be read as training state: it {error}.") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is no training state ({error}).") from error
         raise InputError(f"{path} is of version {found[1]}, expected {FORMAT_VERSION}.")
 
     def restore(

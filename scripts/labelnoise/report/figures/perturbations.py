@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labelnoise.errors import InputError
+from labelnoise.files import read_json
 from labelnoise.labels.perturbations import perturb
 from labelnoise.own_code import load_own
 from labelnoise.report import style
@@ -62,7 +62,7 @@ def perturbed_rows(
             "config key 'matrix.perturbation' names no label error, so there is none to draw; add "
             "one, or leave this figure out."
         )
-    contents = [json.loads(Path(path).read_text()) for path in calibrations]
+    contents = [read_json(Path(path), ("kind", "structures")) for path in calibrations]
     for content in contents:
         if "code" in content:
             load_own(content["kind"], content["code"])
