@@ -4,11 +4,14 @@ from labelnoise.data.storage import Dataset
 from labelnoise.jobs.script import logged
 from labelnoise.report.figures.canvas import save_all
 from labelnoise.report.figures.perturbations import draw_perturbations, perturbed_rows
+from labelnoise.report.style import perturbations
+from labelnoise.study import Study
 
 
 def main(smk):
     with logged(smk.log[0]), Dataset(smk.input.dataset) as data:
-        rows = perturbed_rows(data, smk.input.calibrations, smk.params.seed)
+        names = perturbations(Study.of(smk.config).drawn)
+        rows = perturbed_rows(data, smk.input.calibrations, names, smk.params.seed)
         save_all(draw_perturbations(*rows), smk.output)
 
 
