@@ -11,6 +11,7 @@ from labelnoise.errors import InputError
 from labelnoise.evaluation.planning import plan
 from labelnoise.jobs.script import explain
 from labelnoise.report.render import markdown, plan_tables
+from labelnoise.report.style import perturbations
 from labelnoise.study import Study, read_study
 
 COMPONENTS = PROJECT / "docs" / "components.csv"
@@ -47,7 +48,8 @@ def answer(study: Study, cases: int | None, effect: float) -> str:
         )
     datasets = dict.fromkeys(claim.dataset for claim in study.claims)
     counted = {name: cases or count_test_cases(study, name) for name in datasets}
-    return markdown(plan_tables(plan(study, pd.read_csv(COMPONENTS), counted, effect), effect))
+    found = plan(study, pd.read_csv(COMPONENTS), counted, effect)
+    return markdown(plan_tables(found, effect, perturbations(study.drawn)))
 
 
 def count_test_cases(study: Study, dataset: str) -> int:

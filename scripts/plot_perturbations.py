@@ -5,12 +5,15 @@ from labelnoise.jobs.script import logged
 from labelnoise.own_code import use_own_code
 from labelnoise.report.figures.canvas import save_all
 from labelnoise.report.figures.perturbations import draw_perturbations, perturbed_rows
+from labelnoise.report.style import perturbations
+from labelnoise.study import Study
 
 
 def main(smk):
     with logged(smk.log[0]), Dataset(smk.input.dataset) as data:
         use_own_code(smk.config["modules"])
-        rows = perturbed_rows(data, smk.input.calibrations, smk.params.seed)
+        names = perturbations(Study.of(smk.config).drawn)
+        rows = perturbed_rows(data, smk.input.calibrations, names, smk.params.seed)
         save_all(draw_perturbations(*rows), smk.output)
 
 

@@ -7,6 +7,8 @@ from labelnoise.jobs.script import logged
 from labelnoise.own_code import use_own_code
 from labelnoise.report.figures.canvas import save_all
 from labelnoise.report.figures.predictions import draw_predictions, predicted_rows
+from labelnoise.report.style import perturbations
+from labelnoise.study import Study
 from labelnoise.training.checkpoints import load_run
 
 
@@ -18,7 +20,8 @@ def main(smk):
             name: load_run(folder)
             for name, folder in zip(smk.params.perturbations, folders, strict=True)
         }
-        save_all(draw_predictions(*predicted_rows(data, networks)), smk.output)
+        names = perturbations(Study.of(smk.config).drawn)
+        save_all(draw_predictions(*predicted_rows(data, networks, names)), smk.output)
 
 
 if __name__ == "__main__":

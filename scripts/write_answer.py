@@ -11,14 +11,16 @@ from labelnoise.jobs.script import logged
 from labelnoise.manifest import Manifest
 from labelnoise.report.answer import answer_markdown, answer_of, answer_page
 from labelnoise.report.render import claims_tables, note_folds
-from labelnoise.study import results_of
+from labelnoise.report.style import perturbations_of
+from labelnoise.study import Study
 
 
-def contents_of(results, datasets):
+def contents_of(study, datasets):
     """Return what the files of each dataset's source came to, where it has files."""
-    found = {
-        name: Manifest.read(results.fill(results.manifest, {"dataset": name})) for name in datasets
-    }
+    # Of folds the first is made from the source.
+    folds = {name: {"dataset": study.folds_of(name)[0]} for name in datasets}
+    manifest = study.results.manifest
+    found = {name: Manifest.read(study.results.fill(manifest, of)) for name, of in folds.items()}
     return {name: each.source.describe() for name, each in found.items() if each and each.source}
 
 
@@ -29,9 +31,10 @@ def main(smk):
             claims = read_table(smk.input.claims)
         mixed = len(pd.read_csv(smk.input.mixed))
         runs, thresholds = map(read_table, (smk.input.runs, smk.input.thresholds))
-        contents = contents_of(results_of(smk.config), smk.params.sources)
+        contents = contents_of(Study.of(smk.config), smk.params.sources)
         answer = answer_of(claims, thresholds, runs, smk.params.sources, mixed, contents)
-        tables = note_folds(claims_tables(claims, mixed), runs) if len(claims) else []
+        printed = claims_tables(claims, mixed, perturbations_of(runs)) if len(claims) else []
+        tables = note_folds(printed, runs)
         figure = Path(smk.input.figure).read_bytes()
         write_text(smk.output.answer, answer_markdown(answer))
         write_text(smk.output.page, answer_page(answer, tables, figure))

@@ -21,7 +21,7 @@ def tables(
     """
     rng = np.random.default_rng(seed)
     runs = pd.DataFrame(matrix(datasets, ("unet", "segnet"), sizes=(0.9,), repeats=repeats))
-    runs = runs.assign(structure="liver", label_dice=runs["size"].fillna(1.0))
+    runs = runs.assign(structure="liver", draws="1", label_dice=runs["size"].fillna(1.0))
     names = [f"case{index}" for index in range(cases)]
     of_case = rng.normal(0, 0.03, (len(datasets), cases)).repeat(4 * repeats, axis=0)
     of_cell = rng.normal(0, 0.01, (4 * len(datasets), cases)).repeat(repeats, axis=0)

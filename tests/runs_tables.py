@@ -19,6 +19,7 @@ def runs_of(dice_of, runs):
     names = ["dataset", "model", "recipe", "perturbation", "kind", "repeat"]
     rows = [
         {name: run[name] for name in names}
+        | {"draws": str(run.get("draws", 1))}
         | {"structure": "liver", "target_dice": run["size"], "label_dice": run["size"] or 1.0}
         | {"dice": dice_of(run), "dice_case": 0.5, "precision": 0.6, "recall": 0.7}
         | {"volume_ratio": 1.1, "label_volume_ratio": 1.02, "auc": 0.99, "cases": 3}

@@ -128,7 +128,7 @@ def write_labels(results, run, structures=("liver",)):
     entry = {"severity": 1.5, "target_dice": run["size"], "label_dice": dice, "precision": dice}
     entry |= {"recall": dice, "volume_ratio": 1.0, "surface_distance": 1.0 if dice < 1 else None}
     content = {name: run[name] for name in ["dataset", "perturbation", "kind", "repeat"]}
-    content |= {"draws": 1, "structures": dict.fromkeys(structures, entry)}
+    content |= {"draws": run.get("draws", 1), "structures": dict.fromkeys(structures, entry)}
     path.write_text(json.dumps(content))
 
 

@@ -177,6 +177,8 @@ class Claim:
         kind: `costs`, `harmless`, `worse`, `slope` or `threshold`.
         dataset, model, recipe: where it is about.
         error: the perturbation; of a slope the kind of error.
+        draws: of a slope, how these errors are drawn, as text; None where all of the study's errors
+            of the kind are drawn alike, and for other claims.
         structure: the structure, or None for each of the dataset.
         than: model, recipe and perturbation of the other cell of the kind `worse`, else None.
         margin: Dice that `harmless` stays below.
@@ -192,6 +194,7 @@ class Claim:
     model: str
     recipe: str
     error: str
+    draws: str | None = None
     structure: str | None = None
     than: tuple[str, str, str] | None = None
     margin: float | None = None
@@ -499,7 +502,7 @@ class Study:
 
     @property
     def claims(self) -> list[Claim]:
-        """The claims that the matrix asks, of each cell that they are about."""
+        """The claims that the matrix asks, of each cell and way of drawing they are about."""
         found = []
         for name, definition in self.questions.items():
             kept = ("kind", "structure", "margin", "above", "below", "share", "at")
@@ -510,8 +513,17 @@ class Study:
                 parts |= {axis: cell[axis] for axis in ("dataset", "model", "recipe")}
                 if "than" in definition:
                     parts["than"] = (other["model"], other["recipe"], other["perturbation"])
-                found.append(Claim(name=name, **parts))
+                found += [Claim(name, draws=draws, **parts) for draws in self._draws(definition)]
         return found
+
+    def _draws(self, definition: Mapping[str, Any]) -> list[str | None]:
+        """Return how the errors of a claim are drawn, where that has to be said."""
+        if definition["kind"] != "slope":
+            return [None]
+        if "draws" in definition:
+            return [str(definition["draws"])]
+        drawn = {draws for _, kind, draws in self.drawn if kind == definition["error"]}
+        return [*sorted(drawn, key=draws_order)] if len(drawn) > 1 else [None]
 
     @property
     def errors(self) -> list[str]:
@@ -520,16 +532,32 @@ class Study:
             name for name in self.matrix["perturbation"] if not self.perturbations[name].is_control
         ]
 
+    @property
+    def drawn(self) -> list[tuple[str, str, str]]:
+        """Name, kind and draws, as text, of the matrix's perturbations, controls included."""
+        chosen = ((name, self.perturbations[name]) for name in self.matrix["perturbation"])
+        return [(name, error.kind, str(error.draws)) for name, error in chosen]
+
     def examples(self) -> list[str]:
-        """Return what pictures show: the matrix's controls, then its largest error of each kind."""
-        largest: dict[str, tuple[float, str]] = {}
+        """Return what pictures show: the matrix's controls, then its largest errors.
+
+        That is one of each kind, and where errors of a kind are drawn in several ways, one of each.
+        """
+        largest: dict[tuple[str, int | str], tuple[float, str]] = {}
         for name in self.errors:
             error = self.perturbations[name]
             # A severity grows with the error, a label Dice falls with it.
             size = error.severity or 0 if error.target_dice is None else -error.target_dice
-            largest[error.kind] = max(largest.get(error.kind, (size, name)), (size, name))
+            key = (error.kind, error.draws)
+            largest[key] = max(largest.get(key, (size, name)), (size, name))
         controls = [name for name in self.matrix["perturbation"] if name not in self.errors]
         return controls + [name for _, name in largest.values()]
+
+
+def draws_order(draws: str) -> tuple[bool, int]:
+    """Return where draws, as text, stand among others: fixed, cycled, fresh each epoch."""
+    fresh = draws == "per_epoch"
+    return fresh, 0 if fresh else int(draws)
 
 
 def results_of(config: Mapping[str, Any]) -> Results:

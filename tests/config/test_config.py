@@ -535,3 +535,41 @@ def test_the_papers_claims_are_asked_of_the_papers_study():
     assert set(found.questions) == set(RAW["claims"])
     # Per dataset: five about each of three networks, and two networks beside U-Net.
     assert len(found.claims) == 2 * (5 * 3 + 2)
+
+
+FRESH = {"kind": "natural", "target_dice": 0.9, "draws": "per_epoch"}
+
+
+def with_fresh(claims):
+    """Fixed and fresh natural errors, and fixed choppy ones, of one network and recipe."""
+    config = with_matrix(claims, dataset=["phantom"], model=["unet"], recipe=["plain"])
+    config["matrix"]["perturbation"] = ["control", "fresh", "natural-0.90", "choppy-0.90"]
+    config["perturbations"]["fresh"] = FRESH
+    return config
+
+
+def test_a_slope_is_a_claim_about_each_way_to_draw():
+    claims = {"natural": SLOPE, "choppy": {**SLOPE, "error": "choppy"}}
+    claims["chosen"] = {**SLOPE, "draws": "per_epoch"}
+    found = Study.of(complete(with_fresh(claims))).claims
+    assert [(claim.name, claim.draws) for claim in found] == [
+        ("natural", "1"),
+        ("natural", "per_epoch"),
+        ("choppy", None),
+        ("chosen", "per_epoch"),
+    ]
+
+
+@pytest.mark.parametrize("draws", [7, 1])
+def test_a_slope_of_draws_that_the_matrix_lacks_is_refused(draws):
+    claims = {"x": {**SLOPE, "error": "natural" if draws == 7 else "random", "draws": draws}}
+    place = r"draws' is 7.*no natural error" if draws == 7 else "error' is random"
+    with pytest.raises(InputError, match=rf"'claims\.x\.{place}"):
+        complete(with_fresh(claims))
+
+
+def test_pictures_show_the_largest_error_of_each_kind_and_way_to_draw():
+    study = Study.of(complete(with_fresh({})))
+    assert study.examples() == ["control", "fresh", "natural-0.90", "choppy-0.90"]
+    assert study.drawn[:2] == [("control", "control", "1"), ("fresh", "natural", "per_epoch")]
+    assert len(read_study(ROOT / "config.yaml").examples()) == 4

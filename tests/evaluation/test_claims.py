@@ -1,5 +1,7 @@
 """Claims: verdicts of studies with known truths, of null studies, and of studies with gaps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -207,3 +209,29 @@ def test_a_structure_that_was_not_tested_is_a_gap_and_counts_for_the_correction(
     found = verdicts([COSTS, other], tables(0.02))
     assert found.loc["spleen", "gap"] == "no drop of unet/labels18/natural-0.90"
     assert found.loc["costs", "p_adjusted"] == pytest.approx(2 * found.loc["costs", "p"])
+
+
+def drawn_twice(lost_fresh):
+    """A study with fixed natural errors, which cost 0.2 Dice, and fresh ones."""
+    (runs, cases), fresh = tables(0.2, cases=20), tables(lost_fresh, cases=20)
+    again = []
+    for table in fresh:
+        errors = table[table["perturbation"] != "control"]
+        again.append(errors.assign(perturbation="natural-0.90-fresh"))
+    again[0] = again[0].assign(draws="per_epoch")
+    return pd.concat([runs, again[0]]), pd.concat([cases, again[1]])
+
+
+def test_a_slope_is_of_errors_that_are_drawn_alike():
+    study = drawn_twice(0.0)
+    claims = [replace(SLOPE, name=draws, draws=draws) for draws in ("1", "per_epoch")]
+    found = verdicts(claims, study)
+    assert found["verdict"].tolist() == ["supported", "refuted"]
+    assert found["draws"].tolist() == ["1", "per_epoch"]
+    np.testing.assert_allclose(found["estimate"], [2, 0], atol=0.3)
+    # Each as where the other is not; only the prior of variances is shared.
+    alone = verdicts([SLOPE], tables(0.2, cases=20)).loc["slope"]
+    assert alone["estimate"] == pytest.approx(found.loc["1", "estimate"])
+    assert alone["draws"] == ""
+    merged = verdicts([SLOPE], study).loc["slope"]
+    assert merged["gap"] == "natural errors are drawn in 2 ways" and np.isnan(merged["estimate"])

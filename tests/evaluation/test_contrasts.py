@@ -119,7 +119,7 @@ def test_slopes_by_hand():
 
     runs, values = runs_and_values(of, matrix(("lis",), sizes=(0.95, 0.90), repeats=2))
     ((key, block),) = slopes(runs, values).items()
-    assert key == (*CONTROL[:-1], "natural")
+    assert key == (*CONTROL[:-1], "natural", "1")
     # (0.05 x 0.04 + 0.10 x 0.12) / (0.05^2 + 0.10^2) = 1.12, and 0.01 x 0.15 / 0.0125 = 0.12.
     np.testing.assert_allclose(block, [[1.12, 1.12], [1.12, 1.24]])
 
@@ -199,3 +199,21 @@ def test_a_network_that_paints_nothing_leaves_the_others_their_prior():
     painting = {key: block for key, block in levels(values).items() if "random" not in key[-1]}
     columns = ["estimate", "low", "high"]
     pd.testing.assert_frame_equal(found.loc[list(painting), columns], summarise(painting)[columns])
+
+
+def test_fixed_and_fresh_errors_of_a_kind_have_slopes_of_their_own():
+    listed = matrix(("lis",), sizes=(0.95, 0.90), repeats=2)
+    fresh = [
+        {**run, "perturbation": f"{run['perturbation']}-fresh", "draws": "per_epoch"}
+        for run in listed
+        if run["size"]
+    ]
+
+    def dice_of(run):
+        return 0.9 - (1 - (run["size"] or 1)) * (0.2 if "draws" in run else 1.5)
+
+    frame = runs_of(dice_of, [*listed, *fresh])
+    found = slopes(frame, values_of(frame))
+    assert [key[-2:] for key in found] == [("natural", "1"), ("natural", "per_epoch")]
+    for block, slope in zip(found.values(), (1.5, 0.2), strict=True):
+        np.testing.assert_allclose(block, slope)

@@ -21,10 +21,10 @@ CLAIMS = {
 }
 
 
-def study(repeats=3, claims=CLAIMS, **perturbations):
-    """A study of two networks on `phantom`, with claims."""
+def study(repeats=3, claims=CLAIMS, names=(), **perturbations):
+    """A study of two networks on `phantom`, with claims; `names` are added to its matrix."""
     matrix = {"dataset": ["phantom"], "model": ["unet", "segnet"], "recipe": ["labels18"]}
-    matrix |= {"perturbation": ["control", "natural-0.90"], "repeats": repeats}
+    matrix |= {"perturbation": ["control", "natural-0.90", *names], "repeats": repeats}
     changed = {**RAW["perturbations"], **perturbations}
     return Study.of(complete({**RAW, "matrix": matrix, "claims": claims, "perturbations": changed}))
 
@@ -89,3 +89,14 @@ def test_what_cannot_be_planned_is_a_gap():
     pixels = {"natural-0.90": {"kind": "natural", "severity": 3}}
     found = plan(study(**pixels), stored(), {"phantom": 40}, 0.02).set_index("claim")["gap"]
     assert set(found["slope"]) == {"errors without target_dice"} and set(found["costs"]) == {""}
+
+
+def test_a_slope_is_planned_over_the_errors_that_are_drawn_alike():
+    fresh = {"fresh": {"kind": "natural", "target_dice": 0.7, "draws": "per_epoch"}}
+    made = study(claims={"slope": CLAIMS["slope"]}, names=["fresh"], **fresh)
+    found = plan(made, stored(), {"phantom": 40}, 0.02).set_index("draws")["smallest_effect"]
+    alone = plan(study(claims={"slope": CLAIMS["slope"]}), stored(), {"phantom": 40}, 0.02)
+    # The same level of the test for each of two networks, and twice as many for both draws.
+    assert found.loc["1"].iloc[0] > alone["smallest_effect"].iloc[0]
+    # Three times the label error weighs a third.
+    np.testing.assert_allclose(found.loc["1"], 3 * found.loc["per_epoch"])

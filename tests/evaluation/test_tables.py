@@ -421,3 +421,27 @@ def test_the_table_of_cases_holds_the_counts_of_the_chosen_checkpoint(one_run):
         [90, 10, 10, 1890],
         [1, 2, 0, 997],
     ]
+
+
+def test_tables_take_from_the_label_files_how_errors_are_drawn(tmp_path):
+    runs = matrix(sizes=(0.9,), repeats=2)
+    for run in runs:
+        run["draws"] = 1 if run["size"] is None else "per_epoch"
+    write_tree(tmp_path, runs)
+    table, cases = tables_of(runs, tmp_path)
+    drawn = ["1", "1", "per_epoch", "per_epoch"]
+    assert table["draws"].tolist() == drawn
+    cells = degradation_table(table, cases)
+    assert cells["draws"].tolist() == drawn[::2]
+    write_csv(tmp_path / "runs.csv", table)
+    assert read_table(tmp_path / "runs.csv")["draws"].tolist() == drawn
+
+
+def test_labels_that_do_not_say_how_they_were_drawn_are_refused(one_run):
+    results, runs = one_run
+    path = results / "labels/phantom/control/rep0.json"
+    labels = json.loads(path.read_text())
+    del labels["draws"]
+    path.write_text(json.dumps(labels))
+    with pytest.raises(InputError, match=r"rep0\.json lacks draws; delete it and run again"):
+        table_of(runs, results)

@@ -15,6 +15,7 @@ from labelnoise.report.render import (
     slopes_tables,
     table1_tables,
 )
+from labelnoise.report.style import perturbations_of
 from labelnoise.study import Claim
 from latex_checks import ENGINES, compile_tables
 from runs_tables import cases_of, proportional_runs, runs_of
@@ -309,3 +310,54 @@ def test_what_does_not_compile_is_noticed(tmp_path, engine, text, wrong):
     path = tmp_path / "table.tex"
     path.write_text(f"% none\n\\noindent {text}\n")
     assert wrong in " ".join(compile_tables(tmp_path, engine, [path]))
+
+
+def test_a_caption_does_not_blame_repeats_where_scores_are_undefined():
+    frame = runs_of(lambda run: np.nan, matrix(("lis",), repeats=2))
+    caption = degradation_tables(degradation_of(frame))[1].caption
+    assert "3 test cases; where scores are undefined there is none, not" in caption
+    assert "one repeat" not in caption
+
+
+@pytest.fixture
+def drawn():
+    """Fixed, cycled and fresh natural errors, and fixed choppy ones, of two repeats."""
+    listed = matrix(("lis",), kinds=("natural", "choppy"), sizes=(0.9,), repeats=2)
+    for name, draws in (("natural-0.90-fresh", "per_epoch"), ("again", 10)):
+        listed += [
+            {**run, "perturbation": name, "draws": draws}
+            for run in listed
+            if run["perturbation"] == "natural-0.90"
+        ]
+    lost = {"1": 0.1, "10": 0.07, "per_epoch": 0.04}
+    drops = {"control": lambda run: 0, "choppy": lambda run: 0.02}
+    drops["natural"] = lambda run: lost[str(run.get("draws", 1))]
+    return runs_of(lambda run: 0.9 - drops[run["kind"]](run), listed)
+
+
+def test_tables_tell_fixed_draws_from_fresh_ones(drawn):
+    text = markdown(degradation_tables(degradation_of(drawn)))
+    for name in ("natural 0.90, fixed", "again, 10 cycled", "natural 0.90-fresh", "choppy 0.90"):
+        assert text.count(f" {name} ") == 3
+    slopes = markdown(slopes_tables(slopes_of(drawn)))
+    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in slopes.splitlines()]
+    found = {row[1]: (row[3], row[4].split(" ")[0]) for row in rows if len(row) > 4}
+    assert found["natural, fixed"] == ("2", "1.000")
+    assert found["natural, 10 cycled"] == ("2", "0.700")
+    assert found["natural, fresh"] == ("2", "0.400")
+    assert found["choppy"] == ("2", "0.200")
+    assert "all errors of a kind that are drawn alike, in pairs" in slopes
+
+
+def test_claims_tell_fixed_draws_from_fresh_ones(drawn):
+    unet = {"dataset": "lis", "model": "unet", "recipe": "labels18"}
+    claims = [
+        Claim("a", "slope", **unet, error="natural", draws="per_epoch", above=1.0),
+        Claim("b", "worse", **unet, error="natural-0.90", than=("unet", "labels18", "again")),
+    ]
+    rows = pd.DataFrame([definition(claim, "liver") for claim in claims])
+    numbers = dict.fromkeys(("estimate", "low", "high", "p_adjusted", "smallest_effect"), 0.1)
+    rows = rows.assign(verdict="undecided", repeats_needed="", gap="", n=2, cases=3, **numbers)
+    text = markdown(claims_tables(rows, 0, perturbations_of(drawn)))
+    assert "loses more than 1 Dice for each label Dice lost under fresh natural errors" in text
+    assert "loses more Dice under natural 0.90, fixed than under again, 10 cycled" in text

@@ -309,12 +309,20 @@ def _lack(name, claim, config):
     for axis, place, named in _named(claim):
         if named not in matrix[axis]:
             return f"{key}.{place}' names {shown(named)}, which 'matrix.{axis}' lacks; {mend}"
-    kinds = {config["perturbations"][name]["kind"] for name in matrix["perturbation"]}
+    errors = [config["perturbations"][name] for name in matrix["perturbation"]]
+    kinds = {error["kind"] for error in errors}
+    drawn = {(error["kind"], error["draws"]) for error in errors}
     if "control" not in kinds:
         return f"{key}' compares with a control, which 'matrix.perturbation' lacks; {mend}"
     if claim.get("error", "control") not in kinds:
         error = claim["error"]
         return f"{key}.error' is {error}, of which 'matrix.perturbation' has none; {mend}"
+    draws = claim.get("draws")
+    if draws is not None and (claim["error"], draws) not in drawn:
+        return (
+            f"{key}.draws' is {shown(draws)}, and 'matrix.perturbation' has no {claim['error']} "
+            f"error that is drawn so; {mend}"
+        )
     if not claim_cells(claim, matrix):
         return f"{key}.than' names the cell that it is compared with; name another one."
     return ""

@@ -5,7 +5,8 @@ A claim is a contrast, a block of values per repeat and case, see `contrasts`:
     costs       the drop of a cell, above 0
     harmless    the drop of a cell, within a margin
     worse       the drop of a cell minus that of another, above 0
-    slope       Dice lost for each label Dice lost, above or below a number
+    slope       Dice lost for each label Dice lost, above or below a number; errors of a kind that
+                are drawn in several ways, fixed and fresh, are a question each
     threshold   what another threshold gives back minus a share of the drop, above 0
 
 Every p is two-sided against 0 or the number, at level 0.05 after Holm's correction over all claims
@@ -25,6 +26,7 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr
 
 from labelnoise.evaluation.contrasts import (
+    ERRORS,
     FAMILY,
     SETTING,
     Blocks,
@@ -49,6 +51,7 @@ from labelnoise.study import Claim
 LEVEL = 1 - CONFIDENCE
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 DEFINITION = ["claim", "kind", "measure", "dataset", "structure", "model", "recipe", "error"]
+DEFINITION += ["draws"]
 OTHER = ["than_model", "than_recipe", "than_perturbation"]
 TEXTS = [*DEFINITION, *OTHER, "at"]
 BOUNDS = ["margin", "above", "below", "share"]
@@ -230,7 +233,7 @@ def definition(claim: Claim, structure: str) -> dict[str, Hashable]:
     """Return the columns that say what a claim is: TEXTS and BOUNDS."""
     other = dict.fromkeys(OTHER, "") | dict(zip(OTHER, claim.than or (), strict=False))
     parts = {**asdict(claim), "claim": claim.name, "structure": structure, **other}
-    parts["at"] = claim.at or ""
+    parts |= {"draws": claim.draws or "", "at": claim.at or ""}
     return {name: np.nan if parts[name] is None else parts[name] for name in [*TEXTS, *BOUNDS]}
 
 
@@ -252,11 +255,17 @@ def _question(
     shown: int,
     repeats: int,
 ) -> Question:
-    cell = (claim.dataset, structure, claim.model, claim.recipe, claim.error)
+    cell: tuple[str, ...] = (claim.dataset, structure, claim.model, claim.recipe, claim.error)
+    found = blocks(slopes if claim.kind == "slope" else drops, claim.measure)
+    if claim.kind == "slope":
+        drawn = [key for key in found if key[:-1] == cell and claim.draws in (None, key[-1])]
+        if len(drawn) > 1:
+            gap = f"{claim.error} errors are drawn in {len(drawn)} ways"
+            return Question(claim, structure, gap, pd.DataFrame())
+        cell = (*cell, *(str(key[-1]) for key in drawn))
     sides = [cell]
     if claim.than is not None:
         sides.append((claim.dataset, structure, *claim.than))
-    found = blocks(slopes if claim.kind == "slope" else drops, claim.measure)
     for side in sides:
         if side not in found:
             gap = f"no drop of {'/'.join(side[len(FAMILY) :])}"
@@ -274,7 +283,7 @@ def _question(
         block = part - claim.share * block
     scale = 1.0
     if claim.kind == "slope":
-        is_error = (runs[SETTING] == list(cell[:-1])).all(axis=1) & (runs["kind"] == claim.error)
+        is_error = (runs[[*SETTING, *ERRORS]] == list(cell)).all(axis=1)
         scale = slope_scale(1 - runs[is_error].groupby("perturbation")["label_dice"].mean())
     elif len(sides) == 2 and sides[0][:-1] != sides[1][:-1]:
         scale = np.sqrt(2)

@@ -18,6 +18,8 @@ from labelnoise.evaluation.statistics import intervals, left_out, pooled_ratio_v
 FAMILY = ["dataset", "structure"]
 SETTING = [*FAMILY, "model", "recipe"]
 CELL = [*SETTING, "perturbation"]
+# Errors that a slope is over: fixed and fresh labels of one kind are two things.
+ERRORS = ["kind", "draws"]
 
 Blocks = dict[tuple[Hashable, ...], pd.DataFrame]
 # What a score is of: counts of a sum over cases and of the sum that it is divided by; or values
@@ -152,22 +154,22 @@ def threshold_parts(half: Blocks, other: Blocks) -> Blocks:
 
 
 def slopes(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
-    """Return Dice lost for each label Dice lost, by dataset, structure, network, recipe and kind.
+    """Return Dice lost for each label Dice lost, by SETTING, kind of error and how it is drawn.
 
     In each repeat and case, the slope of the least-squares line through the origin of the drops on
-    1 - label Dice, over all errors of the kind; repeats that lack one of them are left out. Of
-    folds, label Dice is the mean.
+    1 - label Dice, over all errors of the kind that are drawn alike; repeats that lack one of them
+    are left out. Of folds, label Dice is the mean.
 
     Args:
-        runs: what `tables.runs_table` returns; gives kind and label Dice of each run.
+        runs: what `tables.runs_table` returns; gives kind, draws and label Dice of each run.
         values: see `case_values`.
     """
     found: dict[tuple[Hashable, ...], list] = {}
     losses = 1 - runs.groupby([*CELL, "repeat"], sort=False)["label_dice"].mean()
-    kinds = runs.drop_duplicates(CELL).set_index(CELL)["kind"]
+    errors = runs.drop_duplicates(CELL).set_index(CELL)[ERRORS]
     for cell, block in drops(runs, values).items():
         loss = losses.xs(cell, level=CELL).reindex(block.index)
-        found.setdefault((*cell[:-1], kinds[cell]), []).append((loss, block))
+        found.setdefault((*cell[:-1], *errors.loc[cell]), []).append((loss, block))
     return {key: _slope(pairs) for key, pairs in found.items()}
 
 

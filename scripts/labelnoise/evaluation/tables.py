@@ -47,7 +47,7 @@ NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
 # Which fold of its dataset a run is of, from 0; a column of studies that have folds.
 FOLD = "fold"
 # Columns of names, in any table, and those of remarks, which may be empty.
-BLANK = ["left_out", "drop_left_out", "gap", "repeats_needed", "at", FOLD]
+BLANK = ["left_out", "drop_left_out", "gap", "repeats_needed", "at", "draws", FOLD]
 BLANK += ["than_model", "than_recipe", "than_perturbation"]
 TEXTS = [*CELL, "case", "kind", "device", "host", "folder", "claim", "error", "verdict", *BLANK]
 # Scores of a run, see `contrasts.MEASURES`.
@@ -126,8 +126,9 @@ def runs_table(runs: Iterable[Run], results: Results) -> pd.DataFrame:
         precision and recall. `dice_at_...` is Dice at the thresholds that
         `histograms.threshold_edges` finds, and `threshold_...` the probabilities that they are;
         `dice_apparent` is Dice against test labels as wrong as the training labels; `hd95` and
-        `surface_dice` are means over cases, see `surfaces.surface_table`. `label_...`
-        columns describe the training labels; `folder` is the run's.
+        `surface_dice` are means over cases, see `surfaces.surface_table`. `kind`, `draws` (how many
+        are cycled over the epochs, as text, or "per_epoch") and the `label_...` columns describe
+        the training labels, as their own file has them; `folder` is the run's.
 
     Raises:
         InputError: a file is missing, truncated, or lacks an entry.
@@ -219,7 +220,7 @@ def degradation_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, cell in runs.groupby(CELL, sort=False):
         row = dict(zip(CELL, key, strict=True))
-        row |= {"kind": cell["kind"].iloc[0], "target_dice": cell["target_dice"].iloc[0]}
+        row |= {name: cell[name].iloc[0] for name in ("kind", "draws", "target_dice")}
         row |= {"n": len(cell), "cases": int(cell["cases"].iloc[0])}
         row |= {name: cell[name].iloc[0] for name in GEOMETRY}
         row |= _columns("label_dice", cell["label_dice"], "mean", "sd")
@@ -418,7 +419,7 @@ def _case_columns(scores: RunScores, place: int) -> tuple[dict[str, float], Colu
 def _label_columns(run, structure, results):
     """Return the columns on the training labels of one structure."""
     path = results.fill(results.measured, run)
-    labels = read_json(path, ("kind", "structures"))
+    labels = read_json(path, ("kind", "draws", "structures"))
     entry = labels["structures"].get(structure)
     if entry is None:
         found = ", ".join(labels["structures"]) or "none"
@@ -434,6 +435,8 @@ def _label_columns(run, structure, results):
     number = {name: np.nan if value is None else float(value) for name, value in entry.items()}
     return {
         "kind": labels["kind"],
+        # Text, since it is a number or "per_epoch".
+        "draws": str(labels["draws"]),
         "target_dice": number["target_dice"],
         "label_dice": number["label_dice"],
         **{f"label_{name}": number[name] for name in LABEL_SCORES},

@@ -7,6 +7,7 @@ import pandas as pd
 
 from labelnoise.evaluation.contrasts import (
     CELL,
+    ERRORS,
     Blocks,
     case_values,
     dice_at,
@@ -69,7 +70,8 @@ def _at_decision(
     summaries = {name: summarise(blocks) for name, blocks in contrasts.items()}
     rows = []
     for key, cell in runs.groupby(CELL, sort=False):
-        row = dict(zip(CELL, key, strict=True)) | {"kind": cell["kind"].iloc[0]}
+        row = dict(zip(CELL, key, strict=True))
+        row |= {name: cell[name].iloc[0] for name in ERRORS}
         row |= {"n": len(cell), "cases": int(cell["cases"].iloc[0]), "decision": decision}
         row["threshold"] = 0.5 if half else cell[f"threshold_{decision}"].mean()
         row["left_out"] = summaries["dice"].loc[key, "left_out"]

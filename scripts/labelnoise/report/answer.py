@@ -80,15 +80,16 @@ def answer_of(
         mixed: runs that were made differently from those they are averaged with.
         contents: {dataset: what `manifest.Source.describe` returns}, of those made from files.
     """
+    names = style.perturbations_of(runs)
     costs = claims[(claims["kind"] == "costs") & (claims["measure"] == "dice")]
     others = claims.drop(costs.index)
     found = {verdict: int((claims["verdict"] == verdict).sum()) for verdict in VERDICTS}
     counted = ", ".join(f"{count} {verdict}" for verdict, count in found.items())
     return Answer(
         counted=f"{plural(len(claims), 'claim')}: {counted}." if len(claims) else NO_CLAIMS,
-        decided=[*_losses(costs, thresholds, runs), *_decided(others)],
+        decided=[*_losses(costs, thresholds, runs, names), *_decided(others, names)],
         undecided=_undecided(claims),
-        limits=_limits(claims, thresholds, runs, sources, mixed),
+        limits=_limits(claims, thresholds, runs, names, sources, mixed),
         data=[
             f"{dataset}: {plural(found['files'], 'file')} of {found['bytes']:,} bytes, SHA-256 "
             f"{found['sha256']}."
@@ -147,7 +148,9 @@ def _html_table(table: Table) -> str:
     return "".join(blocks) + f"<p>{escape(table.caption)}</p>"
 
 
-def _losses(costs: pd.DataFrame, thresholds: pd.DataFrame, runs: pd.DataFrame) -> Iterable[str]:
+def _losses(
+    costs: pd.DataFrame, thresholds: pd.DataFrame, runs: pd.DataFrame, names: Mapping[str, str]
+) -> Iterable[str]:
     """Yield what each error costs each network, in a sentence on all recipes, if any is decided."""
     chosen = thresholds[thresholds["decision"] == CHOSEN].set_index(CELL)
     label_dice = runs.groupby(["dataset", "structure", "perturbation"])["label_dice"].mean()
@@ -163,7 +166,7 @@ def _losses(costs: pd.DataFrame, thresholds: pd.DataFrame, runs: pd.DataFrame) -
         where = style.display_panel(dataset, structure)
         labels = number(label_dice[dataset, structure, error])
         yield (
-            f"{where}: {style.display_perturbation(error)}, labels of Dice {labels}, costs "
+            f"{where}: {names[error]}, labels of Dice {labels}, costs "
             f"{style.display(model)} {'; '.join(told)}."
         )
 
@@ -185,13 +188,14 @@ def _loss(row: Mapping[str, Any], part: pd.Series | None) -> str:
     return told
 
 
-def _decided(claims: pd.DataFrame) -> Iterable[str]:
+def _decided(claims: pd.DataFrame, names: Mapping[str, str]) -> Iterable[str]:
     for row in claims[claims["verdict"] != UNDECIDED].to_dict("records"):
         where = style.display_panel(row["dataset"], row["structure"])
         value = interval(row["estimate"], row["low"], row["high"])
         said = "" if row["verdict"] == SUPPORTED else "it is refuted that "
         told = f"{value}{UNITS.get(row['kind'], '')}"
-        yield f"{where}, {style.display(row['recipe'])}: {said}{claim_sentence(row)} ({told})."
+        sentence = said + claim_sentence(row, names)
+        yield f"{where}, {style.display(row['recipe'])}: {sentence} ({told})."
 
 
 def _undecided(claims: pd.DataFrame) -> list[str]:
@@ -218,6 +222,7 @@ def _limits(
     claims: pd.DataFrame,
     thresholds: pd.DataFrame,
     runs: pd.DataFrame,
+    names: Mapping[str, str],
     sources: Mapping[str, str],
     mixed: int,
 ) -> list[str]:
@@ -248,7 +253,7 @@ def _limits(
         )
     volumes = runs[runs["kind"] != "control"].groupby(["dataset", "perturbation"], sort=False)
     strayed = [
-        f"{style.display_perturbation(name)} on {style.display(dataset)} {number(volume, 2)}"
+        f"{names[name]} on {style.display(dataset)} {number(volume, 2)}"
         for (dataset, name), volume in volumes["label_volume_ratio"].mean().items()
         if abs(volume - 1) > VOLUME
     ]

@@ -9,8 +9,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from labelnoise.evaluation.contrasts import CELL, SETTING, case_values, slopes, summarise
-from labelnoise.report import style
+from labelnoise import names
+from labelnoise.evaluation.contrasts import CELL, ERRORS, SETTING, case_values, slopes, summarise
 
 # Label Dice that the paper's released severities give, by our errors at 512 x 512 on liver slices
 # of LiTS: studies/severities.yaml. Which slices the paper used is not known.
@@ -39,10 +39,10 @@ TABLE_1: dict[str, dict[str, float | tuple[float, ...]]] = {
         "random": (0.8881, 0.8751, 0.8676),
     },
 }
-SIZES = tuple(style.SIZE_NAMES)
+SIZES = tuple(map(float, names.SIZES.values()))
 COMPARED = [
     *CELL,
-    "kind",
+    *ERRORS,
     "n",
     "cases",
     "label_dice_mean",
@@ -92,7 +92,7 @@ def nominal_dice(perturbation: str, target_dice: float | None) -> float:
     tail = perturbation.rpartition("-")[2]
     if re.fullmatch(r"0?\.\d+", tail):
         return float(tail)
-    return {name: size for size, name in style.SIZE_NAMES.items()}.get(tail, np.nan)
+    return float(names.SIZES.get(tail, np.nan))
 
 
 def compare_with_paper(degradation: pd.DataFrame) -> pd.DataFrame:
@@ -125,14 +125,15 @@ def slopes_beside_paper(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame
         cases: what the runs rest on, see `tables.study_tables`.
 
     Returns:
-        One row per dataset, structure, network, recipe and kind of error (see `contrasts.slopes`):
+        One row per dataset, structure, network, recipe, kind of error and draws (see
+        `contrasts.slopes`):
         `slope` with `slope_low`, `slope_high` and `left_out` (see `statistics.intervals`), `n`
         repeats, `runs` of errors, `paper_liver_slope` (the same line through the means of Table 1,
         liver CT, at nominal label Dice), `paper_measured_slope` (at the label Dice that its
         severities give, see MEASURED) and `difference` (ours - the paper's at nominal label Dice).
     """
     blocks = slopes(runs, case_values(cases))
-    keys, rows = [*SETTING, "kind"], []
+    keys, rows = [*SETTING, *ERRORS], []
     made = runs.groupby([*keys, "repeat"]).size().groupby(keys).max()
     for key, found in summarise(blocks).iterrows():
         row = dict(zip(keys, key, strict=True))
@@ -145,9 +146,9 @@ def slopes_beside_paper(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame
         slope, measured = paper_slopes(row["model"], row["kind"]) if known else (np.nan, np.nan)
         row |= {"paper_liver_slope": slope, "paper_measured_slope": measured}
         rows.append(row)
-    names = ["n", "cases", "runs", "slope", "slope_low", "slope_high", "left_out"]
+    numbers = ["n", "cases", "runs", "slope", "slope_low", "slope_high", "left_out"]
     papers = ["paper_liver_slope", "paper_measured_slope"]
-    table = pd.DataFrame(rows, columns=[*keys, *names, *papers])
+    table = pd.DataFrame(rows, columns=[*keys, *numbers, *papers])
     return table.assign(difference=table["slope"] - table["paper_liver_slope"])
 
 

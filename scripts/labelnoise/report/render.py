@@ -105,11 +105,12 @@ def degradation_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
         table: the table.
         mixed: how many of its runs were made differently from those they are averaged with.
     """
+    names = style.perturbations_of(table)
 
     def row(cell):
         control = cell["kind"] == "control"
         return {
-            **_head(cell),
+            **_head(cell, names),
             "apparent Dice": number(cell["dice_apparent_mean"]),
             "Dice by case": mean_interval(cell, "dice_case"),
             "drop": "–" if control else mean_interval(cell, "drop"),
@@ -117,7 +118,7 @@ def degradation_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
 
     def scores(cell):
         return {
-            **_names(cell),
+            **_names(cell, names),
             **{title: mean_interval(cell, name) for name, title in SCORES.items()},
         }
 
@@ -148,6 +149,7 @@ def thresholds_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
 
     First Dice at each threshold; then the drop taken apart. See `degradation_tables`.
     """
+    names = style.perturbations_of(table)
     cells: dict[tuple, dict[str, dict]] = {}
     for found in table.to_dict("records"):
         key = tuple(found[name] for name in CELL)
@@ -158,7 +160,7 @@ def thresholds_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
 
     def dice(cell):
         return {
-            **_names(cell),
+            **_names(cell, names),
             **{
                 title: number(of(cell)[name]["dice_mean"])
                 if name == "best"
@@ -171,7 +173,7 @@ def thresholds_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
         half, loss, clean, wrong = (of(cell)[name] for name in list(DECISIONS)[:4])
         ceiling = 1 - half["ceiling_dice"]
         return {
-            **_names(cell),
+            **_names(cell, names),
             "drop at 0.5": mean_interval(half, "drop"),
             "given back": mean_interval(clean, "part"),
             "what stays": mean_interval(clean, "drop"),
@@ -214,10 +216,12 @@ def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
     `degradation_tables`.
     """
 
+    names = style.perturbations_of(comparison)
+
     def row(cell):
         control = cell["kind"] == "control"
         return {
-            **_head(cell),
+            **_head(cell, names),
             "paper": number(cell["paper_liver_dice"], 4),
             "difference": signed(cell["difference"]),
             "drop": "–" if control else mean_interval(cell, "drop"),
@@ -248,7 +252,7 @@ def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
 def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
     """Return `paper.slopes_beside_paper`, set for printing; see `degradation_tables`."""
 
-    paper = bool(table["paper_liver_slope"].notna().any())
+    paper, errors = bool(table["paper_liver_slope"].notna().any()), style.errors(table)
 
     def row(cell):
         beside = {
@@ -258,7 +262,7 @@ def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
         }
         return {
             "network": style.display(cell["model"]),
-            "kind": style.display(cell["kind"]),
+            "kind": errors[cell["kind"], cell["draws"]],
             "n": str(cell["n"]),
             "runs": str(cell["runs"]),
             "slope": interval(cell["slope"], cell["slope_low"], cell["slope_high"]),
@@ -268,6 +272,8 @@ def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
     if table.empty:
         reason = "No label error has a control of the same repeat, so there are no slopes."
         return [Table([], reason, "tab:slopes")]
+    several = len(errors) > table["kind"].nunique()
+    alike = " that are drawn alike" if several else ""
     source = (
         " The paper's slope is that of its means at nominal label Dice; measured: at the label "
         "Dice that its severities give on liver slices here (studies/severities.yaml), which need "
@@ -275,20 +281,29 @@ def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
     )
     caption = (
         "Test Dice lost for each label Dice lost: slope of the least-squares line through the "
-        "origin of control Dice minus Dice on 1 − label Dice, over all errors of a kind, in pairs "
-        f"of equal repeat and case [95 % interval over {repeats_and_cases(table)}]. A slope of 1: "
+        f"origin of control Dice minus Dice on 1 − label Dice, over all errors of a kind{alike}, "
+        f"in pairs of equal repeat and case [95 % interval over {repeats_and_cases(table)}]. A "
+        "slope of 1: "
         f"the network loses as much Dice as its labels.{source if paper else ''}{_warning(mixed)}"
     )
     return [Table(_row_blocks(table, row), caption, "tab:slopes")]
 
 
-def claims_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
-    """Return what `claims.decide` returns, set for printing; see `degradation_tables`."""
+def claims_tables(
+    table: pd.DataFrame, mixed: int = 0, names: Mapping[str, str] | None = None
+) -> list[Table]:
+    """Return what `claims.decide` returns, set for printing.
+
+    Args:
+        table: the table.
+        mixed: see `degradation_tables`.
+        names: display names of the study's perturbations, see `style.perturbations`.
+    """
 
     def row(claim):
         gap = f": {claim['gap']}" if claim["gap"] else ""
         return {
-            "claim": claim_sentence(claim),
+            "claim": claim_sentence(claim, names),
             "verdict": claim["verdict"] + gap,
             "estimate": interval(claim["estimate"], claim["low"], claim["high"]),
             "p": _p(claim["p_adjusted"]),
@@ -328,17 +343,20 @@ def note_folds(tables: list[Table], runs: pd.DataFrame) -> list[Table]:
     return [replace(table, caption=f"{table.caption} {FOLDS}") for table in tables]
 
 
-def plan_tables(table: pd.DataFrame, effect: float) -> list[Table]:
+def plan_tables(
+    table: pd.DataFrame, effect: float, names: Mapping[str, str] | None = None
+) -> list[Table]:
     """Return what `planning.plan` returns, set for printing.
 
     Args:
         table: the table.
         effect: Dice that `repeats_needed` is for.
+        names: see `claims_tables`.
     """
 
     def row(claim):
         return {
-            "claim": claim_sentence(claim),
+            "claim": claim_sentence(claim, names),
             "repeats": str(claim["n"]),
             "test cases": str(claim["cases"]),
             "smallest effect": number(claim["smallest_effect"]),
@@ -356,9 +374,9 @@ def plan_tables(table: pd.DataFrame, effect: float) -> list[Table]:
     return [Table(_row_blocks(table, row), caption, "tab:plan")]
 
 
-def claim_sentence(claim: Mapping[str, Any]) -> str:
-    """Return in words what a row of a table of claims says."""
-    network, error = style.display(claim["model"]), style.display_perturbation(claim["error"])
+def claim_sentence(claim: Mapping[str, Any], names: Mapping[str, str] | None = None) -> str:
+    """Return in words what a row of a table of claims says; for `names` see `claims_tables`."""
+    network, error = style.display(claim["model"]), _perturbation(claim["error"], names)
     what = MEASURES[claim["measure"]]
     # HD95 is not lost, it grows.
     loses = "grows" if claim["measure"] in FALLING else "loses"
@@ -370,7 +388,7 @@ def claim_sentence(claim: Mapping[str, Any]) -> str:
         case "harmless":
             return f"{subject} {loses} less than {claim['margin']:g}{lost} under {error}"
         case "worse":
-            return f"{subject} {loses} more{lost} under {error} than {_other(claim)}"
+            return f"{subject} {loses} more{lost} under {error} than {_other(claim, names)}"
         case "threshold":
             share = "half" if claim["share"] == 0.5 else f"{claim['share']:.0%}"
             return (
@@ -380,19 +398,24 @@ def claim_sentence(claim: Mapping[str, Any]) -> str:
     more, bound = ("more", claim["above"])
     if np.isnan(bound):
         more, bound = ("less", claim["below"])
+    drawn = f"{style.display_draws(claim['draws'])} " if claim["draws"] else ""
     return (
-        f"{subject} {loses} {more} than {bound:g}{lost} for each label Dice lost under {error} "
-        "errors"
+        f"{subject} {loses} {more} than {bound:g}{lost} for each label Dice lost under "
+        f"{drawn}{style.display(claim['error'])} errors"
     )
 
 
-def _other(claim):
+def _perturbation(name, names):
+    return (names or {}).get(name) or style.display_perturbation(name)
+
+
+def _other(claim, names):
     """Return in what the other cell of a claim differs."""
     parts = []
     if claim["than_model"] != claim["model"]:
         parts.append(style.display(claim["than_model"]))
     if claim["than_perturbation"] != claim["error"]:
-        parts.append(f"under {style.display_perturbation(claim['than_perturbation'])}")
+        parts.append(f"under {_perturbation(claim['than_perturbation'], names)}")
     if claim["than_recipe"] != claim["recipe"]:
         parts.append(f"with recipe {style.display(claim['than_recipe'])}")
     return " ".join(parts)
@@ -479,11 +502,18 @@ def repeats_and_cases(table: pd.DataFrame) -> str:
     """Return what the intervals of a table are over, and what they leave out."""
     over = f"{_range(table['n'], 'repeat')} and {_range(table['cases'], 'test case')}"
     columns = [name for name in table if name.endswith("left_out")]
-    left = set(table[columns].fillna("").to_numpy().ravel())
+    scored = (table["n"] == 1) | (table["cases"] == 1)
+    left = {
+        # Nothing is known of a cell without scores, however many repeats and cases it has.
+        text if text != "repeats and cases" or alone else "scores"
+        for texts, alone in zip(table[columns].fillna("").to_numpy(), scored, strict=True)
+        for text in texts
+    }
     told = {
         "repeats": "with one repeat it says nothing about other repeats",
         "cases": "with one test case it says nothing about other cases",
         "repeats and cases": "with one repeat and one test case there is none",
+        "scores": "where scores are undefined there is none",
     }
     return "; ".join([over, *(text for what, text in told.items() if what in left)])
 
@@ -544,12 +574,12 @@ def _wide_blocks(table, beside_paper=False):
 
     A network of the paper has the paper's number beside it.
     """
-    networks = style.networks(table["model"])
+    networks, names = style.networks(table["model"]), style.perturbations_of(table)
     blocks = []
     for title, rows in _split(table):
         lines = []
         for name, cells in rows.groupby("perturbation", sort=False):
-            line = {"perturbation": style.display_perturbation(name)}
+            line = {"perturbation": names[name]}
             line["label Dice"] = number(cells["label_dice_mean"].mean())
             for network in networks:
                 found = cells[cells["model"] == network].to_dict("records")
@@ -569,16 +599,16 @@ def _paper(cell):
     return f"{number(cell['paper_liver_dice'], 4)} ({signed(cell['difference'])})"
 
 
-def _names(cell):
+def _names(cell, names):
     return {
         "network": style.display(cell["model"]),
-        "perturbation": style.display_perturbation(cell["perturbation"]),
+        "perturbation": names[cell["perturbation"]],
     }
 
 
-def _head(cell):
+def _head(cell, names):
     return {
-        **_names(cell),
+        **_names(cell, names),
         "n": str(cell["n"]),
         "label Dice": number(cell["label_dice_mean"]),
         "label volume": number(cell["label_volume_ratio_mean"]),

@@ -6,28 +6,43 @@ halves are not confused and both survive a grey print; markers and line styles r
 distinction.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
+from labelnoise.errors import InputError
 from labelnoise.seeds import derive
+from labelnoise.study import draws_order
 
 # Colour of each kind; lightness L* is 0, 53, 70, 89.
 KINDS = {"control": "#000000", "natural": "#D55E00", "choppy": "#56B4E9", "random": "#F0E442"}
 SPARE_KINDS = ["#CC79A7", "#009E73", "#0072B2", "#E69F00"]
+# For more kinds than that: those of known ones that are absent, then some of Paul Tol's.
+MORE_KINDS = [*list(KINDS.values())[1:], "#332288", "#882255", "#999933", "#AA4499"]
 
 # Line style of each kind, where lines of several kinds share a panel.
 KIND_LINES = {"control": "-", "natural": (0, (5, 1.2)), "choppy": (0, (3, 1, 1, 1)), "random": "-"}
+SPARE_LINES = [(0, (1, 1)), (0, (8, 1.5)), (0, (4, 1, 1, 1, 1, 1)), (0, (2, 1))]
 # Marker of each kind, where markers do not tell sizes.
 KIND_MARKERS = {"control": "o", "natural": "o", "choppy": "s", "random": "^"}
+SPARE_MARKERS = ["v", "D", "P", "X", "h", "<", ">", "p"]
 # Yellow is too light for a line on white; a thin dark rim carries it.
 RIM = "0.35"
 
+# Marker fill and line style of draws, where errors of a kind are drawn in several ways.
+DRAWS_FILLS = {"1": "full", "per_epoch": "left"}
+SPARE_FILLS = ["bottom", "top", "right"]
+DRAWS_LINES: dict[str, Any] = {"1": "-", "per_epoch": (0, (4, 1.2))}
+SPARE_DRAWS_LINES = [(0, (1, 1)), (0, (4, 1, 1, 1)), (0, (2, 1))]
+
 # Marker of each size; a size is the target label Dice.
-SIZES = {"control": "o", "s": "^", "m": "s", "l": "D"}
+SIZES = {"control": "o", "0.95": "^", "0.90": "s", "0.85": "D"}
 SPARE_SIZES = ["v", "P", "X", "h", "<", ">"]
-SIZE_NAMES = {0.95: "s", 0.90: "m", 0.85: "l"}
+MORE_SIZES = ["*", "p", "d", "8"]
+NO_SIZE = "no target"
 
 # Colour and marker of each network; L* is 46, 58, 71 and 61.
 NETWORKS = {
@@ -44,10 +59,19 @@ SPARE_NETWORKS = [
     ("#0072B2", "<"),
     ("#009E73", ">"),
 ]
+MORE_NETWORKS = list(NETWORKS.values())
 
 # Line style and marker fill of each recipe.
 RECIPES = {"labels18": ("-", "full"), "plain": ("--", "none")}
 SPARE_RECIPES = [("--", "none"), (":", "left"), ("-.", "bottom"), ((0, (6, 1)), "top")]
+MORE_RECIPES = [
+    *RECIPES.values(),
+    ((0, (1, 3)), "right"),
+    ((0, (4, 1, 1, 1, 1, 1)), "full"),
+    ((0, (8, 2)), "none"),
+    ((0, (2, 2)), "left"),
+    ((0, (8, 2, 2, 2)), "bottom"),
+]
 
 DATASETS = ["lis", "psd", "phantom", "phantom-pancreas", "mni152"]
 
@@ -68,14 +92,11 @@ DISPLAY_NAMES = {
     "phantom": "Phantom",
     "phantom-pancreas": "Pancreas phantom",
     "mni152": "MNI152",
-    "s": "s (0.95)",
-    "m": "m (0.90)",
-    "l": "l (0.85)",
 }
 
 
 def display(name: str) -> str:
-    """Return the display name of a dataset, network, recipe, kind or size; else the name itself."""
+    """Return the display name of a dataset, network, recipe or kind; else the name itself."""
     return DISPLAY_NAMES.get(name, name)
 
 
@@ -83,6 +104,63 @@ def display_perturbation(name: str) -> str:
     """Return the display name of a perturbation: `natural-0.95` becomes `natural 0.95`."""
     kind, _, size = name.partition("-")
     return f"{display(kind)} {size}" if kind in KINDS and size else name
+
+
+def display_draws(draws: str) -> str:
+    """Return in a word or two how an error is drawn: fixed, cycled over the epochs, or fresh."""
+    return {"1": "fixed", "per_epoch": "fresh"}.get(draws, f"{draws} cycled")
+
+
+def perturbations(errors: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """Return the display name of each perturbation of a study.
+
+    With how it is drawn, where other errors of its kind are drawn otherwise and the name does not
+    say it.
+
+    Args:
+        errors: perturbation, kind and draws, as text, of each; controls and duplicates may occur.
+    """
+    found = dict.fromkeys(errors)
+    told, names = _told((kind, draws) for _, kind, draws in found), {}
+    for name, kind, draws in found:
+        names[name] = display_perturbation(name)
+        said = display_draws(draws)
+        if kind in told and not set(said.split()) <= set(re.split("[-_.]", name.lower())):
+            names[name] += f", {said}"
+    return names
+
+
+def perturbations_of(table: pd.DataFrame) -> dict[str, str]:
+    """Return the display names of the perturbations in a table, see `perturbations`."""
+    columns = _with_draws(table)[["perturbation", "kind", "draws"]]
+    return perturbations(columns.itertuples(index=False, name=None))
+
+
+def errors(table: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return kind and draws of the errors in a table, and what to call them, in the order to show.
+
+    Errors of a kind that are drawn in several ways, such as fixed and fresh, are told apart.
+    """
+    pairs = set(_with_draws(table)[["kind", "draws"]].itertuples(index=False, name=None))
+    told, names = _told(pairs), {}
+    for kind in kinds(kind for kind, _ in pairs if kind != "control"):
+        for draws in sorted((draws for name, draws in pairs if name == kind), key=draws_order):
+            said = f", {display_draws(draws)}" if kind in told else ""
+            names[kind, draws] = display(kind) + said
+    return names
+
+
+def draws_fills(table: pd.DataFrame) -> dict[str, str]:
+    """Return the marker fill of each way to draw the errors in a table; empty if nothing differs.
+
+    See `errors`.
+    """
+    return _draws(table, DRAWS_FILLS, SPARE_FILLS)
+
+
+def draws_lines(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the line style of each way to draw the errors in a table, as `draws_fills` does."""
+    return _draws(table, DRAWS_LINES, SPARE_DRAWS_LINES)
 
 
 def display_panel(dataset: str, structure: str) -> str:
@@ -93,35 +171,46 @@ def display_panel(dataset: str, structure: str) -> str:
 
 
 def size_name(kind: str, target_dice: float | None) -> str:
-    """Return an error's size: control, s, m or l, else its target label Dice, else `no target`."""
+    """Return an error's size: its target label Dice, else NO_SIZE; a control's is `control`."""
     if kind == "control":
         return "control"
     if target_dice is None or target_dice != target_dice:
-        return "no target"
-    return SIZE_NAMES.get(round(float(target_dice), 4), f"{target_dice:.2f}")
+        return NO_SIZE
+    target = round(float(target_dice), 4)
+    return f"{target:.2f}" if target == round(target, 2) else f"{target:g}"
 
 
 def kinds(names: Iterable[str]) -> dict[str, str]:
     """Return the colour of each kind of error, in the order to show them."""
-    return _assign(names, KINDS, SPARE_KINDS)
+    return _assign(names, KINDS, SPARE_KINDS, MORE_KINDS)
+
+
+def kind_lines(names: Iterable[str]) -> dict[str, Any]:
+    """Return the line style of each kind of error, where lines of several kinds share a panel."""
+    return _assign(names, KIND_LINES, SPARE_LINES)
+
+
+def kind_markers(names: Iterable[str]) -> dict[str, str]:
+    """Return the marker of each kind of error, where markers do not tell sizes."""
+    return _assign(names, KIND_MARKERS, SPARE_MARKERS)
 
 
 def sizes(names: Iterable[str]) -> dict[str, str]:
     """Return the marker of each size, from the smallest error to the largest."""
-    markers = _assign(names, SIZES, SPARE_SIZES)
-    targets = {name: target for target, name in SIZE_NAMES.items()} | {"control": 1, "no target": 0}
-    falling = sorted(markers, key=lambda name: -targets[name] if name in targets else -float(name))
+    markers = _assign(names, SIZES, SPARE_SIZES, MORE_SIZES)
+    others = {"control": 1.0, NO_SIZE: 0.0}
+    falling = sorted(markers, key=lambda name: -(others[name] if name in others else float(name)))
     return {name: markers[name] for name in falling}
 
 
 def networks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return colour and marker of each network, in the order to show them."""
-    return _assign(names, NETWORKS, SPARE_NETWORKS)
+    return _assign(names, NETWORKS, SPARE_NETWORKS, MORE_NETWORKS)
 
 
 def recipes(names: Iterable[str]) -> dict[str, tuple[Any, str]]:
     """Return line style and marker fill of each recipe, in the order to show them."""
-    return _assign(names, RECIPES, SPARE_RECIPES)
+    return _assign(names, RECIPES, SPARE_RECIPES, MORE_RECIPES)
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -139,16 +228,42 @@ def in_panel(table: pd.DataFrame, dataset: str, structure: str) -> pd.DataFrame:
     return table[(table["dataset"] == dataset) & (table["structure"] == structure)]
 
 
-def _assign(names, known, spare):
+def _with_draws(table):
+    """Return a table, if it says how errors are drawn."""
+    if "draws" not in table:
+        raise InputError(
+            "a table of the study lacks the column 'draws', since an older version made it; make "
+            "it again: snakemake --forcerun summarise_runs."
+        )
+    return table
+
+
+def _told(pairs):
+    """Return the kinds of error that are drawn in several ways, from pairs of kind and draws."""
+    counted = Counter(kind for kind, _ in set(pairs) if kind != "control")
+    return {kind for kind, ways in counted.items() if ways > 1}
+
+
+def _draws(table, known, spare):
+    pairs = set(_with_draws(table)[["kind", "draws"]].itertuples(index=False, name=None))
+    if not _told(pairs):
+        return {}
+    looks = _assign((draws for kind, draws in pairs if kind != "control"), known, spare)
+    return {draws: looks[draws] for draws in sorted(looks, key=draws_order)}
+
+
+def _assign(names, known, spare, more=()):
     """Return the style of every name: known names first, in their order, then the others by name.
 
     An unknown name starts at a place in `spare` that depends on the name alone and moves on while
-    that style is taken, so names differ from each other until the spare styles run out.
+    that style is taken, at last to those in `more`, so names differ from each other until these run
+    out.
     """
     names = set(names)
     chosen = {name: look for name, look in known.items() if name in names}
     for name in sorted(names - set(known)):
         start = derive(0, "style", name) % len(spare)
         turned = spare[start:] + spare[:start]
-        chosen[name] = next((look for look in turned if look not in chosen.values()), turned[0])
+        looks = (look for look in (*turned, *more) if look not in chosen.values())
+        chosen[name] = next(looks, turned[0])
     return chosen

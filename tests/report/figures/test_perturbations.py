@@ -64,7 +64,9 @@ def calibration(folder, **severities):
 
 
 def test_every_structure_is_perturbed_at_its_own_severity(data, tmp_path):
-    rows, titles = perturbed_rows(data, [calibration(tmp_path, liver=0, tumour=3)], seed=1)
+    files, names = [calibration(tmp_path, liver=0, tumour=3)], {"choppy-0.85": "choppy, fresh"}
+    rows, titles = perturbed_rows(data, files, names, seed=1)
+    assert {row[0].title for row in rows} == {"choppy, fresh"}
     assert titles == [
         *("liver: disc", "liver: case0, slice 1"),
         *("tumour: disc", "tumour: case0, slice 1"),
@@ -77,4 +79,4 @@ def test_every_structure_is_perturbed_at_its_own_severity(data, tmp_path):
 
 def test_no_error_is_nothing_to_draw(data):
     with pytest.raises(InputError, match=r"matrix\.perturbation.*no label error"):
-        perturbed_rows(data, [], seed=1)
+        perturbed_rows(data, [], {}, seed=1)

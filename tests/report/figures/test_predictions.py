@@ -35,7 +35,7 @@ def test_every_structure_has_its_predictions_where_it_shows(data):
             chosen[:, 1] = 1
             return chosen
 
-    rows, titles = predicted_rows(data, {"control": Perfect()})
+    rows, titles = predicted_rows(data, {"control": Perfect()}, {"control": "clean"})
     assert titles == ["liver: case4, slice 1", "liver: case5, slice 1", "tumour: case5, slice 1"]
     assert [control.reference_HW.sum() for _, control in rows] == [400, 400, 100]
     assert [control.mask_HW.mean() for _, control in rows] == [1, 1, 0]
@@ -47,5 +47,5 @@ def test_a_pixel_is_predicted_as_it_is_counted_in_the_test(data):
             """Liver is the likeliest class everywhere, and nowhere above one half."""
             return np.tile(np.array([0.3, 0.4, 0.3])[:, None, None], (len(images_NHW), 1, 48, 48))
 
-    rows, _ = predicted_rows(data, {"control": Unsure()})
+    rows, _ = predicted_rows(data, {"control": Unsure()}, {"control": "clean"})
     assert all(not control.mask_HW.any() for _, control in rows)

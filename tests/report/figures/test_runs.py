@@ -34,9 +34,9 @@ def test_runs_legend(full):
     kinds = ["control", "natural", "choppy", "random"]
     assert texts(draw_runs(full)) == [
         *kinds,
-        "s (0.95)",
-        "m (0.90)",
-        "l (0.85)",
+        "label Dice 0.95",
+        "label Dice 0.90",
+        "label Dice 0.85",
         "mean of the control",
     ]
 

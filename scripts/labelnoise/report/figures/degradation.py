@@ -7,8 +7,18 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from labelnoise.report import style
-from labelnoise.report.figures.canvas import covered, grouped_legend, panel_grid, styled
+from labelnoise.report.figures.canvas import (
+    covered,
+    dice_limits,
+    grouped_legend,
+    mark_cuts,
+    name_row,
+    panel_grid,
+    say,
+    styled,
+)
 
+HEIGHT = 1.9  # inches, of a row
 FAN = 14.0  # points over which the series that share a label Dice are fanned out
 IDENTITY = {"color": style.REFERENCE_LINE, "linestyle": (0, (1, 1.5)), "linewidth": 0.9}
 
@@ -17,9 +27,10 @@ IDENTITY = {"color": style.REFERENCE_LINE, "linestyle": (0, (1, 1.5)), "linewidt
 def draw_degradation(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Draw how test Dice falls with label Dice.
 
-    One row of panels per dataset and structure, one column per kind, one line per network (colour,
-    marker) and recipe (line style, marker fill). Every line starts at its control. Large markers
-    are means with their 95 % interval over repeats and test cases, dots single runs. Lines are
+    One row of panels per dataset and structure, one column per kind of error, fixed and fresh
+    draws of a kind apart, one line per network (colour, marker) and recipe (line style, marker
+    fill). Every line starts at its control. Large markers are means with their 95 % interval over
+    repeats and test cases, an arrowhead where it leaves the panel, dots single runs. Lines are
     shifted sideways by up to a few points, so that they do not hide each other; their data are not
     changed. On the dotted line test Dice equals label Dice.
 
@@ -28,22 +39,30 @@ def draw_degradation(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         runs: what `tables.runs_table` returns.
     """
     rows = style.panels(table)
-    columns = [kind for kind in style.kinds(table["kind"]) if kind != "control"] or ["control"]
-    titles, height = list(map(style.display, columns)), 1.9 * len(rows) + 0.8
-    below = "Dice of the training labels"
-    figure, axes = panel_grid(len(rows), titles, height, wide=len(columns) > 1, xlabel=below)
+    columns = style.errors(table) or {("control", "1"): "control"}
+    titles, wide = list(columns.values()), len(columns) > 1
+    label = "Dice of the training labels"
+    figure, axes = panel_grid(len(rows), titles, HEIGHT, 0.8, wide, xlabel=label)
     for row_axes, (dataset, structure) in zip(axes, rows, strict=True):
         cells, dots = (style.in_panel(found, dataset, structure) for found in (table, runs))
-        for panel, kind in zip(row_axes, columns, strict=True):
-            means, single = (
-                found[found["kind"].isin(["control", kind])] for found in (cells, dots)
-            )
+        values = [cells[name] for name in ("dice_low", "dice_high", "dice_mean")]
+        row_axes[0].set_ylim(dice_limits(np.concatenate([*values, dots["dice"]])))
+        for panel, error in zip(row_axes, columns, strict=True):
+            means, single = (_of_error(found, *error) for found in (cells, dots))
             _draw_lines(panel, means, single, table)
-        row_axes[0].set_ylabel(f"{style.display_panel(dataset, structure)}\ntest Dice")
-        _set_y(row_axes[0], cells, dots)
+            if single["dice"].isna().all():
+                say(panel, "no scores")
+        name = f"{style.display_panel(dataset, structure)}\ntest Dice"
+        name_row(row_axes, name, HEIGHT)
     _set_x(axes[0, 0], runs)
     grouped_legend(figure, _legend_groups(table))
     return figure
+
+
+def _of_error(table, kind, draws):
+    """Return the rows of controls and of the errors of a kind that are drawn in one way."""
+    of_kind = (table["kind"] == kind) & (table["draws"] == draws)
+    return table[(table["kind"] == "control") | of_kind]
 
 
 def _draw_lines(panel, cells, dots, table):
@@ -75,6 +94,8 @@ def _draw_means(panel, line, look):
     half = (line["dice_high"] - line["dice_mean"]).to_numpy()
     x, mean = line["label_dice_mean"].to_numpy(), line["dice_mean"].to_numpy()
     panel.errorbar(x, mean, yerr=half, elinewidth=0.7, capsize=1.3, capthick=0.7, **look)
+    same = {"color": look["color"], "transform": look["transform"]}
+    mark_cuts(panel, "y", x, line["dice_low"], line["dice_high"], **same)
 
 
 def _look(network, recipe):
@@ -89,16 +110,6 @@ def _look(network, recipe):
     }
 
 
-def _set_y(panel, cells, dots):
-    """Show every mean, run and interval, but no impossible Dice."""
-    values = np.concatenate(
-        [cells["dice_low"], cells["dice_high"], cells["dice_mean"], dots["dice"]]
-    )
-    low, high = np.nanmin(values), np.nanmax(values)
-    pad = max(0.06 * (high - low), 0.01)
-    panel.set_ylim(max(low - pad, -0.02), min(high + pad, 1.02))
-
-
 def _set_x(panel, runs):
     """Let label Dice fall to the right, so that the error grows from left to right."""
     low = runs["label_dice"].min()
@@ -107,13 +118,16 @@ def _set_x(panel, runs):
 
 
 def _legend_groups(table):
+    recipes = style.recipes(table["recipe"])
+    # Networks are shown by the first recipe's line, which is drawn, not by one of their own.
+    first = next(iter(recipes.values()))
     networks = [
-        (style.display(name), Line2D([], [], color=color, marker=marker))
-        for name, (color, marker) in style.networks(table["model"]).items()
+        (style.display(name), Line2D([], [], **_look(look, first)))
+        for name, look in style.networks(table["model"]).items()
     ]
-    recipes = [
+    lines = [
         (style.display(name), Line2D([], [], **_look(("0.25", "o"), look)))
-        for name, look in style.recipes(table["recipe"]).items()
+        for name, look in recipes.items()
     ]
     marks = [("test Dice = label Dice", Line2D([], [], **IDENTITY))]
     dot = Line2D([], [], color="0.25", marker=".", markersize=3.4, linestyle="", markeredgewidth=0)
@@ -121,4 +135,4 @@ def _legend_groups(table):
     if table["dice_low"].notna().any():
         bar = Line2D([], [], color="0.25", marker="|", markersize=8, linestyle="")
         marks.append((f"95 % interval ({covered(table)})", bar))
-    return [networks, recipes, marks]
+    return [networks, lines, marks]

@@ -11,7 +11,7 @@ from matplotlib.patheffects import Normal, Stroke
 
 from labelnoise.counts import dice, overlap
 from labelnoise.report import style
-from labelnoise.report.figures.canvas import COLUMN_WIDTH, PAGE_WIDTH, grouped_legend
+from labelnoise.report.figures.canvas import COLUMN_WIDTH, PAGE_WIDTH, RC, fitted, grouped_legend
 
 OUTLINE = {"colors": "white", "linewidths": 0.45}
 HALO = [Stroke(linewidth=1.0, foreground="black"), Normal()]
@@ -20,6 +20,9 @@ OPACITY = 0.9
 # Room around and between the panels, inches: row names, titles, legend, and Dice below each panel.
 LEFT, RIGHT, TITLE, BOTTOM = 0.2, 0.03, 0.155, 0.25
 GAP, CAPTION = 0.03, 0.19
+MOST_PANELS = 10  # side by side
+MOST_SIDE = 1.35  # inches
+TITLE_SIZE = 7  # points
 
 
 class Overlay(NamedTuple):
@@ -42,26 +45,40 @@ def draw_overlays(
     titles: list[str],
     margin: float | None,
     legend: tuple[str, str],
-    lines: int = 1,
 ) -> Figure:
     """Draw rows of panels, and below them what their colours mean.
+
+    Rows of one panel stand side by side; rows of more panels than fit are broken into several
+    blocks of rows.
 
     Args:
         rows: the panels of each row; the longest row need not be the first.
         titles: name of each row.
         margin: how much is shown around the reference, as a share of its size; None shows all.
         legend: names of pixels that a mask adds, and of pixels that it misses.
-        lines: number of lines in the panels' titles.
     """
-    figure, axes = _square_panels(len(rows), max(map(len, rows)), lines)
-    for row_axes, row, name in zip(axes, rows, titles, strict=True):
-        row_axes[0].set_ylabel(name)
+    if len(rows) > 1 and max(map(len, rows)) == 1:
+        name = rows[0][0].title.replace("\n", " ")
+        named = zip(rows, titles, strict=True)
+        rows, titles = [[row[0]._replace(title=title) for row, title in named]], [name]
+    longest = max(map(len, rows))
+    blocks = -(-longest // MOST_PANELS)
+    across = -(-longest // blocks)
+    broken = [row[start : start + across] for start in range(0, longest, across) for row in rows]
+    side = _side(across)
+    heads = [fitted(shown.title, side, TITLE_SIZE, lines=3) for shown in rows[0]]
+    lines = 1 + max(head.count("\n") for head in heads)
+    figure, axes = _square_panels(len(rows), blocks, across, lines)
+    for place, (row_axes, row) in enumerate(zip(axes, broken, strict=True)):
+        block, index = divmod(place, len(rows))
+        row_axes[0].set_ylabel(fitted(titles[index], side + CAPTION / 2, RC["axes.labelsize"]))
         for panel in row_axes[len(row) :]:
             panel.set_axis_off()
         for panel, shown in zip(row_axes, row, strict=False):
             draw_overlay(panel, shown, crop_window(shown.reference_HW, margin))
-    for panel, shown in zip(axes[0], rows[0], strict=False):
-        panel.set_title(shown.title, fontsize=7, pad=1 + lines)
+        if not index:
+            for panel, head in zip(row_axes, heads[block * across :], strict=False):
+                panel.set_title(head, fontsize=TITLE_SIZE, pad=1 + lines)
     outline = Patch(facecolor="none", edgecolor="black", linewidth=0.5)
     handles = [outline, Patch(facecolor=style.ADDED), Patch(facecolor=style.MISSED)]
     names = ["reference outline", *legend]
@@ -69,31 +86,50 @@ def draw_overlays(
     return figure
 
 
-def _square_panels(rows: int, columns: int, lines: int = 1) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its (rows, columns) square Axes, close together.
+def _side(columns: int) -> float:
+    """Return the side of so many square panels side by side, inches.
 
-    It is as wide as a column of a paper for up to four columns of panels, else as a page. Above the
-    first row is room for titles of `lines` lines.
+    They fill a column of a paper for up to four, else a page, but are no larger than MOST_SIDE.
     """
     width = COLUMN_WIDTH if columns <= 4 else PAGE_WIDTH
-    side = (width - LEFT - RIGHT - GAP * (columns - 1)) / columns
+    return min((width - LEFT - RIGHT - GAP * (columns - 1)) / columns, MOST_SIDE)
+
+
+def _square_panels(rows: int, blocks: int, columns: int, lines: int) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its (blocks * rows, columns) square Axes, close together.
+
+    Above the first row of each block is room for titles of `lines` lines.
+    """
+    width = COLUMN_WIDTH if columns <= 4 else PAGE_WIDTH
+    side = _side(columns)
     top = TITLE * lines
-    height = top + (side + CAPTION) * rows + BOTTOM
+    block = top + (side + CAPTION) * rows
+    height = block * blocks + BOTTOM
+    # What the largest panels leave, on each side.
+    spare = (width - LEFT - RIGHT - GAP * (columns - 1) - side * columns) / 2
+    spare = spare if side == MOST_SIDE else 0.0
     # Placed by hand: matplotlib's layouts settle slowly, and differ by file, for square panels.
     figure = Figure(figsize=(width, height))
     axes = figure.subplots(
-        rows,
+        rows * blocks,
         columns,
         squeeze=False,
         gridspec_kw={
-            "left": LEFT / width,
-            "right": 1 - RIGHT / width,
+            "left": (LEFT + spare) / width,
+            "right": 1 - (RIGHT + spare) / width,
             "bottom": (BOTTOM + CAPTION) / height,
             "top": 1 - top / height,
             "wspace": GAP / side,
             "hspace": CAPTION / side,
         },
     )
+    if blocks > 1:
+        for place, panels in enumerate(axes):
+            low = height - block * (place // rows) - top - (side + CAPTION) * (place % rows) - side
+            for panel in panels:
+                panel.set_position(
+                    (panel.get_position().x0, low / height, side / width, side / height)
+                )
     return figure, axes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ from labelnoise.errors import InputError
 from labelnoise.files import read_json
 from labelnoise.labels.perturbations import perturb
 from labelnoise.own_code import load_own
-from labelnoise.report import style
 from labelnoise.report.figures.canvas import styled
 from labelnoise.report.figures.overlay import Overlay, draw_overlays
 from labelnoise.report.figures.slices import row_title, slice_name, typical_rows
@@ -36,11 +36,11 @@ def draw_perturbations(rows: list[list[Overlay]], titles: list[str]) -> Figure:
     rows = [
         [panel._replace(title=panel.title.replace(" ", "\n", 1)) for panel in row] for row in rows
     ]
-    return draw_overlays(rows, titles, margin=0.35, lines=2, legend=("added", "missed"))
+    return draw_overlays(rows, titles, margin=0.35, legend=("added", "missed"))
 
 
 def perturbed_rows(
-    data: Dataset, calibrations: list[Path], seed: int
+    data: Dataset, calibrations: list[Path], names: Mapping[str, str], seed: int
 ) -> tuple[list[list[Overlay]], list[str]]:
     """Perturb a disc and two slices of a dataset with every calibrated error.
 
@@ -49,6 +49,7 @@ def perturbed_rows(
     Args:
         data: the dataset.
         calibrations: calibration files, in the order of the figure's columns.
+        names: display names of their perturbations, see `style.perturbations`.
         seed: the study's seed.
 
     Returns:
@@ -74,7 +75,7 @@ def perturbed_rows(
             shown[slice_name(data, row)] = images_NHW[0], (labels_NHW[0] == index).astype(np.uint8)
         for name, picture in shown.items():
             structure = data.class_names[index]
-            rows.append([_panel(of, structure, name, *picture, seed) for of in contents])
+            rows.append([_panel(of, names, structure, name, *picture, seed) for of in contents])
             titles.append(row_title(data, index, name))
     return rows, titles
 
@@ -92,9 +93,9 @@ def disc(size: int) -> np.ndarray:
     return (offset[:, None] ** 2 + offset**2 <= (size / 4) ** 2).astype(np.uint8)
 
 
-def _panel(calibration, structure, name, image_HW, reference_HW, seed):
+def _panel(calibration, names, structure, name, image_HW, reference_HW, seed):
     perturbation, kind = calibration["perturbation"], calibration["kind"]
     severity = calibration["structures"][structure]["severity"]
     rng = np.random.default_rng(derive(seed, "gallery", perturbation, name))
     perturbed_HW = perturb(reference_HW, kind, severity, rng, float(reference_HW.mean()))
-    return Overlay(style.display_perturbation(perturbation), image_HW, reference_HW, perturbed_HW)
+    return Overlay(names[perturbation], image_HW, reference_HW, perturbed_HW)

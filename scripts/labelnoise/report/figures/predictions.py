@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labelnoise.report import style
 from labelnoise.report.figures.canvas import styled
 from labelnoise.report.figures.overlay import Overlay, draw_overlays
 from labelnoise.report.figures.slices import row_title, slice_name, typical_rows
@@ -30,13 +30,14 @@ def draw_predictions(rows: list[list[Overlay]], titles: list[str]) -> Figure:
 
 
 def predicted_rows(
-    data: Dataset, networks: dict[str, TrainedNetwork], number: int = 4
+    data: Dataset, networks: dict[str, TrainedNetwork], names: Mapping[str, str], number: int = 4
 ) -> tuple[list[list[Overlay]], list[str]]:
     """Predict a few test slices with several trained networks; every structure in its own rows.
 
     Args:
         data: the dataset.
         networks: {perturbation: network}, the control first.
+        names: display names of the perturbations, see `style.perturbations`.
         number: how many slices, shared among the structures.
 
     Returns:
@@ -48,7 +49,7 @@ def predicted_rows(
             continue
         images_NHW, labels_NHW = data.read(chosen)
         masks = {"reference": [None] * len(chosen)} | {
-            style.display_perturbation(name): network.predict_scaled(images_NHW)[:, index] > 0.5
+            names[name]: network.predict_scaled(images_NHW)[:, index] > 0.5
             for name, network in networks.items()
         }
         for place, row in enumerate(chosen):
