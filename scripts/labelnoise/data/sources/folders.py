@@ -73,6 +73,9 @@ def check_file(path: Path, what: str = "a file") -> None:
 def find_files(folder: Path, pattern: str, key: str, folder_key: str) -> list[tuple[str, Path]]:
     """Return the case and path of all files, over all sub-folders, whose whole name matches.
 
+    A pattern with a slash is matched to the path below the folder instead, for those who name the
+    case by a folder, such as TotalSegmentator's s0001/ct.nii.gz.
+
     Args:
         key: what the pattern comes from, for messages, such as a key of the config.
         folder_key: what the folder comes from.
@@ -83,10 +86,13 @@ def find_files(folder: Path, pattern: str, key: str, folder_key: str) -> list[tu
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder, expected one; correct {folder_key}.")
-    found, paths = [], list(walk(folder))
-    matches = match_all(pattern, (path.name for path in paths), key, whole=True)
-    for path in paths:
-        match = matches[path.name]
+    by_path = "/" in pattern
+    names = {
+        path: path.relative_to(folder).as_posix() if by_path else path.name for path in walk(folder)
+    }
+    found, matches = [], match_all(pattern, names.values(), key, whole=True)
+    for path, name in names.items():
+        match = matches[name]
         if match is None:
             continue
         check_file(path)
@@ -98,8 +104,8 @@ def find_files(folder: Path, pattern: str, key: str, folder_key: str) -> list[tu
             )
     if not found:
         raise InputError(
-            f"{folder} holds no file whose whole name matches {key}, {pattern!r}; correct "
-            f"{folder_key}, or {key}."
+            f"{folder} holds no file whose whole {'path' if by_path else 'name'} matches {key}, "
+            f"{pattern!r}; correct {folder_key}, or {key}."
         )
     return found
 
