@@ -1,6 +1,5 @@
 """`make verify`: a finished run trained once more, which comes out equal or is refused."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import yaml
 
 from labelnoise.config import load_config, study_files
 from labelnoise.errors import InputError
-from labelnoise.files import write_json
+from labelnoise.files import read_json, write_record
 from labelnoise.study import RunFolder
 from verify_run import verify
 from workflow_runs import ROOT, changed
@@ -116,7 +115,7 @@ def rewrite(study, **changes):
     """Change a record as if it had been written so, before the test of the run."""
     path = record_of(study)
     written = path.stat()
-    write_json(path, {**json.loads(path.read_text()), **changes})
+    write_record(path, {**read_json(path), **changes})
     os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
 
 
@@ -131,7 +130,7 @@ def rewrite(study, **changes):
         ({"packages": {"torch": "1.0.0"}}, "torch 1.0.0 in the record, "),
         ({"code": "1a2b+3c4d"}, "code 1a2b+3c4d in the record, "),
         ({"gpu": {"name": "Pretended"}}, "device Pretended in the record, "),
-        ({"training_seed": 7}, "training_seed 7 in its record, "),
+        ({"training_seed": 7}, "training_seed 7 instead of "),
         ({"digests": {"dataset": "1a2b"}}, "datasets/tiny.h5 is not the file that"),
     ],
 )
@@ -142,7 +141,10 @@ def test_a_run_that_was_made_otherwise_is_refused(study_copy, monkeypatch, chang
 
 def test_other_labels_are_refused(study_copy, monkeypatch):
     other = study_copy / LABELS.replace("rep0", "rep1")
+    written = (study_copy / LABELS).stat()
     (study_copy / LABELS).write_bytes(other.read_bytes())
+    assert "rep0.h5 is newer than the run" in refusal(study_copy, monkeypatch)
+    os.utime(study_copy / LABELS, ns=(written.st_atime_ns, written.st_mtime_ns))
     said = refusal(study_copy, monkeypatch)
     assert said.startswith(f"{LABELS} is not the file that {NAME} was trained on: SHA-256 ")
 
