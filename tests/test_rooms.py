@@ -115,7 +115,7 @@ def test_public_functions_are_annotated(path):
 @pytest.mark.parametrize(
     ("modules", "heavy"),
     [
-        ("counts evaluation.tables report.paper report.render", {"torch", "matplotlib", "seaborn"}),
+        ("counts evaluation.tables report.paper report.render", {"torch", "matplotlib"}),
         ("report.figures.roc report.figures.perturbations", {"torch"}),
     ],
 )

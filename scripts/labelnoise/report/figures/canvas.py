@@ -1,6 +1,6 @@
 """What all figures share: the paper's style, panels, the legend below them, and the files.
 
-The style is Seaborn's white grid for a paper, tightened to the sizes that journals print.
+The style is a white grid, as Seaborn has it, in the sizes that journals print.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +11,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -34,8 +33,20 @@ ARROWHEADS = {"x": (CARETLEFT, CARETRIGHT), "y": (CARETDOWN, CARETUP)}
 CUT = {"markersize": 4, "markeredgewidth": 0, "zorder": 5, "label": "_cut"}
 
 RC = {
-    **seaborn.axes_style("whitegrid"),
-    **seaborn.plotting_context("paper"),
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.labelcolor": "0.15",
+    "text.color": "0.15",
+    "xtick.color": "0.15",
+    "ytick.color": "0.15",
+    "xtick.minor.size": 3.2,
+    "ytick.minor.size": 3.2,
+    "xtick.minor.width": 0.8,
+    "ytick.minor.width": 0.8,
+    "lines.solid_capstyle": "round",
+    "patch.edgecolor": "white",
+    "patch.force_edgecolor": True,
+    "patch.linewidth": 0.8,
     "font.family": "DejaVu Sans",
     "font.size": 7,
     "axes.titlesize": 8,
