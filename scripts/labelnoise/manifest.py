@@ -155,10 +155,10 @@ def list_source(settings: Mapping[str, Any]) -> dict[str, tuple[File, str]]:
 def _places(settings: Mapping[str, Any]) -> Iterator[tuple[str, Path, str]]:
     """Yield what a source reads: prefix of names, file or folder, and its own name."""
     folder, labels = settings.get("folder"), settings.get("labels_folder")
-    if folder is None:
-        return
     if split := settings.get("split", {}).get("file"):
         yield "split:", Path(split), Path(split).name
+    if folder is None:
+        return
     for place in PLACES.get(settings["source"], lambda _: ("",))(settings):
         yield "", Path(folder, place), place
     if labels is not None and not Path(labels).resolve().is_relative_to(Path(folder).resolve()):
@@ -201,7 +201,7 @@ def read_source(
     Raises:
         InputError: a file or folder cannot be read.
     """
-    if settings.get("folder") is None:
+    if not any(_places(settings)):
         return None
     listed = list_source(settings)
     digests = _digests(listed, known, workers)
@@ -264,7 +264,7 @@ def source_state(settings: Mapping[str, Any], results: Results, dataset: str) ->
     Returns:
         Its word is that of the manifest while nothing has changed, and where the source is absent.
     """
-    if settings.get("folder") is None:
+    if not any(_places(settings)):
         return SourceState(None)
     names = {"dataset": dataset}
     manifest = Manifest.read(results.fill(results.manifest, names))

@@ -25,7 +25,9 @@ def here(tmp_path, monkeypatch):
 
 def test_every_entry_has_data_and_a_picture():
     assert list(your_data.datasets()) == list(your_data.WRITERS)
-    shown = re.findall(r"^!\[(\w+)\]\(your-data/\1\.png\)", your_data.PAGE.read_text(), re.MULTILINE)
+    shown = re.findall(
+        r"^!\[(\w+)\]\(your-data/\1\.png\)", your_data.PAGE.read_text(), re.MULTILINE
+    )
     assert shown == list(your_data.WRITERS)
     assert all((your_data.PICTURES / f"{name}.png").is_file() for name in shown)
 

@@ -27,6 +27,7 @@ from labelnoise.report.answer import answer_markdown, answer_of, answer_page
 from labelnoise.report.figures.canvas import save_all
 from labelnoise.report.figures.predictions import draw_predictions, predicted_rows
 from labelnoise.report.render import claims_tables, degradation_tables, note_folds, write_tables
+from labelnoise.report.style import perturbations
 from labelnoise.study import Study, Task
 from labelnoise.training.checkpoints import load_run
 from labelnoise.training.run import Extras, train_run
@@ -48,10 +49,18 @@ def kept_loggers():
     """Put the root logger back, which a job's log takes."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(False)
+
+
+class Names(dict):
+    """Wildcards as Snakemake has them, by key and as attributes."""
+
+    __getattr__ = dict.__getitem__
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +111,9 @@ def prepare(study, fold):
     job = {
         "input": SimpleNamespace(slices=[] if fold == study.folds[0] else str(first)),
         "output": SimpleNamespace(dataset=str(results.fill(results.dataset, names))),
-        "wildcards": SimpleNamespace(**names),
-        "params": SimpleNamespace(settings=study.datasets[fold], seed=study.seed),
+        "wildcards": Names(names),
+        "params": SimpleNamespace(settings=study.datasets[fold], seed=study.seed, source="word"),
+        "config": {"pathvars": {"results": str(results.root)}},
         "log": [str(results.fill(results.log("prepare_dataset"), names))],
     }
     with kept_loggers():
@@ -159,7 +169,7 @@ def summarise(study):
     first = [run for run in study.runs if run.dataset == study.folds[0] and run.repeat == 0]
     with Dataset(results.fill(results.dataset, first[0])) as data:
         networks = {run.perturbation: load_run(results.run_folder(run).path) for run in first}
-        figure = draw_predictions(*predicted_rows(data, networks))
+        figure = draw_predictions(*predicted_rows(data, networks, perturbations(study.drawn)))
     words = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
     assert "case00" in " ".join(words) and not named("\n".join(words))
     save_all(figure, [str(results.figure(f"predictions.{kind}")) for kind in ("pdf", "png")])
@@ -194,7 +204,8 @@ def test_no_file_but_the_dataset_names_a_patient(shared):
     kinds = {"".join(path.suffixes[-1:]) for path in files}
     assert kinds >= {".h5", ".json", ".csv", ".pt", ".png", ".pdf", ".md", ".rst", ".log", ".tex"}
     found = {path: named("\n".join(contents(path))) for path in files}
-    assert [path for path, names in found.items() if names] == [dataset]
+    manifest = study.results.fill(study.results.manifest, {"dataset": study.folds[0]})
+    assert {path for path, names in found.items() if names} == {dataset, manifest}
     with Dataset(dataset) as data:
         assert sorted(data.source_cases().values()) == sorted(PATIENTS)
         assert KEEPER not in found[dataset] and "in scans" in data.provenance["what"]
