@@ -90,7 +90,7 @@ def prepare_only(name, **changes):
 
 
 def scans():
-    """Yield images in HU, int16, and labels, 1 in the liver, of each case: (S, H, W), from below."""
+    """Yield images in HU, int16, and labels, 1 in the liver, (S, H, W) from below, of each case."""
     settings = {"target": "liver", "cases": CASES, "slices": 4, "size": SIZE}
     for case in phantom.cases(settings, 0):
         images_SHW, labels_SHW, *_ = case.read()

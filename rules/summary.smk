@@ -232,6 +232,11 @@ rule write_answer:
         thresholds=rules.compare_thresholds.output.thresholds,
         claims=rules.judge_claims.output.claims if study.claims else [],
         figure=rules.plot_answer.output.png,
+        # Of folds the first, whose file holds the slices of all.
+        datasets=[
+            results.fill(results.dataset, {"dataset": first_fold(name)})
+            for name in study.matrix["dataset"]
+        ],
     output:
         answer=results.table("answer.md"),
         # The first page of the report.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelnoise.data.storage import Dataset
 from labelnoise.evaluation.claims import COLUMNS
 from labelnoise.evaluation.tables import read_table
 from labelnoise.files import write_text
@@ -24,6 +25,12 @@ def contents_of(study, datasets):
     return {name: each.source.describe() for name, each in found.items() if each and each.source}
 
 
+def provenance_of(path):
+    """Return what a dataset's file says of how it was made."""
+    with Dataset(path) as data:
+        return data.provenance
+
+
 def main(smk):
     with logged(smk.log[0]):
         claims = pd.DataFrame(columns=COLUMNS)
@@ -32,7 +39,10 @@ def main(smk):
         mixed = len(pd.read_csv(smk.input.mixed))
         runs, thresholds = map(read_table, (smk.input.runs, smk.input.thresholds))
         contents = contents_of(Study.of(smk.config), smk.params.sources)
-        answer = answer_of(claims, thresholds, runs, smk.params.sources, mixed, contents)
+        made = zip(smk.params.sources, smk.input.datasets, strict=True)
+        provenances = {name: provenance_of(path) for name, path in made}
+        told = (smk.params.sources, mixed, contents, provenances)
+        answer = answer_of(claims, thresholds, runs, *told)
         printed = claims_tables(claims, mixed, perturbations_of(runs)) if len(claims) else []
         tables = note_folds(printed, runs)
         figure = Path(smk.input.figure).read_bytes()

@@ -1,9 +1,10 @@
 """The answer of a study in sentences, each made from a verdict or a table: what is read first."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
+from itertools import chain
 from textwrap import indent
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +24,8 @@ SOURCES = {
     "phantom": "is simulated: its labels are exact and its anatomy is not that of people",
     "mni152": "is one averaged brain, cut into slabs: its cases are not patients",
 }
+# Structures of a dataset whose loss by resizing is listed.
+MOST_STRUCTURES = 12
 # The threshold that losses are taken apart by, and volumes of labels that are worth a word.
 CHOSEN, VOLUME = "clean", 0.01
 VERDICTS = (SUPPORTED, REFUTED, UNDECIDED)
@@ -52,7 +55,8 @@ class Answer:
         decided: one sentence per loss or other claim that is decided.
         undecided: what is not, and what it would take.
         limits: what the study cannot say.
-        data: the files that each dataset was made from, where there are any.
+        data: the files that each dataset was made from, where there are any, and what preparing it
+            lost.
     """
 
     counted: str
@@ -69,6 +73,7 @@ def answer_of(
     sources: Mapping[str, str],
     mixed: int = 0,
     contents: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    provenances: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Answer:
     """Return the answer of a study.
 
@@ -79,6 +84,7 @@ def answer_of(
         sources: {dataset: source}.
         mixed: runs that were made differently from those they are averaged with.
         contents: {dataset: what `manifest.Source.describe` returns}, of those made from files.
+        provenances: {dataset: the provenance in its file}, which says what preparing lost.
     """
     names = style.perturbations_of(runs)
     costs = claims[(claims["kind"] == "costs") & (claims["measure"] == "dice")]
@@ -91,9 +97,12 @@ def answer_of(
         undecided=_undecided(claims),
         limits=_limits(claims, thresholds, runs, names, sources, mixed),
         data=[
-            f"{dataset}: {plural(found['files'], 'file')} of {found['bytes']:,} bytes, SHA-256 "
-            f"{found['sha256']}."
-            for dataset, found in contents.items()
+            *(
+                f"{dataset}: {plural(found['files'], 'file')} of {found['bytes']:,} bytes, SHA-256 "
+                f"{found['sha256']}."
+                for dataset, found in contents.items()
+            ),
+            *chain.from_iterable(_lost(*item) for item in provenances.items()),
         ],
     )
 
@@ -135,7 +144,7 @@ def _sections(answer: Answer) -> list[tuple[str, list[str]]]:
         ("Decided", answer.decided or ["Nothing."]),
         ("Undecided", answer.undecided),
         ("What this study cannot say", answer.limits),
-        ("What the datasets were made from", answer.data),
+        ("What the datasets were made from, and what preparing them lost", answer.data),
     ]
     return [(title, sentences) for title, sentences in sections if sentences]
 
@@ -216,6 +225,37 @@ def _undecided(claims: pd.DataFrame) -> list[str]:
         where = style.display_panel(dataset, structure)
         sentences.append(f"{where}: {len(left)} of {len(rows)} claims, {'; '.join(told)}.")
     return sentences
+
+
+def _lost(dataset: str, provenance: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what preparing a dataset did to structures, pixels and intensities."""
+    resized = provenance.get("resizing", {}).get("structures", {})
+    # The worst first, as a dataset may have a hundred.
+    order = sorted(resized, key=lambda name: _kept(resized[name]["volume"]))
+    for name in order[:MOST_STRUCTURES]:
+        before, after = resized[name]["slices"]
+        kept = 100 * _kept(resized[name]["volume"])
+        yield (
+            f"{style.display_panel(dataset, name)}: resizing kept {after} of "
+            f"{plural(before, 'slice')} and {kept:.1f} % of the volume."
+        )
+    if unsquare := provenance.get("unsquare_pixels"):
+        yield (
+            f"{style.display(dataset)}: the stored pixels of {plural(unsquare['cases'], 'case')} "
+            f"are not square, such as {' x '.join(f'{side:.3g}' for side in unsquare['mm'])} mm."
+        )
+    saturation = provenance.get("saturation", {})
+    if saturation.get("cases"):
+        limit = 100 * saturation["limit"]
+        yield (
+            f"{style.display(dataset)}: {plural(saturation['cases'], 'case')} saturated: more than "
+            f"{limit:.0f} % of the pixels lie beyond the intensities that are stored."
+        )
+
+
+def _kept(volume_2):
+    before, after = volume_2
+    return after / before if before else 1.0
 
 
 def _limits(

@@ -32,7 +32,7 @@ LEGEND_LINES, LEGEND_LINE = 4, 0.135  # lines that figures have room for; height
 ARROWHEADS = {"x": (CARETLEFT, CARETRIGHT), "y": (CARETDOWN, CARETUP)}
 CUT = {"markersize": 4, "markeredgewidth": 0, "zorder": 5, "label": "_cut"}
 
-RC = {
+RC: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.labelcolor": "0.15",
