@@ -30,7 +30,7 @@ from labelnoise.evaluation.histograms import (
 )
 from labelnoise.evaluation.tables import degradation_table, study_tables
 from labelnoise.evaluation.thresholds import thresholds_table
-from labelnoise.files import write_csv, write_json
+from labelnoise.files import sha256_of, write_csv, write_json
 from labelnoise.report.paper import slopes_beside_paper
 from labelnoise.study import Claim, Results, Run
 
@@ -103,7 +103,7 @@ def write_study(results, repeats, cases):
         labels = dict.fromkeys(("label_dice", "precision", "recall"), label_dice)
         labels |= {"target_dice": label_dice, "volume_ratio": 1.0, "surface_distance": 1.0}
         path = results.fill(results.measured, run)
-        write_json(path, {"kind": kind, "structures": {"liver": labels}})
+        write_json(path, {"kind": kind, "draws": 1, "structures": {"liver": labels}})
     return runs
 
 
@@ -132,6 +132,10 @@ def write_run(folder, names, rng, dice):
     rows = rows.assign(class_index=1, structure="liver", epoch=9)
     folder.path.mkdir(parents=True)
     write_csv(folder.counts, pd.concat([rows.assign(rank=rank) for rank in (1, 2)]))
+    surfaces = {"case": names, "class_index": 1, "structure": "liver", "unit": "mm"}
+    surfaces |= {"volumetric": False, "tolerance": 2.0}
+    surfaces |= {"hd95": rng.uniform(2, 9, cases), "surface_dice": rng.uniform(0.5, 1, cases)}
+    write_csv(folder.surfaces, pd.DataFrame(surfaces))
     scores = RunScores(
         rank=1,
         structures=["liver"],
@@ -140,12 +144,9 @@ def write_run(folder, names, rng, dice):
         apparent_SC4=counts_C4[None],
         validation_S2B=dict.fromkeys(("clean", "perturbed"), test_1C2B.sum(axis=1)),
         loss_threshold=2.5,
+        digests={path.name: sha256_of(path) for path in (folder.counts, folder.surfaces)},
     )
     write_scores(folder.scores, scores)
-    surfaces = {"case": names, "class_index": 1, "structure": "liver", "unit": "mm"}
-    surfaces |= {"volumetric": False, "tolerance": 2.0}
-    surfaces |= {"hd95": rng.uniform(2, 9, cases), "surface_dice": rng.uniform(0.5, 1, cases)}
-    write_csv(folder.surfaces, pd.DataFrame(surfaces))
     recipe = {"recipe": {"accumulation": 1}}
     record = {"chosen_rank": 1, "seconds": 1.0, "device": "cpu", "parameters": 1}
     write_json(folder.record, record | {"definitions": recipe})
