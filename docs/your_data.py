@@ -17,6 +17,7 @@ import nibabel
 import numpy as np
 import pydicom
 import yaml
+from matplotlib.figure import Figure
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
@@ -28,8 +29,8 @@ from labelnoise.config import load_config  # noqa: E402
 from labelnoise.data.prepare import prepare_dataset  # noqa: E402
 from labelnoise.data.sources import phantom  # noqa: E402
 from labelnoise.data.storage import Dataset  # noqa: E402
-from labelnoise.report.figures.canvas import save  # noqa: E402
-from labelnoise.report.figures.overlay import Overlay, draw_overlays  # noqa: E402
+from labelnoise.report.figures.canvas import COLUMN_WIDTH, save, styled  # noqa: E402
+from labelnoise.report.figures.overlay import Overlay, crop_window, draw_overlay  # noqa: E402
 
 PAGE = ROOT / "docs" / "your-data.md"
 PICTURES = ROOT / "docs" / "your-data"
@@ -49,18 +50,18 @@ def main():
         print(f"drawn: {name}")
 
 
+@styled
 def draw(data):
     """Draw some slices as they are stored, with the outline of their labels."""
     rows = data.rows("train")[:: max(1, len(data.rows("train")) // SHOWN)][:SHOWN]
-    images_NKHW, labels_NHW = data.read(rows)
-    grey_NHW = data.grey(images_NKHW)
-    panels = [
-        Overlay(f"{case}, slice {number}", grey_HW, labels_HW > 0, None)
-        for case, number, grey_HW, labels_HW in zip(
-            data.case[rows], data.slice[rows], grey_NHW, labels_NHW, strict=True
-        )
-    ]
-    return draw_overlays([panels], [data.name], None, ("added", "missed"))
+    grey_NHW, labels_NHW = data.read(rows)
+    figure = Figure(figsize=(COLUMN_WIDTH, COLUMN_WIDTH / SHOWN + 0.2), layout="constrained")
+    axes = figure.subplots(1, SHOWN)
+    for panel, row, grey_HW, labels_HW in zip(axes, rows, grey_NHW, labels_NHW, strict=True):
+        panel.set_title(f"{data.case[row]}, slice {data.slice[row]}", fontsize=6)
+        shown = Overlay("", grey_HW, labels_HW > 0, None)
+        draw_overlay(panel, shown, crop_window(shown.reference_HW, None))
+    return figure
 
 
 def datasets():
