@@ -9,6 +9,7 @@ from typing import Any
 
 from labelnoise import names as short_names
 from labelnoise.config import PROJECT, load_config, study_files
+from labelnoise.config.channels import channel_names
 from labelnoise.config.rules import AXES
 from labelnoise.data.sources import check_folder
 from labelnoise.errors import InputError
@@ -172,7 +173,8 @@ def train(session: Session, arguments: argparse.Namespace) -> None:
 
         overlay = f" --config {' '.join(arguments.config)}" if arguments.config else ""
         make = f"python scripts/make_viz.py {dataset}{overlay}"
-        read_pair(Path("viz", dataset), make)
+        channels = channel_names(settings)
+        read_pair(Path("viz", dataset), make, None if channels is None else len(channels))
     config = session.showing(bool(arguments.visualize)).save()
     try:
         make_files([session.folder.record], [config], choose_gpu(arguments.gpu))

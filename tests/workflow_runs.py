@@ -53,7 +53,7 @@ def snakemake(folder, study, *arguments, limit=None):
 def command(folder, study, *arguments, cores=2):
     """Write the study beside its results and return the command that runs it; see `snakemake`."""
     overlay = folder / "study.yaml"
-    overlay.write_text(yaml.safe_dump(study))
+    overlay.write_text(yaml.safe_dump(study, sort_keys=False))
     return [
         *(sys.executable, "-m", "snakemake", *arguments),
         *("--snakefile", ROOT / "Snakefile", "--directory", folder),

@@ -156,3 +156,29 @@ def test_older_words_mean_what_newer_ones_do():
     for name, key in (("volumes", "source"), ("dicom", "label_kind")):
         older["datasets"][name][key] = "nifti"
     assert repr(complete(older)) == repr(FORM)
+
+
+def test_channels_keep_their_order_and_have_short_forms_too():
+    config = copy.deepcopy(CONFIG)
+    sequences = {
+        "source": "volumes",
+        "folder": "data",
+        "classes": {"liver": [1]},
+        "images": {"T1": "(.)a", "FLAIR": "(.)b", "CT": "(.)c"},
+        "normalise": {"T1": "zscore", "FLAIR": {"method": "percentile"}, "CT": "window"},
+        "window": {"CT": [-100, 100]},
+    }
+    config["datasets"]["sequences"] = sequences
+    form = complete(config)["datasets"]["sequences"]
+    assert list(form["images"]) == ["T1", "FLAIR", "CT"]
+    assert form["window"] == {"CT": [-100.0, 100.0]}
+    of_t1 = {"method": "zscore", "by": "case", "over": "all", "percentiles": None}
+    assert form["normalise"]["T1"] == of_t1
+    assert form["normalise"]["FLAIR"] == of_t1 | {
+        "method": "percentile",
+        "percentiles": [0.5, 99.5],
+    }
+    assert form["normalise"]["CT"] == {"method": "window"}
+    turned = dict(reversed(sequences["normalise"].items()))
+    config["datasets"]["sequences"] = sequences | {"normalise": turned}
+    assert repr(complete(config)["datasets"]["sequences"]) == repr(form)

@@ -22,7 +22,9 @@ IMAGES = {
     "window": [0, 255],
 }
 NIFTI = {"source": "nifti", "folder": "data", "classes": {"liver": [1]}, "window": [0, 1]}
+MSD = {"source": "msd", "folder": "data"}
 UNWINDOWED = {key: value for key, value in NIFTI.items() if key != "window"}
+TWO = {**UNWINDOWED, "images": {"T1": "(.)a", "T2": "(.)b"}}
 DICOM = {**NIFTI, "source": "dicom"}
 
 
@@ -104,6 +106,16 @@ def test_slices_of_any_values_are_not_augmented():
     with pytest.raises(InputError, match=r"'recipes\.mine\.augmentation' .* 'datasets\.x\.norm"):
         complete(config)
     config["matrix"]["recipe"] = ["plain"]
+    assert complete(config)
+
+
+def test_a_channel_of_any_values_is_not_augmented_either():
+    config = changed("datasets/x", {**TWO, "normalise": {"T1": "zscore", "T2": "none"}})
+    config["recipes"]["mine"] = {"loss": "dice", "augmentation": {"gamma": {}}}
+    config["matrix"] |= {"recipe": ["plain", "mine"], "dataset": ["phantom", "x"], "claims": []}
+    with pytest.raises(InputError, match=r"'datasets\.x\.normalise\.T2' is none"):
+        complete(config)
+    config["datasets"]["x"]["normalise"]["T2"] = "percentile"
     assert complete(config)
 
 
@@ -190,6 +202,32 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
             ["datasets.x.normalise", "by"],
         ),
         ("datasets/x", UNWINDOWED, ["datasets.x.window' is missing", "normalise: percentile"]),
+        ("datasets/x", {**NIFTI, "window": {"T1": [0, 1]}}, ["x.window' is a mapping", "no name"]),
+        ("datasets/x", {**TWO, "window": {"T1": [0, 1]}}, ["datasets.x.window.T2' is missing"]),
+        ("datasets/x", {**TWO, "window": {"T1": [0, 1], "T2": [1, 0]}}, ["window.T2' is [1", "<"]),
+        ("datasets/x", {**TWO, "window": {"T3": [0, 1]}}, ["x.window' names", "'T3'", "T1, T2"]),
+        ("datasets/x", {**TWO, "window": {"T1": [0]}}, ["x.window.T1", "[low, high]"]),
+        ("datasets/x", {**TWO, "normalise": {"T1": "zscore"}}, ["normalise' lacks", "'T2'"]),
+        ("datasets/x", {**TWO, "normalise": {"T1": "mean"}}, ["x.normalise.T1.method", "zscore"]),
+        ("datasets/x", {**TWO, "normalise": {"by": "case"}}, ["x.normalise' lacks", "'method'"]),
+        ("datasets/x", {**TWO, "normalise": {}}, ["x.normalise' is empty"]),
+        (
+            "datasets/x",
+            {**TWO, "normalise": {"T1": "zscore", "T2": "none"}, "window": [0, 1]},
+            ["datasets.x.window' is given", "no channel's 'normalise' is window"],
+        ),
+        (
+            "datasets/x",
+            {**TWO, "normalise": {"T1": "zscore", "T2": "window"}, "window": {"T1": [0, 1]}},
+            ["datasets.x.window", "'normalise' is zscore"],
+        ),
+        ("datasets/x", {**IMAGES, "colour": "hsv"}, ["datasets.x.colour", "grey, rgb"]),
+        ("datasets/x", {**TWO, "images": {"T1": "v.nii"}}, ["x.images.T1", "parentheses"]),
+        ("datasets/x", {**TWO, "images": {"a b": "(v)"}}, ["datasets.x.images", "name"]),
+        ("datasets/x", {**MSD, "channel": "both"}, ["datasets.x.channel", "all"]),
+        ("datasets/x", {**MSD, "channel": []}, ["datasets.x.channel' is empty"]),
+        ("datasets/x", {**MSD, "channel": [1, 1]}, ["datasets.x.channel", "1", "twice"]),
+        ("datasets/x", {**MSD, "channel": "all", "window": {"CT": [1, 1]}}, ["window.CT", "<"]),
         (
             "datasets/x",
             {**IMAGES, "classes": {"liver": [0]}},

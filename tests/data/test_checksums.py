@@ -74,7 +74,7 @@ def test_attributes_come_back(tmp_path):
 def everything_of_a_dataset(path):
     with Dataset(path) as data:
         images_NHW, labels_NHW = data.read(range(len(data)))
-        about = (data.name, data.class_names, data.intensity, data.foreground_fraction)
+        about = (data.name, data.class_names, data.intensities, data.foreground_fraction)
         rows = [values.tolist() for values in (data.case, data.slice, data.split)]
         arrays = (images_NHW, labels_NHW, data.spacing)
         return repr((about, data.provenance, rows, [array.tobytes() for array in arrays]))

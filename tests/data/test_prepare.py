@@ -53,7 +53,10 @@ def prepare(monkeypatch, tmp_path):
         )
         monkeypatch.setattr(preparing, "open_source", lambda name: source)
         path = tmp_path / file
-        prepare_dataset(name, SETTINGS | changes, seed, path, workers)
+        settings = SETTINGS | changes
+        if "normalise" in changes and "window" not in changes:
+            del settings["window"]
+        prepare_dataset(name, settings, seed, path, workers)
         return path
 
     return run
@@ -87,7 +90,7 @@ def test_dataset_holds_the_slices_of_the_cases(prepare):
     assert dataset.class_names == [
         "background",
         "organ",
-    ] and dataset.intensity == Intensity.of_window(0, 100)
+    ] and dataset.intensities == {"image": Intensity.of_window(0, 100)}
     assert dataset.case.tolist() == [name for case in cases for name in [case.name] * 2]
     assert dataset.foreground_fraction == [1 - 12 / 64, 12 / 64]
     for position, case in enumerate(cases):
@@ -95,7 +98,7 @@ def test_dataset_holds_the_slices_of_the_cases(prepare):
         rows = [2 * position, 2 * position + 1]
         stored_images, stored_labels = dataset.read(rows)
         # float16 holds [-1, 1] to 2**-11 at worst.
-        np.testing.assert_allclose(stored_images, images / 50 - 1, atol=2**-11)
+        np.testing.assert_allclose(stored_images[:, 0], images / 50 - 1, atol=2**-11)
         np.testing.assert_array_equal(stored_labels, labels)
         np.testing.assert_array_equal(dataset.slice[rows], numbers)
 
@@ -168,7 +171,7 @@ def test_folds_share_their_slices(prepare):
             assert linked.name == f"fake@fold{fold}"
             assert linked.split.tolist() == whole.split.tolist()
             assert linked.foreground_fraction == whole.foreground_fraction
-            assert linked.provenance == whole.provenance and linked.intensity == whole.intensity
+            assert linked.provenance == whole.provenance and linked.intensities == whole.intensities
             for found, expected in zip(linked.read([3, 0]), whole.read([3, 0]), strict=True):
                 np.testing.assert_array_equal(found, expected)
             np.testing.assert_array_equal(linked.case, whole.case)
@@ -183,8 +186,8 @@ def test_folds_share_the_statistics_of_all_cases(prepare):
     folded = Dataset(prepare(scanners(), name="fake@fold0", split=split, normalise=chosen))
     alone = Dataset(prepare(scanners(), split=split, normalise=chosen, file="alone.h5"))
     everything = np.concatenate([case.read()[0].ravel() for case in scanners()])
-    assert folded.intensity.scale.mean == pytest.approx(everything.mean())
-    assert alone.intensity.scale.mean != pytest.approx(everything.mean())
+    assert folded.intensities["image"].scale.mean == pytest.approx(everything.mean())
+    assert alone.intensities["image"].scale.mean != pytest.approx(everything.mean())
 
 
 def cases_of(path, split):
@@ -275,7 +278,7 @@ def test_images_of_whole_numbers(prepare):
     cases = make_cases(4, change=lambda i, m, n: (i.astype(np.int16), m, n))
     dataset = Dataset(prepare(cases))
     expected = np.concatenate([case.read()[0] for case in cases]) / 50.0 - 1
-    np.testing.assert_allclose(dataset.read(range(8))[0], expected, atol=2**-11)
+    np.testing.assert_allclose(dataset.read(range(8))[0][:, 0], expected, atol=2**-11)
 
 
 def test_more_slices_than_are_in_work_at_a_time(prepare):
@@ -284,7 +287,7 @@ def test_more_slices_than_are_in_work_at_a_time(prepare):
     images = np.concatenate([case.read()[0] for case in cases])
     # Means of 2 x 2 pixels.
     means = images.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)) / 50 - 1
-    np.testing.assert_allclose(dataset.read(range(len(dataset)))[0], means, atol=2**-11)
+    np.testing.assert_allclose(dataset.read(range(len(dataset)))[0][:, 0], means, atol=2**-11)
 
 
 def test_spacing_is_unknown_unless_the_source_says_it(prepare):
@@ -391,13 +394,13 @@ def scanners(count=6):
 
 def test_zscore_by_case_undoes_the_scanners_gain(prepare):
     dataset = Dataset(prepare(scanners(), normalise=ZSCORE))
-    images, _ = dataset.read(range(len(dataset)))
+    images = dataset.read(range(len(dataset)))[0][:, 0]
     for row, case in enumerate(scanners()):
         whole, _, _ = case.read()
         found = images[2 * row : 2 * row + 2]
         np.testing.assert_allclose(found, (whole - whole.mean()) / whole.std() / 5, atol=2**-11)
-        scale = dataset.intensity.fit(whole)
-        assert dataset.scale(2 * row) == dataset.scale(2 * row + 1) == scale
+        scale = dataset.intensities["image"].fit(whole)
+        assert dataset.scales(2 * row) == dataset.scales(2 * row + 1) == [scale]
         np.testing.assert_array_equal(scale.apply(whole).astype(np.float16), found)
 
 
@@ -411,7 +414,7 @@ def test_slices_that_are_not_kept_count_as_they_would_in_a_new_image(prepare):
     dataset = Dataset(prepare(cases, normalise=ZSCORE))
     assert dataset.slice.tolist() == [1] * 4
     whole, _, _ = cases[0].read()
-    assert dataset.scale(0).mean == pytest.approx(whole.mean(), rel=1e-6)
+    assert dataset.scales(0)[0].mean == pytest.approx(whole.mean(), rel=1e-6)
 
 
 @pytest.mark.parametrize("over", ["all", "foreground"])
@@ -425,10 +428,10 @@ def test_statistics_of_a_dataset_are_those_of_its_training_cases(prepare, over, 
     assert 3 <= len(read) < 10
     parts = [i[m > 0] if over == "foreground" else i.ravel() for i, m, _ in read]
     values = np.concatenate(parts).astype(float)
-    scale = dataset.intensity.scale
+    scale = dataset.intensities["image"].scale
     assert scale.mean == pytest.approx(values.mean()) and scale.sd == pytest.approx(values.std())
     np.testing.assert_allclose([scale.low, scale.high], np.percentile(values, [1, 99]), rtol=1e-5)
-    assert dataset.scale(0) == scale
+    assert dataset.scales(0) == [scale]
 
 
 def test_the_same_seed_samples_the_same_values(prepare, monkeypatch):
@@ -439,13 +442,13 @@ def test_the_same_seed_samples_the_same_values(prepare, monkeypatch):
         for file, workers, seed in (("a.h5", 1, 5), ("b.h5", 4, 5), ("c.h5", 1, 6))
     ]
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert Dataset(files[0]).intensity != Dataset(files[2]).intensity
+    assert Dataset(files[0]).intensities != Dataset(files[2]).intensities
 
 
 def test_none_keeps_values_and_pads_with_the_darkest(prepare):
     cases = make_cases(4, shape=(16, 8), change=lambda i, m, n: (i.round() + 5, m, n))
     dataset = Dataset(prepare(cases, normalise={"method": "none"}, size=16))
-    images, _ = dataset.read([0, 1])
+    images = dataset.read([0, 1])[0][:, 0]
     whole, _, _ = cases[0].read()
     np.testing.assert_array_equal(images[:, :, 4:12], whole)
     assert (images[:, :, :4] == whole.min()).all()
@@ -511,7 +514,7 @@ def test_progress_names_every_case(prepare, caplog):
 def test_tall_slices_are_padded_with_the_windows_minimum(prepare):
     dataset = Dataset(prepare(make_cases(4, shape=(8, 6)), size=8))
     images, labels = dataset.read(range(len(dataset)))
-    assert (images[:, :, [0, -1]] == -1).all() and (labels[:, :, [0, -1]] == 0).all()
+    assert (images[..., [0, -1]] == -1).all() and (labels[:, :, [0, -1]] == 0).all()
     assert labels.sum() == 12 * len(dataset)
 
 
@@ -574,3 +577,98 @@ def test_no_slice_with_structure(refuse):
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_cases(refuse, count):
     refuse(make_cases(count), f"{count} cases", "at least 3 are needed", "add cases")
+
+
+def two_channels(count=5, **kwargs):
+    """Cases whose second channel is 1000 minus ten times the first."""
+    cases = []
+    for case in make_cases(count, **kwargs):
+        images, labels, *more = case.read()
+        read = ([images, 1000 - 10 * images], labels, *more)
+        cases.append(Case(case.name, lambda read=read: read))
+    return cases
+
+
+BOTH = {"images": {"a": "(.)a", "b": "(.)b"}}
+
+
+def test_every_channel_has_its_own_window(prepare):
+    cases = two_channels()
+    dataset = Dataset(prepare(cases, **BOTH, window={"a": [0, 100], "b": [0, 500]}))
+    assert dataset.channels == ["a", "b"]
+    images, labels = dataset.read(range(len(dataset)))
+    first = np.concatenate([case.read()[0][0] for case in cases])
+    np.testing.assert_allclose(images[:, 0], first / 50 - 1, atol=2**-11)
+    clipped = np.clip(1000 - 10 * first, 0, 500) / 250 - 1
+    np.testing.assert_allclose(images[:, 1], clipped, atol=2**-11)
+    assert labels.sum() == 12 * len(dataset)
+
+
+def test_the_order_of_channels_is_that_of_their_names_in_the_config(prepare):
+    window = {"a": [0, 100], "b": [0, 1000]}
+    swapped = {"images": {"b": "(.)b", "a": "(.)a"}}
+    one, other = (
+        Dataset(prepare(two_channels(), file=file, window=window, **images))
+        for file, images in (("one.h5", BOTH), ("other.h5", swapped))
+    )
+    assert (one.channels, other.channels) == (["a", "b"], ["b", "a"])
+    assert other.intensities["b"] == one.intensities["b"] == Intensity.of_window(0, 1000)
+
+
+def test_channels_are_normalised_apart(prepare):
+    by_dataset = ZSCORE | {"by": "dataset"}
+    chosen = {"a": {"method": "window"}, "b": by_dataset}
+    cases = two_channels()
+    dataset = Dataset(prepare(cases, **BOTH, window=[0, 100], normalise=chosen))
+    assert dataset.intensities["a"] == Intensity.of_window(0, 100)
+    training = set(dataset.case[dataset.rows("train")])
+    second = np.concatenate([case.read()[0][1] for case in cases if case.name in training])
+    scale = dataset.intensities["b"].scale
+    assert scale.mean == pytest.approx(second.mean()) and scale.sd == pytest.approx(second.std())
+    chosen = {"a": ZSCORE, "b": {"method": "none"}}
+    dataset = Dataset(prepare(cases, **BOTH, normalise=chosen, file="again.h5"))
+    whole = cases[2].read()[0]
+    scales = dataset.scales(4)
+    assert scales[0].mean == pytest.approx(whole[0].mean(), rel=1e-6) and scales[1].sd is None
+
+
+def test_channels_are_resized_alike_and_padded_with_their_own_darkest(prepare):
+    cases = two_channels(shape=(16, 8), change=lambda i, m, n: (i.round(), m, n))
+    none = {"method": "none"}
+    dataset = Dataset(prepare(cases, **BOTH, normalise=none, size=16))
+    images, _ = dataset.read([0])
+    for place, channel in enumerate(cases[0].read()[0]):
+        np.testing.assert_array_equal(images[0, place, :, 4:12], channel[0])
+        assert (images[0, place, :, :4] == channel.min()).all()
+
+
+def test_saturation_names_the_channel(prepare, caplog):
+    window = {"a": [0, 100], "b": [0, 500]}
+    found = Dataset(prepare(two_channels(), **BOTH, window=window)).provenance["saturation"]
+    assert "case p0 saturates in channel b: " in caplog.text
+    assert "in channel a" not in caplog.text
+    assert found["channels"]["a"]["above"] == 0
+    # Half of the second channel's values are above 500; of both channels' a quarter is.
+    assert found["channels"]["b"]["above"] == pytest.approx(0.5, abs=0.1)
+    assert found["above"] == pytest.approx(found["channels"]["b"]["above"] / 2, abs=1e-4)
+    assert found["cases"] == 5 and found["worst"]["p0"]["above"] > 0.3
+
+
+def test_what_is_wrong_with_one_channel_is_said_of_it(prepare, refuse):
+    def change_of(place, value):
+        cases = two_channels()
+        cases[1].read()[0][place][1] = value
+        return cases
+
+    window = {"a": [0, 100], "b": [0, 1000]}
+    about = {**BOTH, "window": window}
+    refuse(change_of(1, np.nan), "case p1, slice 1, channel b: the image holds NaN", **about)
+    # A slice may lack a channel, such as the blue of a red one, but not all.
+    assert len(Dataset(prepare(change_of(0, 7), **about))) == 10
+
+
+def test_a_slice_that_shows_nothing_in_any_channel_is_refused(refuse):
+    cases = two_channels()
+    for channel in cases[1].read()[0]:
+        channel[1] = 7
+    refuse(cases, "case p1, slice 1", "every pixel of the image is 7, 7", **BOTH, window=[0, 100])

@@ -1,5 +1,6 @@
 """Dataset and label files: what goes in comes out, and damaged files are refused by name."""
 
+import json
 import pickle
 from multiprocessing import get_context
 
@@ -98,7 +99,7 @@ def test_a_fold_stands_and_falls_with_the_file_that_holds_its_slices(tmp_path):
     with Dataset(second) as dataset:
         assert dataset.split.tolist() == ["test", "test", "train", "validation", "validation"]
         again = pickle.loads(pickle.dumps(dataset))
-        np.testing.assert_array_equal(again.read([4])[0], IMAGES[[4]])
+        np.testing.assert_array_equal(again.read([4])[0][:, 0], IMAGES[[4]])
         before = dataset.digest()
     # Other slices are another dataset, though the fold's own file is the same.
     write_tiny(first, labels=LABELS[::-1], folds=FOLDS)
@@ -121,7 +122,7 @@ def test_dataset_comes_back(tiny):
     with Dataset(tiny) as dataset:
         assert (dataset.name, len(dataset), dataset.shape) == ("tiny", 5, (6, 8))
         assert dataset.class_names == ["background", "liver", "tumour"]
-        assert dataset.intensity == Intensity.of_window(-128, 128)
+        assert dataset.intensities == {"image": Intensity.of_window(-128, 128)}
         assert dataset.provenance == {"what": "noise"}
         assert dataset.case.tolist() == ["b", "b", "a", "ä", "ä"]
         assert dataset.slice.tolist() == [4, 5, 0, 7, 3]
@@ -132,7 +133,7 @@ def test_dataset_comes_back(tiny):
         ]
         images, labels = dataset.read([3, 0, 3])
     assert images.dtype == np.float32 and labels.dtype == np.uint8
-    np.testing.assert_array_equal(images, IMAGES[[3, 0, 3]])
+    np.testing.assert_array_equal(images, IMAGES[[3, 0, 3], None])
     np.testing.assert_array_equal(labels, LABELS[[3, 0, 3]])
 
 
@@ -144,13 +145,15 @@ def test_scales_of_cases_come_back(tmp_path):
         "ä": Scale(mean=0.0, sd=1.0),
     }
     about = {"name": "tiny", "class_names": ["background", "liver", "tumour"], "provenance": {}}
-    with write_dataset(tmp_path / "x.h5", intensity=intensity, **about) as writer:
+    with write_dataset(tmp_path / "x.h5", intensities={"image": intensity}, **about) as writer:
         for case, split, numbers in CASES:
             slices = (IMAGES[: len(numbers)], LABELS[: len(numbers)])
-            writer.append(case, split, numbers, *slices, scale=scales[case])
+            writer.append(case, split, numbers, *slices, scales=[scales[case]])
     with Dataset(tmp_path / "x.h5") as dataset:
-        assert dataset.intensity == intensity
-        assert [dataset.scale(row) for row in range(5)] == [scales[case] for case in dataset.case]
+        assert dataset.intensities == {"image": intensity}
+        assert [dataset.scales(row) for row in range(5)] == [
+            [scales[case]] for case in dataset.case
+        ]
     alter(tmp_path / "x.h5", lambda file: file.__delitem__("scale"))
     assert_refused(Dataset, tmp_path / "x.h5", "scale")
 
@@ -206,7 +209,7 @@ def test_workers_do_not_change_the_file(tmp_path):
                 writer.append(case, split, range(40), images, (images > 0).astype(np.uint8))
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "3.h5").read_bytes()
     read, _ = Dataset(tmp_path / "3.h5").read(range(120))
-    np.testing.assert_array_equal(read, np.concatenate([images] * 3))
+    np.testing.assert_array_equal(read[:, 0], np.concatenate([images] * 3))
 
 
 def test_equal_input_gives_equal_bytes(tmp_path):
@@ -232,7 +235,7 @@ def test_reader_works_in_other_processes(tiny, method):
 
 def test_reader_pickles(tiny):
     copy = pickle.loads(pickle.dumps(Dataset(tiny)))
-    np.testing.assert_array_equal(copy.read([2])[0], IMAGES[[2]])
+    np.testing.assert_array_equal(copy.read([2])[0], IMAGES[[2], None])
 
 
 def test_unknown_split(tiny):
@@ -427,3 +430,78 @@ def test_truncated_labels(tmp_path):
     path = write_tiny_labels(tmp_path / "rep0.h5")
     path.write_bytes(path.read_bytes()[:-200])
     assert_refused(LabelFile, path, "truncated")
+
+
+TWO = np.stack([IMAGES, IMAGES[:, ::-1] / 2], axis=1)
+CHANNELS = {"T1": Intensity.of_window(0, 400), "FLAIR": Intensity("zscore", "case")}
+
+
+def write_two(path, images=TWO):
+    about = {"name": "tiny", "class_names": ["background", "liver", "tumour"], "provenance": {}}
+    with write_dataset(path, intensities=CHANNELS, **about) as writer:
+        start = 0
+        for case, split, numbers in CASES:
+            rows = slice(start, start + len(numbers))
+            scales = [CHANNELS["T1"].scale, Scale(mean=float(start), sd=2.0)]
+            writer.append(case, split, numbers, images[rows], LABELS[rows], scales=scales)
+            start = rows.stop
+    return path
+
+
+def test_channels_come_back_in_their_order(tmp_path):
+    path = write_two(tmp_path / "two.h5")
+    with h5py.File(path) as file:
+        assert file["images"].shape == (5, 2, 6, 8)
+        # One read, and one compressed block, is a slice with all that it shows.
+        assert file["images"].chunks == (1, 2, 6, 8)
+    with Dataset(path) as dataset:
+        assert dataset.channels == ["T1", "FLAIR"] == list(dataset.intensities)
+        assert dataset.intensities == CHANNELS and dataset.shape == (6, 8)
+        images, labels = dataset.read([4, 1])
+        assert dataset.scales(2) == [Scale(0.0, 400.0), Scale(mean=2.0, sd=2.0)]
+        np.testing.assert_array_equal(dataset.grey(images), TWO[[4, 1], 0])
+    np.testing.assert_array_equal(images, TWO[[4, 1]])
+    np.testing.assert_array_equal(labels, LABELS[[4, 1]])
+
+
+def test_one_channel_is_stored_as_before_there_were_several(tiny):
+    with h5py.File(tiny) as file:
+        assert set(file) == {"images", "labels", "case", "slice", "split", "spacing"}
+        assert file["images"].shape == (5, 6, 8) and file["images"].chunks == (1, 6, 8)
+        assert set(file.attrs) == {
+            *("format", "format_version", "name", "class_names", "intensity"),
+            *("foreground_fraction", "provenance", "attributes_sha256"),
+        }
+        assert set(json.loads(file.attrs["intensity"])) == {
+            *("method", "by", "over", "percentiles", "scale")
+        }
+    assert Dataset(tiny).channels == ["image"]
+
+
+def test_colour_is_shown_as_its_luminance(tmp_path):
+    about = {"name": "tiny", "class_names": ["background", "liver", "tumour"], "provenance": {}}
+    colours = dict.fromkeys(("red", "green", "blue"), Intensity.of_window(0, 255))
+    with write_dataset(tmp_path / "x.h5", intensities=colours, **about) as writer:
+        for case, split, _ in CASES:
+            writer.append(case, split, [0], np.zeros((1, 3, 6, 8)), LABELS[:1] % 2 + 1)
+    images = np.array([1, 0.5, -1]).reshape(1, 3, 1, 1)
+    assert Dataset(tmp_path / "x.h5").grey(images).item() == pytest.approx(0.299 + 0.2935 - 0.114)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda file: file.attrs.__delitem__("channels"), ()),
+        (lambda file: file.attrs.__setitem__("channels", ["T1", "FLAIR", "T2"]), ()),
+        (lambda file: file.__delitem__("scale"), ("scale",)),
+    ],
+)
+def test_a_file_whose_channels_do_not_fit_is_refused(tmp_path, change, words):
+    alter(write_two(tmp_path / "two.h5"), change)
+    assert_refused(Dataset, tmp_path / "two.h5", *words)
+
+
+def test_another_number_of_channels_is_never_written(tmp_path):
+    with pytest.raises(ValueError, match="3 channels, expected 2"):
+        write_two(tmp_path / "two.h5", np.repeat(IMAGES[:, None], 3, axis=1))
+    assert list(tmp_path.iterdir()) == []

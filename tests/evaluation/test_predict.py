@@ -237,6 +237,43 @@ def test_a_picture_is_a_case_where_the_cases_of_training_were_single_pictures(tm
         assert np.asarray(mask).tolist() == [[0, 0, 0], [0, 0, 1]]
 
 
+class FirstAndLast(torch.nn.Module):
+    """Foreground where the first channel is above, and the last one below, the middle."""
+
+    def forward(self, images_NKHW):
+        is_both = (images_NKHW[:, 0] > 0) & (images_NKHW[:, -1] < 0)
+        foreground_NHW = torch.where(is_both, 9.0, -9.0)
+        return torch.stack([-foreground_NHW, foreground_NHW], dim=1)
+
+
+def coloured(description, channels):
+    windows = [Intensity.of_window(0, 200).as_dict()] * len(channels)
+    about = {"channels": channels, "intensity": windows}
+    return TrainedNetwork(FirstAndLast(), description | about)
+
+
+def test_a_picture_in_colour_is_seen_in_colour(tmp_path):
+    pixels = np.array([[[255, 0, 0], [255, 0, 255], [0, 0, 0]]], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "c.png")
+    known = bright((1, 3), None, source="images").description
+    network = coloured(known, ["red", "green", "blue"])
+    predict_file(network, tmp_path / "c.png", tmp_path / "m.png")
+    with Image.open(tmp_path / "m.png") as mask:
+        assert np.asarray(mask).tolist() == [[1, 0, 0]]
+    Image.fromarray(np.full((1, 3), 60000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match=r"deep\.png is grey of more than 8 bits"):
+        predict_file(network, tmp_path / "deep.png", tmp_path / "m.png")
+
+
+def test_volumes_of_several_channels_are_taken_as_arrays_alone(tmp_path):
+    write_volume(tmp_path / "a.nii")
+    network = coloured(bright((36, 40)).description, ["T1", "FLAIR"])
+    with pytest.raises(InputError, match=r"T1, FLAIR of volumes, .* give arrays"):
+        predict_file(network, tmp_path / "a.nii", tmp_path / "m.nii")
+    images_SKHW = np.stack([np.full((2, 36, 40), 150.0), np.full((2, 36, 40), 50.0)], axis=1)
+    assert (network.predict(images_SKHW, spacing_3=(1, 1, 1))[:, 1] > 0.99).all()
+
+
 def test_formats_that_are_not_nifti_give_the_same_mask(tmp_path):
     write_volume(tmp_path / "a.nii.gz", "LPS", shape=(24, 24, 30))
     sitk.WriteImage(sitk.ReadImage(str(tmp_path / "a.nii.gz")), str(tmp_path / "a.nrrd"))

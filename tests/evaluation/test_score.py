@@ -37,9 +37,9 @@ def run(files, tmp_path_factory):
 def test_the_counts_are_those_of_the_reloaded_network(run, files):
     data = Dataset(files["dataset"])
     rows = data.rows("test")
-    images_NHW, labels_NHW = data.read(rows)
+    images_NKHW, labels_NHW = data.read(rows)
     # The tiny dataset's window is 0 to 100.
-    probabilities = load_run(run.path).predict((images_NHW + 1) * 50)
+    probabilities = load_run(run.path).predict((images_NKHW + 1) * 50)
     predicted = torch.from_numpy(probabilities > 0.5)
     expected = count_pixels(predicted, torch.from_numpy(labels_NHW))[:, 1]
     table = pd.read_csv(run.counts)
@@ -52,11 +52,11 @@ def test_the_counts_are_those_of_the_reloaded_network(run, files):
 
 def test_the_scores_are_those_of_the_reloaded_network(run, files):
     data = Dataset(files["dataset"])
-    images_NHW, labels_NHW = data.read(data.rows("test"))
+    images_NKHW, labels_NHW = data.read(data.rows("test"))
     rank = json.loads(run.record.read_text())["chosen_rank"]
     found = read_scores(run.scores)
     assert found.rank == rank and found.cases == ["case7", "case8"]
-    probabilities = load_run(run.path).predict_scaled(images_NHW.astype(np.float32))[:, 1]
+    probabilities = load_run(run.path).predict_scaled(images_NKHW.astype(np.float32))[:, 1]
     expected = roc_auc_score(labels_NHW.ravel() == 1, probabilities.ravel())
     assert found.histogram("disc").auc() == pytest.approx(expected, abs=1e-3)
     positives_C = found.test_SC2B[0, :, 1].sum(axis=-1)
@@ -69,10 +69,10 @@ def test_wrong_labels_of_test_and_validation_are_those_of_the_runs_own_error(run
     found = read_scores(run.scores)
     for split in ("test", "validation"):
         rows = data.rows(split)
-        images_NHW, labels_NHW = data.read(rows)
+        images_NKHW, labels_NHW = data.read(rows)
         drawn = (error.kind, error.severities, error.foreground_fractions, error.seed, 0, rows)
         wrong_NHW = draw_labels(labels_NHW, *drawn)
-        probabilities = load_run(run.path).predict_scaled(images_NHW.astype(np.float32))[:, 1]
+        probabilities = load_run(run.path).predict_scaled(images_NKHW.astype(np.float32))[:, 1]
         counts_4 = overlap(wrong_NHW == 1, probabilities > 0.5)
         if split == "test":
             np.testing.assert_array_equal(found.apparent_SC4[0].sum(axis=0), counts_4)

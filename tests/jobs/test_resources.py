@@ -113,6 +113,7 @@ def test_memory_grows_with_image_batch_width_and_attempt_and_falls_with_accumula
     assert training_megabytes(unet, replace(RECIPE, batch_size=40), 256) > asked
     assert training_megabytes(Model("unet", {"width": 64}), RECIPE, 256) > asked
     assert training_megabytes(unet, RECIPE, 256, attempt=3) == 3 * asked
+    assert training_megabytes(unet, RECIPE, 64, channels=3) > training_megabytes(unet, RECIPE, 64)
     halved = replace(RECIPE, batch_size=40, accumulation=2)
     assert training_megabytes(unet, halved, 256) == asked
 

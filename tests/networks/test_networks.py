@@ -261,3 +261,14 @@ def test_smp_is_imported_only_when_asked_for():
         [sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_more_channels_widen_the_first_convolution_alone(name):
+    one, four = (build(name, in_channels=channels) for channels in (1, 4))
+    shapes = [[weight.shape for weight in network.parameters()] for network in (one, four)]
+    different = [pair for pair in zip(*shapes, strict=True) if pair[0] != pair[1]]
+    ((first, wider),) = different
+    assert first[1:] == (1, 3, 3) and wider[1:] == (4, 3, 3)
+    with torch.no_grad():
+        assert four.eval()(torch.rand(1, 4, 40, 33)).shape == (1, 2, 40, 33)

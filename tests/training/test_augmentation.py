@@ -175,3 +175,26 @@ def test_nothing_drawn_means_nothing_changed_and_no_generator_moves():
 
 def test_the_schema_and_the_code_know_the_same_changes():
     assert {*settings(**{name: {} for name in CHANGES})} == {*CHANGES}
+
+
+@pytest.mark.parametrize("channels", [2, 3, 5])
+def test_channels_change_alike_and_each_about_its_own_mean(channels):
+    image_1HW, label_HW = scene()
+    images_KHW = torch.cat([image_1HW * (number + 1) / 10 for number in range(channels)])
+    changes = settings(**{name: {} for name in CHANGES if name != "noise"})
+    augmentation = Augmentation(changes, 0)
+    for sample in range(3):
+        found_KHW, found_HW = augmentation.change(images_KHW, label_HW, sample)
+        assert found_KHW.shape == images_KHW.shape
+        for place in range(channels):
+            alone_1HW, alone_HW = augmentation.change(images_KHW[[place]], label_HW, sample)
+            torch.testing.assert_close(found_KHW[[place]], alone_1HW)
+            assert torch.equal(found_HW, alone_HW)
+
+
+def test_every_channel_has_its_own_noise():
+    augmentation = Augmentation(settings(noise={"sd": [0.1, 0.1]}), 0)
+    flat_KHW, label_HW = torch.zeros(2, 32, 32), torch.zeros((32, 32), dtype=torch.int64)
+    found_KHW, _ = augmentation.change(flat_KHW, label_HW, 0)
+    assert abs(torch.corrcoef(found_KHW.flatten(1))[0, 1]) < 0.2
+    assert found_KHW.std().item() == pytest.approx(0.1, rel=0.1)

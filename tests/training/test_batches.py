@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from labelnoise.data.storage import Dataset, LabelFile
+from labelnoise.data.intensity import Intensity
+from labelnoise.data.storage import Dataset, LabelFile, write_dataset
 from labelnoise.errors import InputError
 from labelnoise.jobs.script import explain
 from labelnoise.labels.perturbations import draw_labels
@@ -22,7 +23,7 @@ from labelnoise.training.batches import (
     training_batches,
 )
 from own_modules import SHAVE, use
-from tiny import make_recipe, write_discs, write_error
+from tiny import SPLITS, make_recipe, write_discs, write_error
 
 
 @pytest.fixture
@@ -75,10 +76,10 @@ def test_an_index_carries_its_epoch():
 def test_images_and_reference_labels_are_those_of_the_rows(dataset):
     data = Dataset(dataset)
     rows = data.rows("train")
-    images_BHW, labels_BHW = data.read(rows[[3, 1]])
+    images_BKHW, labels_BHW = data.read(rows[[3, 1]])
     images, labels = Slices(data, rows).__getitems__([Index(3), Index(1)])
     assert images.dtype == torch.float32 and labels.dtype == torch.int64
-    np.testing.assert_array_equal(images[:, 0], images_BHW)
+    np.testing.assert_array_equal(images, images_BKHW)
     np.testing.assert_array_equal(labels, labels_BHW)
 
 
@@ -210,3 +211,27 @@ def test_slices_in_order_come_once(dataset):
     np.testing.assert_array_equal(
         torch.cat([labels for _, labels in batches]), data.read(data.rows("train"))[1]
     )
+
+
+def write_colours(path):
+    """Write 9 slices, whose channels are 0, 1 and 2 of a row's own tenth."""
+    channels = dict.fromkeys(("red", "green", "blue"), Intensity.of_window(0, 1))
+    about = {"name": "discs", "class_names": ["background", "disc"], "provenance": {}}
+    with write_dataset(path, intensities=channels, **about) as writer:
+        for case, split in enumerate(SPLITS):
+            images = np.full((1, 3, 8, 8), case / 16) + np.arange(3)[:, None, None]
+            writer.append(f"case{case}", split, [0], images, np.ones((1, 8, 8), np.uint8))
+    return path
+
+
+@pytest.mark.parametrize(("most", "held"), [(5 * 64 * 13, True), (5 * 64 * 13 - 1, False)])
+def test_batches_have_all_channels_and_memory_counts_them(tmp_path, monkeypatch, most, held):
+    # Three floats and a label, 13 bytes, for each of 64 pixels of 5 slices.
+    monkeypatch.setattr(training_data, "IN_MEMORY_BYTES", most)
+    data = Dataset(write_colours(tmp_path / "x.h5"))
+    slices = Slices(data, data.rows("train"))
+    assert slices.in_memory == held
+    images, labels = slices.__getitems__([Index(2), Index(4)])
+    assert images.shape == (2, 3, 8, 8) and labels.shape == (2, 8, 8)
+    expected = np.array([2, 4])[:, None] / 16 + np.arange(3)
+    np.testing.assert_array_equal(images[:, :, 0, 0], expected)

@@ -207,6 +207,10 @@ def test_a_checkpoint_says_how_files_of_its_source_are_read(tmp_path):
         (2, {}, None),
         (2, about, {**about, "channel": None, "one_slice": False}),
         (1, about, {**about, "channel": None, "one_slice": True}),
+        (1, about | {"channel": 2}, {**about, "channel": 2, "one_slice": True}),
+        (1, about | {"channel": [2]}, {**about, "channel": 2, "one_slice": True}),
+        (1, about | {"channel": [0, 2]}, {**about, "channel": None, "one_slice": True}),
+        (1, about | {"channel": "all"}, {**about, "channel": None, "one_slice": True}),
     ):
         path, names = tmp_path / "data.h5", ["background", "cell"]
         with write_dataset(
@@ -248,3 +252,28 @@ def test_a_part_that_torch_would_take_for_a_folder_is_refused(tmp_path):
     path.write_bytes(content[:attributes] + b"\x10" + content[attributes + 1 :])
     with pytest.raises(InputError, match=r"top1\.pt .*not stored as torch stores it"):
         load(path)
+
+
+def test_a_network_of_several_channels_survives_and_refuses_others(tmp_path):
+    network = make_network(MODEL, in_channels=2)
+    intensities = [Intensity.of_window(0, 200), Intensity("zscore", "case")]
+    known = {key: value for key, value in DESCRIPTION.items() if key != "window"}
+    contents = [intensity.as_dict() for intensity in intensities]
+    about = {"channels": ["T1", "FLAIR"], "intensity": contents, "dataset": "brains"}
+    save(tmp_path / "top1.pt", network, {**known, **about})
+    trained = load(tmp_path / "top1.pt")
+    assert trained.channels == ["T1", "FLAIR"]
+    images_NKHW = np.random.default_rng(0).uniform(0, 300, (3, 2, 20, 24))
+    scaled = [
+        intensity.fit(images_NKHW[:, place]).apply(images_NKHW[:, place])
+        for place, intensity in enumerate(intensities)
+    ]
+    with torch.no_grad():
+        stored = np.stack(scaled, axis=1).astype(np.float16).astype(np.float32)
+        inputs = torch.from_numpy(stored)
+        expected = network.eval()(inputs).softmax(1).numpy()
+    np.testing.assert_allclose(trained.predict(images_NKHW), expected, atol=1e-6)
+    for wrong in (images_NKHW[:, 0], images_NKHW[:, :1], images_NKHW[0]):
+        says = r"expected \(slices, 2, height, width\), .* sees the channels T1, FLAIR"
+        with pytest.raises(InputError, match=says):
+            trained.predict(wrong)

@@ -144,3 +144,25 @@ def test_every_optimiser_that_is_offered_can_take_a_step():
     for name in UNFIT_OPTIMISERS & {*known}:
         with pytest.raises(InputError, match=f"'{name}'; expected one of"):
             check_definitions({}, {name: PLAIN | {"optimiser": name}})
+
+
+def test_networks_are_tried_with_the_channels_of_the_datasets(monkeypatch):
+    def only_three(model, in_channels):
+        if in_channels != 3:
+            raise InputError(f"{in_channels} channels")
+
+    monkeypatch.setattr("labelnoise.networks.make_network", only_three)
+    picky = {"picky": model_settings(network="smp.Unet", encoder="resnet18")}
+    check_definitions(picky, {}, channels=[3])
+    for channels in ({}, {"channels": [1, 3]}):
+        with pytest.raises(InputError, match=r"config key 'models\.picky': 1 channels"):
+            check_definitions(picky, {}, **channels)
+
+
+def test_a_network_of_the_users_own_is_tried_with_them_too(tmp_path, no_own_code):
+    study = own_study(tmp_path, own_modules.NET.replace("(in_channels, width, 2", "(1, width, 2"))
+    definitions.use_own_code(study.modules)
+    models = {"mine": study.models["mine"].as_dict()}
+    check_definitions(models, {})
+    with pytest.raises(InputError, match=r"'models\.mine': .*expected input.* to have 1 channels"):
+        check_definitions(models, {}, channels=[3])

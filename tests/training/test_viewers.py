@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from labelnoise.data.intensity import scale_channels
 from labelnoise.data.storage import Dataset
 from labelnoise.errors import InputError
 from labelnoise.training import viewers
@@ -29,6 +30,10 @@ class Bright(torch.nn.Module):
         return torch.stack([-foreground_NHW, foreground_NHW], dim=1)
 
 
+def first_channel(images_NKHW):
+    return images_NKHW[:, 0]
+
+
 def pair(folder, x, y):
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in (("x", x), ("y", y)):
@@ -42,7 +47,7 @@ def test_a_grid_is_image_prediction_reference(tmp_path):
     images_NHW[0, :, :2] = 1
     references_NHW = np.zeros((2, 4, 4), np.uint8)
     references_NHW[1, 3] = 2
-    viewer = VizPreds(tmp_path / "viz", images_NHW, references_NHW)
+    viewer = VizPreds(tmp_path / "viz", images_NHW[:, None], references_NHW, first_channel)
     viewer.update({"epoch": 3}, Bright(), "cpu")
     expected = np.zeros((8, 12))
     expected[:4, :2] = expected[:4, 4:6] = 255
@@ -53,7 +58,7 @@ def test_a_grid_is_image_prediction_reference(tmp_path):
 
 def test_only_every_kth_epoch_and_a_few_slices_are_shown(tmp_path):
     images_NHW = np.zeros((40, 5, 5), np.float32)
-    viewer = VizPreds(tmp_path, images_NHW, images_NHW, every=2)
+    viewer = VizPreds(tmp_path, images_NHW[:, None], images_NHW, first_channel, every=2)
     for epoch in range(1, 6):
         viewer.update({"epoch": epoch}, Bright(), "cpu")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -73,10 +78,9 @@ Y = (X > 0).astype(np.uint8)
     "y", [Y, Y[..., None], np.stack([Y, 1 - Y], -1), Y.astype(bool), Y.astype(float)]
 )
 def test_every_shape_of_the_2018_code_is_read(tmp_path, x, y):
-    images_NHW, references_NHW = read_pair(pair(tmp_path / "lis", x, y), COMMAND)
+    images_NKHW, references_NHW = read_pair(pair(tmp_path / "lis", x, y), COMMAND)
     np.testing.assert_array_equal(references_NHW, Y == 1)
-    source_NHW = x.reshape(3, 6, 8)
-    np.testing.assert_array_equal(images_NHW, source_NHW)
+    np.testing.assert_array_equal(images_NKHW, x.reshape(3, 1, 6, 8))
 
 
 NAN = X.copy()
@@ -117,12 +121,12 @@ def test_two_pairs_and_broken_files_are_refused(tmp_path):
 def test_a_pair_from_a_dataset_gives_its_slices_back(tmp_path):
     with Dataset(write_discs(tmp_path / "discs.h5")) as data:
         paths = write_pair(data, tmp_path / "viz/discs", slices=3)
-        images_NHW, labels_NHW = data.read(data.rows("validation")[[0, 2, 3]])
+        images_NKHW, labels_NHW = data.read(data.rows("validation")[[0, 2, 3]])
         assert [np.load(path).shape for path in paths] == [(3, 24, 24, 1), (3, 24, 24, 2)]
         assert np.load(paths[0]).max() > 50
         found = read_pair(tmp_path / "viz/discs", COMMAND)
-        scaled_NHW = data.intensity.fit(found[0]).apply(found[0])
-    np.testing.assert_allclose(scaled_NHW, images_NHW, atol=1e-5)
+        scaled_NKHW = scale_channels(data.intensities, found[0])
+    np.testing.assert_allclose(scaled_NKHW, images_NKHW, atol=1e-5)
     np.testing.assert_array_equal(found[1], labels_NHW > 0)
 
 
@@ -192,3 +196,17 @@ def test_a_window_shows_the_newest_grid():
         check=False,
     )
     assert done.stdout.splitlines() == ["tkagg 1 True", "[]"], done.stderr
+
+
+@pytest.mark.parametrize("known", [3, None])
+def test_a_pair_of_several_channels(tmp_path, known):
+    colours = np.stack([X, X + 1, X + 2], axis=-1)
+    folder = pair(tmp_path / "lis", colours, Y)
+    images_NKHW, _ = read_pair(folder, COMMAND, known)
+    np.testing.assert_array_equal(images_NKHW, np.stack([X, X + 1, X + 2], axis=1))
+    with pytest.raises(InputError, match=r"xviz.npy has shape .*expected \(n, H, W, 4\)\."):
+        read_pair(folder, COMMAND, 4)
+    pair(tmp_path / "lis", X, Y)
+    if known == 3:
+        with pytest.raises(InputError, match=r"shape \(3, 6, 8\), expected \(n, H, W, 3\)\."):
+            read_pair(folder, COMMAND, known)

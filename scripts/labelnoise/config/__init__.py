@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 
+from labelnoise.config.channels import is_by_channel
 from labelnoise.config.reading import read_file
 from labelnoise.config.rules import apply_rules
 from labelnoise.config.schema import canonical, check_schema
@@ -82,12 +83,19 @@ def complete(config: dict) -> dict:
 
 
 def _spelt_out(config):
-    """Return a configuration in which `normalise: zscore` of a dataset is {method: zscore}."""
+    """Return a configuration in which `normalise: zscore` is {method: zscore}, also by channel."""
     datasets = config.get("datasets") if isinstance(config, dict) else None
     if not isinstance(datasets, dict):
         return config
     spelt = dict(datasets)
     for name, dataset in datasets.items():
-        if isinstance(dataset, dict) and isinstance(dataset.get("normalise"), str):
-            spelt[name] = {**dataset, "normalise": {"method": dataset["normalise"]}}
+        if isinstance(dataset, dict) and "normalise" in dataset:
+            chosen = _as_mapping(dataset["normalise"])
+            if is_by_channel("normalise", chosen):
+                chosen = {channel: _as_mapping(each) for channel, each in chosen.items()}
+            spelt[name] = {**dataset, "normalise": chosen}
     return {**config, "datasets": spelt}
+
+
+def _as_mapping(normalise):
+    return {"method": normalise} if isinstance(normalise, str) else normalise

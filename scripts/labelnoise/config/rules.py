@@ -6,6 +6,7 @@ from itertools import chain, product
 from math import prod
 from typing import Any
 
+from labelnoise.config.channels import channel_names, intensity_settings, is_by_channel
 from labelnoise.config.messages import shown
 from labelnoise.errors import InputError
 from labelnoise.folds import fold_count
@@ -94,38 +95,8 @@ def _complete_dataset(name, dataset):
             dataset[key] = "volumes"
     if "split" in dataset:
         _check_split(f"config key 'datasets.{name}.split", dataset["split"])
-    if "window" in dataset and not dataset["window"][0] < dataset["window"][1]:
-        raise InputError(
-            f"config key 'datasets.{name}.window' is {dataset['window']}; "
-            "expected [low, high] with low < high."
-        )
-    _check_normalise(name, dataset)
+    intensity_settings(name, dataset, channel_names(dataset))
     _check_classes(name, dataset)
-
-
-def _check_normalise(name, dataset):
-    key = f"config key 'datasets.{name}"
-    chosen = dataset.get("normalise", {"method": None})
-    method, percentiles = chosen["method"], chosen.get("percentiles")
-    if method == "window" and "window" not in dataset:
-        raise InputError(
-            f"{key}.window' is missing; give the intensities [low, high] that become -1 and 1, or "
-            "say how to find them: 'normalise: percentile', zscore or none."
-        )
-    if method not in (None, "window") and "window" in dataset:
-        raise InputError(
-            f"{key}.window' is given, but 'normalise' is {method}, which takes none; remove one "
-            "of the two."
-        )
-    if percentiles is not None and not percentiles[0] < percentiles[1]:
-        raise InputError(
-            f"{key}.normalise.percentiles' is {percentiles}; expected [low, high] with low < high."
-        )
-    if chosen.get("over") == "foreground" and chosen["by"] == "case":
-        raise InputError(
-            f"{key}.normalise.over' is foreground, which a new case does not have before it is "
-            "segmented; write 'by: dataset', or 'over: all'."
-        )
 
 
 def _check_split(key, split):
@@ -225,12 +196,17 @@ def _check_augmented(config):
         name for name in config["matrix"]["recipe"] if config["recipes"][name]["augmentation"]
     ]
     for name in config["matrix"]["dataset"] if augmented else ():
-        if config["datasets"][name].get("normalise", {}).get("method") == "none":
-            raise InputError(
-                f"config key 'recipes.{augmented[0]}.augmentation' changes slices from -1 to 1, "
-                f"but 'datasets.{name}.normalise' is none, which keeps any values; choose another "
-                "one, or no augmentation."
-            )
+        dataset = config["datasets"][name]
+        channels = intensity_settings(name, dataset, channel_names(dataset))
+        for channel, chosen in channels.items():
+            if chosen["normalise"]["method"] == "none":
+                by_channel = is_by_channel("normalise", dataset["normalise"])
+                key = f"datasets.{name}.normalise{f'.{channel}' if by_channel else ''}"
+                raise InputError(
+                    f"config key 'recipes.{augmented[0]}.augmentation' changes slices from -1 to "
+                    f"1, but '{key}' is none, which keeps any values; choose another one, or no "
+                    "augmentation."
+                )
 
 
 def _check_perturbation(name, perturbation):

@@ -142,7 +142,7 @@ def _at(rule, value):
     rule = _follow(rule)
     for part in rule.get("allOf", ()):
         if _fits(value, part["if"]):
-            rule = rule | _follow(part["then"])
+            rule = rule | _at(part["then"], value)
     for choice in rule.get("oneOf", ()):
         if _fits(value, choice):
             return choice

@@ -70,7 +70,7 @@ class CaseChanges:
 
 @dataclass
 class Clipped:
-    """Pixels of one case, or several, beyond the ends of what is stored.
+    """Pixels of one channel of one case, or of several, beyond the ends of what is stored.
 
     Attributes:
         pixels_2: pixels that are background, and of any structure.
@@ -112,11 +112,11 @@ class Clipped:
 class Changes:
     """Collect what preparing does to the cases of one dataset."""
 
-    def __init__(self, name: str, class_names: Sequence[str]):
+    def __init__(self, name: str, class_names: Sequence[str], channels: Sequence[str]):
         self._name, self._class_names = name, class_names
         self._resized: list[CaseChanges] = []
         self._unsquare: dict[str, tuple[float, float]] = {}
-        self._clipped = Clipped()
+        self._clipped = {channel: Clipped() for channel in channels}
         self._saturated: dict[str, dict[str, float]] = {}
         self._cases = 0
 
@@ -125,19 +125,21 @@ class Changes:
         case: str,
         spacing_3: np.ndarray,
         changes: CaseChanges | None,
-        clipped: Clipped,
-        scale: Scale,
+        clipped: Sequence[Clipped],
+        scales: Sequence[Scale],
     ) -> None:
         """Add one case.
 
         Args:
             spacing_3: of slices, rows and columns in mm, as stored.
             changes: its structures, if it was resized.
-            clipped: its pixels beyond the ends of `scale`.
+            clipped: its pixels beyond the ends of the scale of each channel.
+            scales: these.
         """
         self._cases += 1
-        self._clipped.add(clipped)
-        self._warn_of_saturation(case, clipped.shares(), scale)
+        for channel, beyond, scale in zip(self._clipped, clipped, scales, strict=True):
+            self._clipped[channel].add(beyond)
+            self._warn_of_saturation(case, channel, beyond.shares(), scale)
         row, column = (float(side) for side in spacing_3[1:])
         # False where a side is not known.
         if max(row, column) > min(row, column) * (1 + UNSQUARE):
@@ -146,21 +148,24 @@ class Changes:
             self._resized.append(changes)
             self._warn_of_cuts(case, changes)
 
-    def _warn_of_saturation(self, case, shares, scale):
+    def _warn_of_saturation(self, case, channel, shares, scale):
         """Warn if too much of an image is brighter, or of structures brighter or darker, than kept.
 
         Darker pixels of the background are no sign of anything: in CT all air is.
         """
         watched = [share for name, share in shares.items() if name != "below"]
         if max(watched) > SATURATED:
-            self._saturated[case] = shares
+            # Of several channels the worst one stands for the case.
+            worst = self._saturated.get(case, shares)
+            self._saturated[case] = max(worst, shares, key=lambda each: max(each.values()))
             low, high = scale.ends
             logger.warning(
-                "%s: case %s saturates: %.1f %% of its pixels and %.1f %% of those of structures "
+                "%s: case %s saturates%s: %.1f %% of its pixels and %.1f %% of those of structures "
                 "are above %.6g, %.1f %% and %.1f %% below %.6g; widen `window`, or choose "
                 "another `normalise`",
                 self._name,
                 case,
+                "" if len(self._clipped) == 1 else f" in channel {channel}",
                 100 * shares["above"],
                 100 * shares["above_in_structures"],
                 high,
@@ -191,7 +196,9 @@ class Changes:
             Where slices were resized: resizing {unit of volumes, slices_dropped, structures: {name:
             {slices: [source, stored], volume: [source, stored], cut}}}.
             Always: saturation {above, above_in_structures, below, below_in_structures (shares of
-            the pixels), limit, cases: how many exceed it, worst: {case: its shares}}.
+            the pixels, of all channels together), limit, cases: how many exceed it in any channel,
+            worst: {case: the shares of its worst channel}, and, of several channels, channels:
+            {channel: its shares}}.
         """
         found = {"saturation": self._report_saturation()}
         if self._unsquare:
@@ -204,12 +211,19 @@ class Changes:
         worst = sorted(
             self._saturated, key=lambda case: max(self._saturated[case].values()), reverse=True
         )
-        return {
-            **self._clipped.shares(),
+        together = Clipped()
+        for clipped in self._clipped.values():
+            together.add(clipped)
+        found = {
+            **together.shares(),
             "limit": SATURATED,
             "cases": len(worst),
             "worst": {case: self._saturated[case] for case in worst[:NAMED]},
         }
+        if len(self._clipped) > 1:
+            channels = self._clipped.items()
+            found["channels"] = {channel: clipped.shares() for channel, clipped in channels}
+        return found
 
     def _report_unsquare(self):
         worst = max(

@@ -1,10 +1,11 @@
 """Source intensities (HU for CT) as they are stored and as networks see them.
 
-`Intensity` says how a dataset's values are made alike, and `Scale` what that came to for one case
-or for all. A later image of the same kind is prepared exactly alike by
+`Intensity` says how the values of a channel are made alike, and `Scale` what that came to for one
+case or for all. A later image of the same kind is prepared exactly alike by
 
-    scale = dataset.intensity.fit(images_SHW)
-    stored_SHW = scale.apply(images_SHW)
+    for intensity, images_SHW in zip(dataset.intensities.values(), channels):
+        scale = intensity.fit(images_SHW)
+        stored_SHW = scale.apply(images_SHW)
 
 window      clipped to [low, high] in source units, which become -1 and 1
 percentile  the same, with the values at two percentiles for low and high
@@ -17,10 +18,10 @@ Like nnU-Net (Isensee et al., Nature Methods 18 (2021) 203-211, Supplementary No
 `{method: zscore, by: case}`, with `over: nonzero` where images are masked. Its z-scores are not
 divided by 5; networks begin with a convolution, so that changes nothing but the range.
 
-Shape legend: S slices, H height, W width in pixels, n values.
+Shape legend: S slices, K channels, H height, W width in pixels, n values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -96,7 +97,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Intensity:
-    """How the values of a dataset are made alike.
+    """How the values of one channel of a dataset are made alike.
 
     Attributes:
         method: window, percentile, zscore or none.
@@ -119,7 +120,7 @@ class Intensity:
 
     @classmethod
     def of_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Return what the settings of a dataset ask for."""
+        """Return what the settings of a channel ask for, see `config.channels`."""
         chosen = settings.get("normalise", {"method": "window"})
         if chosen["method"] == "window":
             return cls.of_window(*settings["window"])
@@ -192,6 +193,38 @@ class Intensity:
                 "`percentiles`, another `over`, or a `window`."
             )
         return Scale(low, high, mean, sd)
+
+
+def scale_channels(intensities: Mapping[str, Intensity], images_SKHW: np.ndarray) -> np.ndarray:
+    """Return the slices of one case as stored, float32 (S, K, H, W), each channel by its own scale.
+
+    Args:
+        intensities: {channel: intensity}, as many as there are channels.
+        images_SKHW: all slices of the case, in source units.
+
+    Raises:
+        InputError: the values of a channel are all alike, see `Intensity.fit`.
+    """
+    scaled = [
+        intensity.fit(images_SHW).apply(images_SHW)
+        for intensity, images_SHW in zip(
+            intensities.values(), np.moveaxis(images_SKHW, 1, 0), strict=True
+        )
+    ]
+    return np.stack(scaled, axis=1)
+
+
+def intensities_content(intensities: Mapping[str, Intensity]) -> Any:
+    """Return the intensities without their names in types that JSON has: of one, or a list."""
+    contents = [intensity.as_dict() for intensity in intensities.values()]
+    return contents[0] if len(contents) == 1 else contents
+
+
+def read_intensities(channels: Sequence[str], content: Any) -> dict[str, Intensity]:
+    """Return the {channel: intensity} of which `intensities_content` made the content."""
+    contents = content if isinstance(content, list) else [content]
+    named = zip(channels, contents, strict=True)
+    return {channel: Intensity.of_dict(each) for channel, each in named}
 
 
 def sample(

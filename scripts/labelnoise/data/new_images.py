@@ -1,26 +1,28 @@
 """New images, checked, and prepared as those of a dataset were.
 
-Shape legend: S slices of one case, H height, W width in pixels.
+Shape legend: S slices of one case, K channels, H height, W width in pixels.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from labelnoise.config.channels import ONE
 from labelnoise.data.intensity import LARGEST, Intensity, Scale
 from labelnoise.data.resize import Grid, fit_grid, resize_images
 from labelnoise.errors import InputError
 
 
-def check_images(images: ArrayLike) -> np.ndarray:
-    """Return slices of one case as an array (S, H, W) of the number type that they have.
+def check_images(images: ArrayLike, channels: Sequence[str] = (ONE,)) -> np.ndarray:
+    """Return slices of one case as an array (S, K, H, W) of the number type that they have.
 
     Args:
-        images: (S, H, W), or one slice, (H, W).
+        images: (S, K, H, W); of one channel also (S, H, W), or one slice, (H, W).
+        channels: names of the K channels.
 
     Raises:
         InputError: these are no finite real numbers, are none at all, or have other axes.
@@ -39,21 +41,35 @@ def check_images(images: ArrayLike) -> np.ndarray:
             f"the images are {found}, expected an array of whole or floating-point numbers in "
             "source units; read files first, or use `labelnoise.predict_file`."
         )
-    if array.ndim not in (2, 3) or not array.size:
-        raise InputError(
-            f"the images have shape {array.shape}, expected (slices, height, width) or "
-            "(height, width), none of them 0; reorder or drop axes."
-        )
-    array = array[None] if array.ndim == 2 else array
+    images_SKHW = _with_channels(array, channels)
     # Slice by slice, since a mask of a whole scan is a tenth of a gigabyte.
-    for number, image_HW in enumerate(array):
-        broken = image_HW.size - int(np.isfinite(image_HW).sum())
+    for number, image_KHW in enumerate(images_SKHW):
+        broken = image_KHW.size - int(np.isfinite(image_KHW).sum())
         if broken:
             raise InputError(
                 f"slice {number} holds {broken} pixels of NaN or infinity, expected finite values; "
                 "give those pixels the value of the background."
             )
-    return array
+    return images_SKHW
+
+
+def _with_channels(array, channels):
+    """Return images (S, K, H, W), K being the number of channels."""
+    whole = array
+    if len(channels) == 1 and array.ndim in (2, 3):
+        whole = (array if array.ndim == 3 else array[None])[:, None]
+    if whole.ndim == 4 and whole.shape[1] == len(channels) and whole.size:
+        return whole
+    if len(channels) == 1:
+        raise InputError(
+            f"the images have shape {array.shape}, expected (slices, height, width) or "
+            "(height, width), none of them 0; reorder or drop axes."
+        )
+    raise InputError(
+        f"the images have shape {array.shape}, expected (slices, {len(channels)}, height, width), "
+        f"none of them 0; the network sees the channels {', '.join(channels)}, so stack these in "
+        "this order on the second axis."
+    )
 
 
 @dataclass(frozen=True)
@@ -61,24 +77,31 @@ class Prepared:
     """One case, of which slices are prepared when they are asked for.
 
     Attributes:
-        images_SHW: all of its slices, in source units.
-        scale: how their values become stored ones.
+        images_SKHW: all of its slices, in source units.
+        scales: how the values of each channel become stored ones.
         grid: where stored pixels lie on theirs.
-        padding: the stored value of what lies beyond them.
+        paddings: the stored value, in each channel, of what lies beyond them.
     """
 
-    images_SHW: np.ndarray
-    scale: Scale
+    images_SKHW: np.ndarray
+    scales: Sequence[Scale]
     grid: Grid
-    padding: float
+    paddings: Sequence[float]
 
     def read(self, rows: slice) -> np.ndarray:
-        """Return slices as the dataset file would hold them: float32 of the precision of float16.
+        """Return slices as `Dataset.read` does: (n, K, H, W), float32 of the precision of float16.
 
         Raises:
             InputError: a value is too large for a dataset file.
         """
-        scaled_SHW = self.scale.apply(self.images_SHW[rows])
+        channels = [
+            self._read_channel(self.images_SKHW[rows, place], scale, padding)
+            for place, (scale, padding) in enumerate(zip(self.scales, self.paddings, strict=True))
+        ]
+        return np.stack(channels, axis=1)
+
+    def _read_channel(self, images_SHW, scale, padding):
+        scaled_SHW = scale.apply(images_SHW)
         largest = float(np.abs(scaled_SHW).max(initial=0))
         if largest > LARGEST:
             raise InputError(
@@ -86,7 +109,7 @@ class Prepared:
                 f"(`normalise: none`), which are stored up to {LARGEST}; correct the image."
             )
         if self.grid.resamples:
-            scaled_SHW = resize_images(scaled_SHW, self.grid, self.padding)
+            scaled_SHW = resize_images(scaled_SHW, self.grid, padding)
         return scaled_SHW.astype(np.float16).astype(np.float32, order="C")
 
 
@@ -95,21 +118,21 @@ class Preparation:
     """How the images of a dataset were prepared.
 
     Attributes:
-        intensity: how source values became stored ones.
+        intensities: {channel: how its source values became stored ones}.
         shape_HW: height and width of the stored slices; None where it is not known.
         grid: the dataset's settings `size` and `spacing`. None where they are not known, as in
             checkpoints written before they were kept: slices of any size then stay as they are.
     """
 
-    intensity: Intensity
+    intensities: Mapping[str, Intensity]
     shape_HW: tuple[int, int] | None = None
     grid: Mapping[str, Any] | None = None
 
-    def fit(self, images_SHW: np.ndarray, spacing_3: ArrayLike | None = None) -> Prepared:
+    def fit(self, images_SKHW: np.ndarray, spacing_3: ArrayLike | None = None) -> Prepared:
         """Return what prepares one case.
 
         Args:
-            images_SHW: all slices of the case, as `check_images` returns them.
+            images_SKHW: all slices of the case, as `check_images` returns them.
             spacing_3: mm between slices, rows and columns; None or NaN where unknown.
 
         Raises:
@@ -117,9 +140,16 @@ class Preparation:
                 stored ones, their spacing is needed but not known, or their values are all alike
                 where each case is scaled by its own.
         """
-        grid = self._fit_grid(images_SHW.shape[1:], check_spacing(spacing_3))
-        scale = self.intensity.fit(images_SHW)
-        return Prepared(images_SHW, scale, grid, scale.padding(images_SHW))
+        grid = self._fit_grid(images_SKHW.shape[2:], check_spacing(spacing_3))
+        channels = list(np.moveaxis(images_SKHW, 1, 0))
+        scales = [
+            intensity.fit(images_SHW)
+            for intensity, images_SHW in zip(self.intensities.values(), channels, strict=True)
+        ]
+        paddings = [
+            scale.padding(images_SHW) for scale, images_SHW in zip(scales, channels, strict=True)
+        ]
+        return Prepared(images_SKHW, scales, grid, paddings)
 
     def _fit_grid(self, shape_HW, spacing_3):
         if self.grid is None:

@@ -1,7 +1,7 @@
 """The HDF5 files of a study: datasets (images and reference labels) and perturbed labels.
 
-Shape legend: N slices of a dataset, M slices with perturbed labels, n slices asked for, D stored
-draws, C classes, H height, W width.
+Shape legend: N slices of a dataset, M slices with perturbed labels, n slices asked for, K channels,
+D stored draws, F folds, C classes, H height, W width.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike
 
+from labelnoise.config.channels import ONE, RGB
 from labelnoise.data.checksums import (
     DAMAGED,
     STORED,
@@ -29,7 +30,8 @@ from labelnoise.data.checksums import (
     write_attributes,
     write_texts,
 )
-from labelnoise.data.intensity import Intensity, Scale
+from labelnoise.data.colour import luminance
+from labelnoise.data.intensity import Intensity, Scale, intensities_content, read_intensities
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
 from labelnoise.folds import fold_of
@@ -42,7 +44,7 @@ FORMAT_VERSION = 2
 GZIP_LEVEL = 4
 SPLITS = ("train", "validation", "test")
 # What a dataset file holds besides where it has to: the source's names of cases (N,), and indices
-# into SPLITS of the rows in each fold (K, N).
+# into SPLITS of the rows in each fold (F, N).
 SOURCE_CASES, FOLDS = "source_case", "fold_split"
 UNKNOWN_SPACING = (np.nan,) * 3
 
@@ -54,7 +56,7 @@ def write_dataset(
     name: str,
     class_names: Sequence[str],
     provenance: Mapping[str, Any],
-    intensity: Intensity | None = None,
+    intensities: Mapping[str, Intensity] | None = None,
     window: tuple[float, float] | None = None,
     workers: int = 1,
     folds: Sequence[Mapping[str, str]] = (),
@@ -64,8 +66,8 @@ def write_dataset(
     Args:
         class_names: names of the classes; index 0 is "background".
         provenance: what JSON can hold; it may be added to until the block ends.
-        intensity: how source values became those stored.
-        window: (low, high) in source units, for `Intensity.of_window(low, high)`.
+        intensities: {channel: how its source values became those stored}, in the channels' order.
+        window: (low, high) in source units, for one channel and `Intensity.of_window(low, high)`.
         workers: threads that compress slices; the file does not depend on them.
         folds: {case: split} in each fold, the file being that of the first one; see `write_fold`.
 
@@ -73,17 +75,17 @@ def write_dataset(
         InputError: as DatasetWriter's methods; no file is left behind.
     """
     if window is not None:
-        intensity = Intensity.of_window(*window)
-    if intensity is None:
-        raise TypeError("a dataset needs an intensity or a window")
+        intensities = {ONE: Intensity.of_window(*window)}
+    if intensities is None:
+        raise TypeError("a dataset needs intensities or a window")
     with (
         whole_file(path) as temporary,
         create(temporary) as file,
         ThreadPoolExecutor(workers) as pool,
     ):
-        writer = DatasetWriter(file, name, class_names, pool.map)
+        writer = DatasetWriter(file, name, class_names, len(intensities), pool.map)
         yield writer
-        writer.finish(intensity, provenance, folds)
+        writer.finish(intensities, provenance, folds)
 
 
 class DatasetWriter:
@@ -97,9 +99,11 @@ class DatasetWriter:
         file: h5py.File,
         name: str,
         class_names: Sequence[str],
+        channels: int,
         map_slices: Callable[..., Iterable[bytes]],
     ):
         self._file, self._name, self._class_names = file, name, list(class_names)
+        self._channels = channels
         self._map = map_slices
         self._cases, self._slices, self._splits, self._spacings = [], [], [], []
         self._scales, self._sources = [], []
@@ -110,10 +114,10 @@ class DatasetWriter:
         case: str,
         split: str,
         slices: Sequence[int] | np.ndarray,
-        images_NHW: np.ndarray,
+        images_NKHW: np.ndarray,
         labels_NHW: np.ndarray,
         spacing_3: ArrayLike = UNKNOWN_SPACING,
-        scale: Scale | None = None,
+        scales: Sequence[Scale] | None = None,
         source_case: str | None = None,
     ) -> None:
         """Add all slices of one case.
@@ -121,11 +125,11 @@ class DatasetWriter:
         Args:
             case, split: the case and its split.
             slices: (n,) slice numbers.
-            images_NHW: float, in [-1, 1] unless the intensity's method is "none"; stored as
-                float16.
+            images_NKHW: float, in [-1, 1] unless the intensity's method is "none"; stored as
+                float16. Those of one channel may come as (n, H, W).
             labels_NHW: uint8 class indices.
             spacing_3: distance of slices, rows and columns in mm, NaN where unknown.
-            scale: how values became stored ones, where each case has its own.
+            scales: how the values of each channel became stored ones, where each case has its own.
             source_case: the case's name in the source, by which messages call it; None is `case`.
 
         Raises:
@@ -133,21 +137,27 @@ class DatasetWriter:
         """
         source_case = case if source_case is None else source_case
         self._check_new(case, source_case, slices)
-        self._check_size(source_case, images_NHW.shape[1:])
+        if images_NKHW.ndim == 3:
+            images_NKHW = images_NKHW[:, None]
+        if images_NKHW.shape[1] != self._channels:
+            raise ValueError(f"{images_NKHW.shape[1]} channels, expected {self._channels}")
+        # The slices of one channel are stored without an axis for it.
+        images = images_NKHW if self._channels > 1 else images_NKHW[:, 0]
+        self._check_size(source_case, labels_NHW.shape[1:])
         start, stop = len(self._cases), len(self._cases) + len(slices)
-        for key, values in (("images", images_NHW), ("labels", labels_NHW)):
+        for key, values in (("images", images), ("labels", labels_NHW)):
             stored = self._file[key]
             stored.resize(stop, axis=0)
             # HDF5 compresses under one lock; here slices are compressed side by side.
             packed = self._map(_pack, values.astype(stored.dtype, copy=False))
             for row, chunk in enumerate(packed, start):
-                stored.id.write_direct_chunk((row, 0, 0), chunk)
+                stored.id.write_direct_chunk((row, *[0] * (stored.ndim - 1)), chunk)
         self._cases += [case] * len(slices)
         self._sources += [source_case] * len(slices)
         self._splits += [split] * len(slices)
         self._slices += [int(number) for number in slices]
         self._spacings += [spacing_3] * len(slices)
-        self._scales += [scale] * len(slices)
+        self._scales += [scales] * len(slices)
         if split == "train":
             # One slice at a time, as bincount makes eight bytes of each label.
             for labels_HW in labels_NHW:
@@ -169,9 +179,10 @@ class DatasetWriter:
 
     def _check_size(self, case, shape):
         if "images" not in self._file:
-            _create_stack(self._file, "images", np.float16, shape)
+            several = (self._channels,) if self._channels > 1 else ()
+            _create_stack(self._file, "images", np.float16, (*several, *shape))
             _create_stack(self._file, "labels", np.uint8, shape)
-        height, width = self._file["images"].shape[1:]
+        height, width = self._file["labels"].shape[1:]
         if (height, width) != shape:
             raise InputError(
                 f"dataset {self._name}: slices of case {case!r} are {shape[0]} x {shape[1]} "
@@ -181,7 +192,7 @@ class DatasetWriter:
 
     def finish(
         self,
-        intensity: Intensity,
+        intensities: Mapping[str, Intensity],
         provenance: Mapping[str, Any],
         folds: Sequence[Mapping[str, str]] = (),
     ) -> None:
@@ -195,21 +206,25 @@ class DatasetWriter:
         write_array(self._file, "slice", np.array(self._slices, np.int32))
         write_texts(self._file, "split", self._splits)
         write_array(self._file, "spacing", np.array(self._spacings, np.float32))
-        if intensity.scale is None:
+        if any(intensity.scale is None for intensity in intensities.values()):
             # None becomes NaN.
-            scales = np.array([astuple(scale) for scale in self._scales], np.float64)
+            numbers = [[astuple(scale) for scale in scales] for scales in self._scales]
+            scales_NK4 = np.array(numbers, np.float64)
+            scales = scales_NK4 if self._channels > 1 else scales_NK4[:, 0]
             write_array(self._file, "scale", scales)
         if self._sources != self._cases:
             write_texts(self._file, SOURCE_CASES, self._sources)
         if folds:
-            splits_KN = [[SPLITS.index(fold[case]) for case in self._cases] for fold in folds]
-            write_array(self._file, FOLDS, np.array(splits_KN, np.uint8))
+            splits_FN = [[SPLITS.index(fold[case]) for case in self._cases] for fold in folds]
+            write_array(self._file, FOLDS, np.array(splits_FN, np.uint8))
+        named = {} if list(intensities) == [ONE] else {"channels": list(intensities)}
         attributes = {
             "format": DATASET_FORMAT,
             "format_version": FORMAT_VERSION,
             "name": self._name,
             "class_names": self._class_names,
-            "intensity": json.dumps(intensity.as_dict(), sort_keys=True),
+            **named,
+            "intensity": json.dumps(intensities_content(intensities), sort_keys=True),
             "foreground_fraction": self._pixels_C / self._pixels_C.sum(),
             "provenance": json.dumps(provenance, sort_keys=True),
         }
@@ -421,7 +436,10 @@ class Dataset(_Reader):
     Attributes:
         name: the dataset's name.
         class_names: names of the classes; index 0 is "background".
-        intensity: how source values became those stored, and new ones can; see `scale`.
+        channels: names of the images' channels, in their order; "image" where there is one without
+            a name.
+        intensities: {channel: how its source values became those stored, and new ones can}; see
+            `scales`.
         foreground_fraction: share of each class index in the training split.
         provenance: where the data come from.
         shape: (H, W).
@@ -443,29 +461,39 @@ class Dataset(_Reader):
         self.foreground_fraction = [float(share) for share in attrs["foreground_fraction"]]
         self.provenance = json.loads(attrs["provenance"])
         self.case, self.split = (file[key].asstr()[:].astype(str) for key in ("case", "split"))
-        self.intensity = Intensity.of_dict(json.loads(attrs["intensity"]))
-        self._scales_N4 = np.full((len(self.case), 4), np.nan)
-        if self.intensity.scale is None:
-            self._scales_N4 = file["scale"][:]
+        self.channels = [str(name) for name in attrs.get("channels", [ONE])]
+        self.intensities = read_intensities(self.channels, json.loads(attrs["intensity"]))
+        self._scales_NK4 = None
+        if any(intensity.scale is None for intensity in self.intensities.values()):
+            self._scales_NK4 = file["scale"][:]
+            if len(self.channels) == 1:
+                self._scales_NK4 = self._scales_NK4[:, None]
         self.slice = file["slice"][:].astype(int)
-        self.shape = tuple(file["images"].shape[1:])
+        self.shape = tuple(file["labels"].shape[1:])
         self.spacing = file["spacing"][:]
         self._check_shapes(file)
         self._check_rows()
 
     def _check_shapes(self, file):
         images, labels = file["images"].shape, file["labels"].shape
-        self._check(len(images) == 3, f"/images has shape {images}, expected (N, H, W)")
-        self._check(images == labels, f"/images has shape {images} but /labels {labels}")
+        several = (len(self.channels),) if len(self.channels) > 1 else ()
+        axes = ", ".join(["N", *map(str, several), "H", "W"])
+        self._check(
+            len(images) == 3 + len(several), f"/images has shape {images}, expected ({axes})"
+        )
+        self._check(
+            images == (*labels[:1], *several, *labels[1:]),
+            f"/images has shape {images} but /labels {labels}",
+        )
         for key in ("case", "slice", "split"):
             rows = file[key].shape
             self._check(rows == images[:1], f"/{key} has shape {rows}, expected {images[:1]}")
-        for key, found, columns in (
-            ("spacing", self.spacing.shape, 3),
-            ("scale", self._scales_N4.shape, 4),
-        ):
-            expected = (*images[:1], columns)
-            self._check(found == expected, f"/{key} has shape {found}, expected {expected}")
+        expected = (*images[:1], 3)
+        found = self.spacing.shape
+        self._check(found == expected, f"/spacing has shape {found}, expected {expected}")
+        if self._scales_NK4 is not None:
+            found, expected = file["scale"].shape, (*images[:1], *several, 4)
+            self._check(found == expected, f"/scale has shape {found}, expected {expected}")
         types = (file["images"].dtype, file["labels"].dtype)
         self._check(
             types == (np.float16, np.uint8),
@@ -499,12 +527,25 @@ class Dataset(_Reader):
             raise ValueError(f"split is {split!r}, expected one of {SPLITS}")
         return np.flatnonzero(self.split == split)
 
-    def scale(self, row: int) -> Scale:
-        """Return how the values of the case of a row became those stored."""
-        if self.intensity.scale is not None:
-            return self.intensity.scale
-        numbers_4 = self._scales_N4[row].tolist()
-        return Scale(*(None if np.isnan(number) else number for number in numbers_4))
+    def scales(self, row: int) -> list[Scale]:
+        """Return how the values of each channel of the case of a row became those stored."""
+        if self._scales_NK4 is not None:
+            return [
+                Scale(*(None if np.isnan(number) else number for number in numbers_4))
+                for numbers_4 in self._scales_NK4[row].tolist()
+            ]
+        scales = [intensity.scale for intensity in self.intensities.values()]
+        return [scale for scale in scales if scale is not None]
+
+    def grey(self, images_NKHW: np.ndarray) -> np.ndarray:
+        """Return images (n, H, W) as pictures show them: luminance of RGB, else the first channel.
+
+        Args:
+            images_NKHW: as stored, see `read`.
+        """
+        if tuple(self.channels) == RGB:
+            return luminance(*np.moveaxis(images_NKHW, 1, 0))
+        return images_NKHW[:, 0]
 
     def source_cases(self) -> dict[str, str]:
         """Return what the source calls each case, such as by patient id: {case: name}."""
@@ -519,10 +560,11 @@ class Dataset(_Reader):
             rows: (n,) row numbers, in any order, repeats allowed.
 
         Returns:
-            images_NHW float32, in [-1, 1] unless the intensity's method is "none"; labels_NHW
+            images_NKHW float32, in [-1, 1] unless the intensity's method is "none"; labels_NHW
             uint8 class indices.
         """
-        return self._read("images", rows, np.float32), self.read_labels(rows)
+        images = self._read("images", rows, np.float32)
+        return images.reshape(len(rows), len(self.channels), *self.shape), self.read_labels(rows)
 
     def read_labels(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Read the reference labels of slices alone, as `read` does."""
@@ -532,14 +574,14 @@ class Dataset(_Reader):
         return labels_NHW
 
     def _read(self, key, rows, dtype):
-        slices_NHW = np.empty((len(rows), *self.shape), dtype)
         try:
             stored = self._file()[key]
+            slices = np.empty((len(rows), *stored.shape[1:]), dtype)
             for position, row in enumerate(rows):
-                slices_NHW[position] = stored[row]
+                slices[position] = stored[row]
         except DAMAGED as error:
             raise self._unusable(f"its slices cannot be read ({error})") from None
-        return slices_NHW
+        return slices
 
 
 class LabelFile(_Reader):
@@ -614,21 +656,21 @@ def _stored(draws: int | str) -> int:
     return draws if isinstance(draws, int) else 1
 
 
-def _create_stack(file, key, dtype, shape_HW):
+def _create_stack(file, key, dtype, shape):
     file.create_dataset(
         key,
-        (0, *shape_HW),
+        (0, *shape),
         dtype,
-        maxshape=(None, *shape_HW),
-        chunks=(1, *shape_HW),
+        maxshape=(None, *shape),
+        chunks=(1, *shape),
         compression_opts=GZIP_LEVEL,
         **STORED,
     )
 
 
-def _pack(slice_HW):
+def _pack(values):
     """Return a slice as HDF5 stores it: first bytes of all pixels, then second ones; gzip; sum."""
-    pixels = np.ascontiguousarray(slice_HW).reshape(-1)
+    pixels = np.ascontiguousarray(values).reshape(-1)
     shuffled = pixels.view(np.uint8).reshape(pixels.size, -1).T
     return with_checksum(zlib.compress(shuffled.tobytes(), GZIP_LEVEL))
 

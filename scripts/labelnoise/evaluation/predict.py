@@ -6,7 +6,7 @@ as in every score, else background. Probabilities are brought to the image's own
 Mask values are the label values of the training data, where each structure has one that fits into
 16 bits (`classes: {liver: [1]}`), else class indices, from 1 in the order of the structures.
 
-Shape legend: I, J, K voxel axes of a file; S slices, C classes, H height, W width.
+Shape legend: I, J, K voxel axes of a file; S slices, K channels, C classes, H height, W width.
 """
 
 import gzip
@@ -58,7 +58,7 @@ class Image:
     """An image file as slices, and what writes a mask (S, H, W) of them to a file."""
 
     path: Path
-    slices_SHW: np.ndarray
+    slices_SKHW: np.ndarray
     spacing_3: np.ndarray | None
     voxel_mm3: float | None
     write: Callable[[Path, np.ndarray], None]
@@ -123,7 +123,7 @@ def decide(network: TrainedNetwork, image: Image, threshold: float, batch_size: 
     """Return the class index of each pixel, (S, H, W); one batch of probabilities is in memory."""
     if not 0 < threshold < 1:
         raise InputError(f"the threshold is {threshold:g}, expected a probability between 0 and 1.")
-    case = network.prepare(image.slices_SHW, image.spacing_3)
+    case = network.prepare(image.slices_SKHW, image.spacing_3)
     lost = 1 - case.grid.share_seen
     if lost > 0:
         logger.warning(
@@ -133,7 +133,8 @@ def decide(network: TrainedNetwork, image: Image, threshold: float, batch_size: 
             100 * lost,
         )
     classes = len(network.description["class_names"])
-    labels_SHW = np.empty(image.slices_SHW.shape, np.uint8 if classes <= 256 else np.uint16)
+    slices, _, *shape_HW = image.slices_SKHW.shape
+    labels_SHW = np.empty((slices, *shape_HW), np.uint8 if classes <= 256 else np.uint16)
     for rows, probabilities_NCHW in network.predict_prepared(case, batch_size):
         structures_NCHW = probabilities_NCHW[:, 1:]
         labels_SHW[rows] = structures_NCHW.argmax(axis=1) + 1
@@ -154,7 +155,8 @@ def suffixes(network: TrainedNetwork) -> tuple[str, ...]:
     """Return the suffixes that masks by a network may have, the usual one first.
 
     Raises:
-        InputError: its dataset's source read no files that others could be read like.
+        InputError: its dataset's source read no files that others could be read like, or volumes
+            of several channels.
     """
     files, grid = network.description.get("files"), network.description.get("grid")
     if files is None or grid is None:
@@ -168,6 +170,11 @@ def suffixes(network: TrainedNetwork) -> tuple[str, ...]:
         raise InputError(
             f"the network was trained on `source: {files['source']}`, which does not say how "
             "slices of a file have to lie; give arrays to `load_run(...).predict`."
+        )
+    if len(network.channels) > 1:
+        raise InputError(
+            f"the network sees the channels {', '.join(network.channels)} of volumes, of which "
+            "files are read one channel at a time; give arrays to `load_run(...).predict`."
         )
     return VOLUME_SUFFIXES
 
@@ -207,12 +214,17 @@ def open_image(network: TrainedNetwork, path: Path) -> Image:
 def _open_picture(network, path):
     from labelnoise.data.sources.images import read_image
 
-    if network.intensity.scale is None and not network.description["files"]["one_slice"]:
+    fitted = any(intensity.scale is None for intensity in network.intensities.values())
+    if fitted and not network.description["files"]["one_slice"]:
         raise InputError(
             f"{path}: the network's dataset scales each case by all of its slices, of which a "
             "picture is one; give all of them, as an array, to `load_run(...).predict`."
         )
-    return Image(path, read_image(path)[None], None, None, _write_picture)
+    if len(network.channels) == 1:
+        slices_SKHW = read_image(path)[None, None]
+    else:
+        slices_SKHW = np.moveaxis(read_image(path, "rgb"), 2, 0)[None]
+    return Image(path, slices_SKHW, None, None, _write_picture)
 
 
 def _write_picture(path, mask_SHW):
@@ -255,7 +267,7 @@ def _open_volume(path, plane, channel):
         _write_nifti(mask_path, mask_IJK if shape is None else mask_IJK.reshape(shape), header)
 
     voxel_mm3 = abs(float(np.linalg.det(volume.affine[:3, :3])))
-    return Image(path, slices_SHW, spacing_3, voxel_mm3, write)
+    return Image(path, slices_SHW[:, None], spacing_3, voxel_mm3, write)
 
 
 def _read_header(path):

@@ -251,8 +251,8 @@ def _predictions(
 ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
     """Yield the place of each batch's first slice, its logits and its labels, on the device."""
     start = 0
-    for images_N1HW, labels_NHW in batches_in_order(slices, batch_size):
-        yield start, network(images_N1HW.to(device)), labels_NHW.to(device)
+    for images_NKHW, labels_NHW in batches_in_order(slices, batch_size):
+        yield start, network(images_NKHW.to(device)), labels_NHW.to(device)
         start += len(labels_NHW)
 
 

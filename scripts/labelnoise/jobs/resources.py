@@ -10,6 +10,7 @@ from itertools import islice
 from math import ceil
 from pathlib import Path
 
+from labelnoise.config.channels import channel_names
 from labelnoise.study import Model, Recipe, Results, Study
 
 # Besides the epochs: imports, reading the dataset, writing the outputs, on a slow file system.
@@ -25,8 +26,10 @@ RUNS_TO_READ = 5
 
 # torch, CUDA and a process that loads slices, before any data.
 BASE_MB = 3000
-# An image as half floats and labels; `training.batches.Slices` holds up to 2 GB of them in memory.
-HELD_SLICES, BYTES_HELD_PER_PIXEL, LARGEST_HELD_MB = 4000, 5, 2150
+# `training.batches.Slices` holds up to 2 GB in memory: of each pixel a float per channel, a label.
+HELD_SLICES, BYTES_PER_CHANNEL, BYTES_PER_LABEL, LARGEST_HELD_MB = 4000, 4, 1, 2150
+# Channels of a dataset whose number only its data know.
+GUESSED_CHANNELS = 4
 # Activations and their gradients per pixel of a batch, as measured per channel of the first level
 # of the project's networks, and for smp.Unet with a resnet18 (2100), with room for more.
 BYTES_PER_PIXEL_AND_CHANNEL, BYTES_PER_PIXEL_SMP = 200, 4000
@@ -53,7 +56,10 @@ def minutes_to_train(study: Study, names: Mapping[str, str], attempt: int = 1) -
 def megabytes_to_train(study: Study, names: Mapping[str, str], attempt: int = 1) -> int:
     """Return the main memory of a training in MB; for the arguments see `minutes_to_train`."""
     model, recipe = study.models[names["model"]], study.recipes[names["recipe"]]
-    return training_megabytes(model, recipe, study.datasets[names["dataset"]].get("size"), attempt)
+    dataset = study.datasets[names["dataset"]]
+    known = channel_names(dataset)
+    channels = GUESSED_CHANNELS if known is None else len(known)
+    return training_megabytes(model, recipe, dataset.get("size"), channels, attempt)
 
 
 def training_minutes(
@@ -76,17 +82,21 @@ def training_minutes(
     return min(ceil(min(minutes, longest)) * attempt, LONGEST_MINUTES)
 
 
-def training_megabytes(model: Model, recipe: Recipe, size: int | None, attempt: int = 1) -> int:
+def training_megabytes(
+    model: Model, recipe: Recipe, size: int | None, channels: int = 1, attempt: int = 1
+) -> int:
     """Return the main memory to request for a training, in MB.
 
     It covers a training on the CPU, where the activations of a batch are in main memory.
 
     Args:
         model, recipe: their definitions.
+        channels: of a slice.
         size, attempt: see `training_minutes`.
     """
     pixels = (size or USUAL_SIZE) ** 2
-    held = min(HELD_SLICES * pixels * BYTES_HELD_PER_PIXEL / 1e6, LARGEST_HELD_MB)
+    bytes_held = BYTES_PER_CHANNEL * channels + BYTES_PER_LABEL
+    held = min(HELD_SLICES * pixels * bytes_held / 1e6, LARGEST_HELD_MB)
     if "width" not in model.settings:  # a library's network, or one of the user's own
         bytes_per_pixel = BYTES_PER_PIXEL_SMP
     else:

@@ -2,7 +2,8 @@
 
 The changes are those that nnU-Net makes of 2-D slices (Isensee et al. 2021, "nnU-Net",
 supplementary note 4), and the elastic one of U-Net, by the functions of torchvision. Image and
-label move together, after the label error was drawn. Shape legend: H height, W width.
+label move together, after the label error was drawn, and all channels alike; contrast is about the
+mean of each. Shape legend: N slices, K channels, H height, W width.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ class Augmentation:
         self.settings, self.seed = settings, seed
 
     def augment(
-        self, images_N1HW: torch.Tensor, labels_NHW: torch.Tensor, samples: Sequence[int]
+        self, images_NKHW: torch.Tensor, labels_NHW: torch.Tensor, samples: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return changed slices, images interpolated linearly and labels by the nearest pixel.
 
@@ -55,7 +56,7 @@ class Augmentation:
         in, nor on processes or threads.
 
         Args:
-            images_N1HW: float32 in [-1, 1].
+            images_NKHW: float32 in [-1, 1].
             labels_NHW: int64 class indices.
             samples: each slice's number, counted from the first step of the training.
 
@@ -65,16 +66,16 @@ class Augmentation:
         """
         with _one_thread():
             pairs = [
-                self.change(image_1HW, label_HW, sample)
-                for image_1HW, label_HW, sample in zip(
-                    images_N1HW, labels_NHW, samples, strict=True
+                self.change(image_KHW, label_HW, sample)
+                for image_KHW, label_HW, sample in zip(
+                    images_NKHW, labels_NHW, samples, strict=True
                 )
             ]
         images, labels = zip(*pairs, strict=True)
         return torch.stack(images), torch.stack(labels)
 
     def change(
-        self, image_1HW: torch.Tensor, label_HW: torch.Tensor, sample: int
+        self, image_KHW: torch.Tensor, label_HW: torch.Tensor, sample: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return one slice and its label, changed as their sample's number says."""
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, sample]))
@@ -88,20 +89,20 @@ class Augmentation:
         if made.keys() & {"rotation", "scaling", "elastic"}:
             shift_1HW2 = _displacement(label_HW.shape, made, torch.from_numpy(knots_2KK))
             # Shifted so that what comes in from beyond the slice, 0, is the low end of the window.
-            image_1HW = functional.elastic(image_1HW + 1, shift_1HW2) - 1
+            image_KHW = functional.elastic(image_KHW + 1, shift_1HW2) - 1
             label_HW = functional.elastic(label_HW[None], shift_1HW2, InterpolationMode.NEAREST)[0]
         flipped = [
             axis for axis, name in ((-1, "horizontal"), (-2, "vertical")) if f"flip_{name}" in made
         ]
-        image_1HW, label_HW = image_1HW.flip(flipped), label_HW.flip(flipped)
+        image_KHW, label_HW = image_KHW.flip(flipped), label_HW.flip(flipped)
         if "noise" in made:
-            noise_1HW = rng.standard_normal(image_1HW.shape, np.float32) * np.float32(made["noise"])
-            image_1HW = (image_1HW + torch.from_numpy(noise_1HW)).clamp(-1, 1)
+            noise_KHW = rng.standard_normal(image_KHW.shape, np.float32) * np.float32(made["noise"])
+            image_KHW = (image_KHW + torch.from_numpy(noise_KHW)).clamp(-1, 1)
         if "blur" in made:
-            image_1HW = _blur(image_1HW, made["blur"])
+            image_KHW = _blur(image_KHW, made["blur"])
         if made.keys() & {"brightness", "contrast", "gamma"}:
-            image_1HW = _regrade(image_1HW, made)
-        return image_1HW, label_HW
+            image_KHW = _regrade(image_KHW, made)
+        return image_KHW, label_HW
 
 
 def _within(settings: Mapping[str, Any], share: float) -> float:
@@ -143,22 +144,23 @@ def _displacement(
     return shift_HW2[None]
 
 
-def _blur(image_1HW: torch.Tensor, sigma: float) -> torch.Tensor:
+def _blur(image_KHW: torch.Tensor, sigma: float) -> torch.Tensor:
     # The mirrored border is narrower than the slice.
-    radius = min(ceil(3 * sigma), min(image_1HW.shape[-2:]) - 1)
-    return functional.gaussian_blur(image_1HW, [2 * radius + 1] * 2, [sigma, sigma])
+    radius = min(ceil(3 * sigma), min(image_KHW.shape[-2:]) - 1)
+    return functional.gaussian_blur(image_KHW, [2 * radius + 1] * 2, [sigma, sigma])
 
 
-def _regrade(image_1HW: torch.Tensor, made: Mapping[str, float]) -> torch.Tensor:
+def _regrade(image_KHW: torch.Tensor, made: Mapping[str, float]) -> torch.Tensor:
     """Change grey values, which torchvision takes from 0 to 1 and keeps there."""
-    grey_1HW = (image_1HW + 1) / 2
+    # As one grey image each, since torchvision knows no other number of channels than 1 and 3.
+    grey_K1HW = (image_KHW[:, None] + 1) / 2
     if "brightness" in made:
-        grey_1HW = functional.adjust_brightness(grey_1HW, made["brightness"])
+        grey_K1HW = functional.adjust_brightness(grey_K1HW, made["brightness"])
     if "contrast" in made:
-        grey_1HW = functional.adjust_contrast(grey_1HW, made["contrast"])
+        grey_K1HW = functional.adjust_contrast(grey_K1HW, made["contrast"])
     if "gamma" in made:
-        grey_1HW = functional.adjust_gamma(grey_1HW, made["gamma"])
-    return grey_1HW * 2 - 1
+        grey_K1HW = functional.adjust_gamma(grey_K1HW, made["gamma"])
+    return grey_K1HW[:, 0] * 2 - 1
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Slices as a network gets them: which ones, in which order, with which labels.
 
-Shape legend: N slices, B slices of a batch, H height, W width.
+Shape legend: N slices, B slices of a batch, K channels, H height, W width.
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,19 +59,21 @@ class Slices(torch.utils.data.Dataset):
         self.dataset, self.labels, self.augmentation = dataset, labels, augmentation
         self.rows = np.asarray(rows)
         height, width = dataset.shape
-        self.in_memory = len(self.rows) * height * width * 5 <= IN_MEMORY_BYTES
+        # A channel is 32-bit float, a label a byte.
+        bytes_per_pixel = 4 * len(dataset.channels) + 1
+        self.in_memory = len(self.rows) * height * width * bytes_per_pixel <= IN_MEMORY_BYTES
         if self.in_memory:
-            self._images_NHW, self._reference_NHW = dataset.read(self.rows)
+            self._images_NKHW, self._reference_NHW = dataset.read(self.rows)
         self._draws: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitems__(self, indices: Sequence[Index]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images (B, 1, H, W), float32 in [-1, 1], and labels (B, H, W), int64."""
+        """Return images (B, K, H, W), float32 in [-1, 1], and labels (B, H, W), int64."""
         positions = np.array([index.position for index in indices])
         epochs = np.array([index.epoch for index in indices])
-        images_BHW, reference_BHW = self._read(positions)
+        images_BKHW, reference_BHW = self._read(positions)
         labels_BHW = reference_BHW
         if self.labels is not None:
             labels_BHW = np.empty_like(reference_BHW)
@@ -81,7 +83,7 @@ class Slices(torch.utils.data.Dataset):
                     self.labels, positions[chosen], int(epoch), reference_BHW[chosen]
                 )
         batch = (
-            torch.from_numpy(images_BHW.astype(np.float32))[:, None],
+            torch.from_numpy(images_BKHW.astype(np.float32)),
             torch.from_numpy(labels_BHW.astype(np.int64)),
         )
         if self.augmentation is None:
@@ -90,7 +92,7 @@ class Slices(torch.utils.data.Dataset):
 
     def _read(self, positions):
         if self.in_memory:
-            return self._images_NHW[positions], self._reference_NHW[positions]
+            return self._images_NKHW[positions], self._reference_NHW[positions]
         return self.dataset.read(self.rows[positions])
 
     def _draw(self, labels, positions, epoch, reference_nHW):

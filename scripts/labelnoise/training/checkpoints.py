@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from labelnoise.data.intensity import Intensity
+from labelnoise.config.channels import ONE
+from labelnoise.data.intensity import Intensity, read_intensities
 from labelnoise.data.new_images import Preparation, Prepared, check_images
 from labelnoise.data.resize import restore_probabilities
 from labelnoise.errors import InputError
@@ -122,7 +123,7 @@ class TrainedNetwork:
     description: dict[str, Any]
 
     def predict(
-        self, images_SHW: ArrayLike, batch_size: int = 8, *, spacing_3: ArrayLike | None = None
+        self, images: ArrayLike, batch_size: int = 8, *, spacing_3: ArrayLike | None = None
     ) -> np.ndarray:
         """Return each pixel's class probabilities, on the grid of the images given.
 
@@ -131,9 +132,10 @@ class TrainedNetwork:
         where the network does not look, as the slices reach beyond what its dataset kept.
 
         Args:
-            images_SHW: slices of one case in the units of the source (HU for CT), of any real
-                number type; all of them where the dataset's intensity is fitted to each case. One
-                slice may come as (H, W). They lie as the source's did, see `data.sources.volumes`.
+            images: slices of one case in the units of the source (HU for CT), of any real number
+                type, (S, K, H, W) with the channels of the dataset in its order; of one channel
+                also (S, H, W), or one slice, (H, W). All slices of the case where an intensity is
+                fitted to each case. They lie as the source's did, see `data.sources.volumes`.
             batch_size: slices at a time.
             spacing_3: mm between slices, rows and columns. A dataset with `spacing` needs it; one
                 with `size` takes pixels for square without it.
@@ -142,48 +144,61 @@ class TrainedNetwork:
             Probabilities (S, C, H, W), float32; class 0 is the background.
 
         Raises:
-            InputError: the images are not finite real numbers of 2 or 3 axes, or the dataset would
-                not have taken them, see `data.new_images`.
+            InputError: the images are not finite real numbers, have other axes or channels, or the
+                dataset would not have taken them, see `data.new_images`.
         """
-        case = self.prepare(images_SHW, spacing_3)
-        slices, classes = len(case.images_SHW), len(self.description["class_names"])
+        case = self.prepare(images, spacing_3)
+        slices, classes = len(case.images_SKHW), len(self.description["class_names"])
         result_SCHW = np.empty((slices, classes, *case.grid.source_shape), np.float32)
         for rows, probabilities_NCHW in self.predict_prepared(case, batch_size):
             result_SCHW[rows] = probabilities_NCHW
         return result_SCHW
 
     @property
-    def intensity(self) -> Intensity:
-        """How source values become those that the network sees."""
+    def channels(self) -> list[str]:
+        """Names of the channels that the network sees, in their order."""
+        # Checkpoints written before there was a choice have one.
+        return list(self.description.get("channels", [ONE]))
+
+    @property
+    def intensities(self) -> dict[str, Intensity]:
+        """How the source values of each channel become those that the network sees."""
         # Checkpoints written before there was a choice have a window.
         if "intensity" in self.description:
-            return Intensity.of_dict(self.description["intensity"])
-        return Intensity.of_window(*self.description["window"])
+            return read_intensities(self.channels, self.description["intensity"])
+        return {ONE: Intensity.of_window(*self.description["window"])}
 
-    def prepare(self, images_SHW: ArrayLike, spacing_3: ArrayLike | None = None) -> Prepared:
+    def prepare(self, images: ArrayLike, spacing_3: ArrayLike | None = None) -> Prepared:
         """Return one case as the training images were prepared; see `predict`."""
         size = self.description.get("size")
         shape_HW = None if size is None else (int(size[0]), int(size[1]))
-        preparation = Preparation(self.intensity, shape_HW, self.description.get("grid"))
-        return preparation.fit(check_images(images_SHW), spacing_3)
+        preparation = Preparation(self.intensities, shape_HW, self.description.get("grid"))
+        return preparation.fit(check_images(images, self.channels), spacing_3)
 
     def predict_prepared(
         self, case: Prepared, batch_size: int = 8
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield rows of a case and their probabilities, as `predict` returns them, in order."""
-        for start in range(0, len(case.images_SHW), batch_size):
+        for start in range(0, len(case.images_SKHW), batch_size):
             rows = slice(start, start + batch_size)
             probabilities_NCHW = self.predict_scaled(case.read(rows), batch_size)
             yield rows, restore_probabilities(probabilities_NCHW, case.grid)
 
     @torch.no_grad()
-    def predict_scaled(self, images_NHW: np.ndarray, batch_size: int = 8) -> np.ndarray:
-        """Return the probabilities of slices as a dataset file holds them, on their own grid."""
-        inputs_N1HW = torch.from_numpy(images_NHW)[:, None]
+    def predict_scaled(self, images_NKHW: np.ndarray, batch_size: int = 8) -> np.ndarray:
+        """Return the probabilities of slices as a dataset file holds them, on their own grid.
+
+        Args:
+            images_NKHW: see `Dataset.read`; those of one channel may come as (N, H, W).
+            batch_size: slices at a time.
+        """
+        inputs_NKHW = torch.from_numpy(images_NKHW)
+        if inputs_NKHW.ndim == 3:
+            inputs_NKHW = inputs_NKHW[:, None]
         device = next((each.device for each in self.network.parameters()), torch.device("cpu"))
         parts = [
             self.network(part.to(device)).float().softmax(dim=1).cpu()
-            for part in inputs_N1HW.split(batch_size)
+            for part in inputs_NKHW.split(batch_size)
         ]
         return torch.cat(parts).numpy()
 
@@ -231,7 +246,9 @@ def load(path: Path, modules: Path | str | None = None) -> TrainedNetwork:
         file = Path(modules).absolute() / own_file(name)
         use_own_code({file.stem: file})
     try:
-        network = make_network(model, classes=len(content["class_names"]))
+        network = make_network(
+            model, len(content.get("channels", [ONE])), len(content["class_names"])
+        )
     except InputError as error:
         if is_own(name):
             raise InputError(f"{path} needs code that is not its own: {error}") from error

@@ -8,11 +8,13 @@ in a process of its own.
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from labelnoise.config.channels import channel_names
 from labelnoise.errors import InputError
 from labelnoise.own_code import is_own, load_own, use_own_code
 from labelnoise.study import Perturbation, Recipe, Study
@@ -24,7 +26,7 @@ def try_definitions(study: Study) -> None:
     Raises:
         InputError: one cannot be built or used; the message names it.
     """
-    chosen = {
+    chosen: dict[str, Any] = {
         "models": {
             name: study.models[name].as_dict()
             for name in study.matrix["model"]
@@ -44,6 +46,8 @@ def try_definitions(study: Study) -> None:
     if not any(chosen.values()):
         return
     modules = {name: str(path) for name, path in study.modules.items()}
+    known = [channel_names(study.datasets[name]) for name in study.matrix["dataset"]]
+    chosen["channels"] = sorted({len(channels) for channels in known if channels is not None})
     command = [sys.executable, "-m", "labelnoise.training.definitions"]
     tried = subprocess.run(
         command,
@@ -80,12 +84,14 @@ def check_definitions(
     models: Mapping[str, Any],
     recipes: Mapping[str, Any],
     perturbations: Mapping[str, Any] = MappingProxyType({}),
+    channels: Sequence[int] = (1,),
 ) -> None:
     """Build every network, take a step with every loss and optimiser, perturb by every own kind.
 
     Args:
         models, recipes: {name: definition as the config has it}.
         perturbations: the same, of kinds of the user's own.
+        channels: how many channels the datasets have, as far as that is known.
 
     Raises:
         InputError: one cannot be built or used; the message names it.
@@ -96,7 +102,9 @@ def check_definitions(
     for name, perturbation in perturbations.items():
         _named("perturbations", name, _try_kind, Perturbation(**perturbation))
     for name, model in models.items():
-        _named("models", name, check_own if is_own(model["network"]) else make_network, model)
+        try_network = check_own if is_own(model["network"]) else make_network
+        for number in channels:
+            _named("models", name, partial(try_network, in_channels=number), model)
     for name, recipe in recipes.items():
         _named("recipes", name, _try_recipe, Recipe(**recipe))
 

@@ -1,6 +1,6 @@
 """The training loop: train, validate, keep the network if it is among the best, save the state.
 
-Shape legend: N slices, C classes, H height, W width.
+Shape legend: N slices, K channels, C classes, H height, W width.
 """
 
 import logging
@@ -143,19 +143,19 @@ def train_epoch(
     """
     network, device = setup.network.train(), setup.device
     losses, totals_C4 = [], 0
-    for images_N1HW, labels_NHW in batches:
-        images_N1HW = images_N1HW.to(device, non_blocking=True)
+    for images_NKHW, labels_NHW in batches:
+        images_NKHW = images_NKHW.to(device, non_blocking=True)
         labels_NHW = labels_NHW.to(device, non_blocking=True)
         optimiser.zero_grad(set_to_none=True)
         compute_loss = partial(setup.loss, labels_NHW=labels_NHW, generator=generator)
         if setup.recipe.accumulation == 1:
             with setup.precision():
-                logits_NCHW = network(images_N1HW)
+                logits_NCHW = network(images_NKHW)
             value = compute_loss(logits_NCHW.float())
             value.backward()
         else:
             value, logits_NCHW = backward_in_parts(
-                network, compute_loss, images_N1HW, setup.recipe.accumulation, setup.precision
+                network, compute_loss, images_NKHW, setup.recipe.accumulation, setup.precision
             )
         optimiser.step()
         losses.append(value.detach())
@@ -176,10 +176,10 @@ def evaluate(setup: Setup) -> dict[str, float]:
     network, slices, device = setup.network.eval(), setup.slices["validation"], setup.device
     generator = torch.Generator(device).manual_seed(0)
     total, totals_C4 = 0.0, 0
-    for images_N1HW, labels_NHW in batches_in_order(slices, setup.recipe.batch_size):
-        images_N1HW, labels_NHW = images_N1HW.to(device), labels_NHW.to(device)
+    for images_NKHW, labels_NHW in batches_in_order(slices, setup.recipe.batch_size):
+        images_NKHW, labels_NHW = images_NKHW.to(device), labels_NHW.to(device)
         with setup.precision():
-            logits_NCHW = forward(network, images_N1HW, setup.recipe.accumulation)
+            logits_NCHW = forward(network, images_NKHW, setup.recipe.accumulation)
         total = total + setup.loss(logits_NCHW.float(), labels_NHW, generator) * len(labels_NHW)
         totals_C4 = totals_C4 + _totals(logits_NCHW, labels_NHW)
     return {"loss": float(total) / len(slices), **scores(totals_C4)}

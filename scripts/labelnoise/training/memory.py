@@ -1,6 +1,6 @@
 """Running out of memory: what to say, and batches in parts that make one step.
 
-Shape legend: N slices, C classes, H height, W width.
+Shape legend: N slices, K channels, C classes, H height, W width.
 """
 
 import gc
@@ -75,15 +75,15 @@ def release(device: Device) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def forward(network: torch.nn.Module, images_N1HW: torch.Tensor, parts: int) -> torch.Tensor:
+def forward(network: torch.nn.Module, images_NKHW: torch.Tensor, parts: int) -> torch.Tensor:
     """Return the logits (N, C, H, W) of a batch taken in parts; no slice depends on another."""
-    return torch.cat([network(part) for part in images_N1HW.chunk(parts)])
+    return torch.cat([network(part) for part in images_NKHW.chunk(parts)])
 
 
 def backward_in_parts(
     network: torch.nn.Module,
     compute_loss: Callable[[torch.Tensor], torch.Tensor],
-    images_N1HW: torch.Tensor,
+    images_NKHW: torch.Tensor,
     parts: int,
     precision: Callable[[], AbstractContextManager],
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,33 +99,33 @@ def backward_in_parts(
     Args:
         network: in training mode; its gradients are added to.
         compute_loss: a function of logits (N, C, H, W), float32.
-        images_N1HW: the batch.
+        images_NKHW: the batch.
         parts: number of equal parts.
         precision: a function that returns the context of a forward pass.
 
     Returns:
         The loss, and the logits (N, C, H, W), both detached.
     """
-    images, states, logits = images_N1HW.chunk(parts), [], []
+    images, states, logits = images_NKHW.chunk(parts), [], []
     with torch.no_grad(), running_averages_kept(network):
         for part_n1HW in images:
-            states.append(_random_state(images_N1HW.device))
+            states.append(_random_state(images_NKHW.device))
             with precision():
                 logits.append(network(part_n1HW))
     logits_NCHW = torch.cat(logits)
     leaf_NCHW = logits_NCHW.float().requires_grad_()
     value = compute_loss(leaf_NCHW)
     value.backward()
-    after = _random_state(images_N1HW.device)
+    after = _random_state(images_NKHW.device)
     with running_averages_slowed(network, parts):
         for part_n1HW, state, slope_nCHW in zip(
             images, states, leaf_NCHW.grad.chunk(parts), strict=True
         ):
-            _set_random_state(images_N1HW.device, state)
+            _set_random_state(images_NKHW.device, state)
             with precision():
                 part_nCHW = network(part_n1HW)
             part_nCHW.backward(slope_nCHW.to(part_nCHW.dtype))
-    _set_random_state(images_N1HW.device, after)
+    _set_random_state(images_NKHW.device, after)
     return value.detach(), logits_NCHW
 
 

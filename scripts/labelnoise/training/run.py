@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from labelnoise.data.intensity import intensities_content, scale_channels
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, whole_folder, write_record, write_rows
@@ -93,7 +94,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
             *choose_viewers(folder, slices["validation"], data, board, extras),
         ]
         make_repeatable(seed)
-        network = make_network(task.model.as_dict(), classes=len(data.class_names))
+        network = make_network(task.model.as_dict(), len(data.channels), len(data.class_names))
         log.info("%d parameters", count_parameters(network))
         setup = Setup(network, loss, slices, recipe, seed, device.kind, extras.workers)
         saver = TopNSaver(keeper.folder, recipe, describe_network(task, data))
@@ -151,7 +152,8 @@ def describe_network(task: Task, data: Dataset) -> dict[str, Any]:
         "recipe": task.recipe.as_dict(),
         "seed": training_seed(task.seed, task.run.model, task.run.repeat),
         "class_names": list(data.class_names),
-        "intensity": data.intensity.as_dict(),
+        "channels": list(data.channels),
+        "intensity": intensities_content(data.intensities),
         "grid": data.provenance.get("grid"),
         "size": list(data.shape),
         "files": describe_files(data),
@@ -162,13 +164,18 @@ def describe_files(data: Dataset) -> dict[str, Any] | None:
     """Return how the files of a dataset's source are read and its masks valued, None if unknown.
 
     Returns:
-        source: the kind of source. classes: {structure: label values}, or None. channel: the one
-        that was chosen of several, or None. one_slice: whether each case is a single slice.
+        source: the kind of source. classes: {structure: label values}, or None. channel: the
+        number of the one, where one was chosen of several, or None. one_slice: whether each case is
+        a single slice.
     """
     if "source" not in data.provenance:
         return None
+    channel = data.provenance.get("channel")
+    if isinstance(channel, list):
+        channel = channel[0] if len(channel) == 1 else None
     return {
-        **{key: data.provenance.get(key) for key in ("source", "classes", "channel")},
+        **{key: data.provenance.get(key) for key in ("source", "classes")},
+        "channel": channel if isinstance(channel, int) else None,
         "one_slice": len(set(data.case.tolist())) == len(data.case),
     }
 
@@ -183,17 +190,17 @@ def choose_viewers(
     """Yield viewers that draw predictions: on validation slices, and on the user's pair."""
     if extras.preview_every:
         shown = [Index(int(place)) for place in evenly_spaced(len(validation), SLICES)]
-        images_N1HW, labels_NHW = validation.__getitems__(shown)
-        pair = (images_N1HW[:, 0].numpy(), labels_NHW.numpy())
-        yield VizPreds(folder.previews, *pair, extras.preview_every, board)
+        images_NKHW, labels_NHW = validation.__getitems__(shown)
+        pair = (images_NKHW.numpy(), labels_NHW.numpy())
+        yield VizPreds(folder.previews, *pair, data.grey, extras.preview_every, board)
     if extras.viz is not None:
         command = f"python scripts/make_viz.py {data.name}"
-        images_NHW, references_NHW = read_pair(
-            extras.viz, f"{command} --config <overlays of the study>"
+        source_NKHW, references_NHW = read_pair(
+            extras.viz, f"{command} --config <overlays of the study>", len(data.channels)
         )
-        pair = (data.intensity.fit(images_NHW).apply(images_NHW), references_NHW)
+        pair = (scale_channels(data.intensities, source_NKHW), references_NHW)
         opened = open_window(str(folder.path))
-        yield VizPreds(folder.visualisations, *pair, board=board, window=opened)
+        yield VizPreds(folder.visualisations, *pair, data.grey, board=board, window=opened)
 
 
 def make_repeatable(seed: int) -> None:

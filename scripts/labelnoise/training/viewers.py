@@ -1,11 +1,11 @@
 """Viewers that look at a network after each epoch: TensorBoard, and drawings of predictions.
 
-Shape legend: N slices, H height, W width.
+Shape legend: N slices, K channels, H height, W width.
 """
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,8 +71,9 @@ class VizPreds:
     def __init__(
         self,
         folder: Path,
-        images_NHW: np.ndarray,
+        images_NKHW: np.ndarray,
         references_NHW: np.ndarray,
+        show: Callable[[np.ndarray], np.ndarray],
         every: int = 1,
         board: SummaryWriter | None = None,
         window: "Window | None" = None,
@@ -81,16 +82,17 @@ class VizPreds:
 
         Args:
             folder: where epochNNNNN.png go; its name is the grid's name in TensorBoard.
-            images_NHW: float32 in [-1, 1].
+            images_NKHW: float32 in [-1, 1].
             references_NHW: labels, 0 = background.
+            show: returns the grey images (N, H, W) that are drawn, such as `Dataset.grey`.
             every: epochs between grids.
             board: TensorBoard of the run, or None.
             window: where grids are shown too, or None.
         """
         self.folder, self.every, self.board, self.window = Path(folder), every, board, window
-        shown = evenly_spaced(len(images_NHW), SLICES)
-        self._inputs_N1HW = torch.as_tensor(images_NHW[shown])[:, None]
-        self._images_NHW = (np.asarray(images_NHW[shown]) + 1) / 2
+        shown = evenly_spaced(len(images_NKHW), SLICES)
+        self._inputs_NKHW = torch.as_tensor(images_NKHW[shown])
+        self._images_NHW = (show(np.asarray(images_NKHW[shown])) + 1) / 2
         self._references_NHW = np.asarray(references_NHW[shown]) > 0
 
     @torch.no_grad()
@@ -99,7 +101,7 @@ class VizPreds:
         epoch = row["epoch"]
         if epoch % self.every:
             return
-        logits_NCHW = network(self._inputs_N1HW.to(device)).float()
+        logits_NCHW = network(self._inputs_NKHW.to(device)).float()
         foreground_NHW = (1 - logits_NCHW.softmax(dim=1)[:, 0]).cpu().numpy()
         grid = make_grid(self._images_NHW, foreground_NHW, self._references_NHW)
         with whole_file(self.folder / f"epoch{epoch:05d}.png") as temporary:
@@ -165,32 +167,36 @@ def open_window(title: str) -> Window | None:
     return None
 
 
-def read_pair(folder: Path, command: str) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(
+    folder: Path, command: str, channels: int | None = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Read the x*.npy, y*.npy pair of a dataset's viz folder.
 
     Args:
-        folder: viz/<dataset>. x is (N, H, W, 1) or (N, H, W) in source units (HU for CT); y is
-            binary, (N, H, W, 2) with the structure first as in the 2018 code, (N, H, W, 1) or
-            (N, H, W).
+        folder: viz/<dataset>. x is (N, H, W, K), or (N, H, W) of one channel, in source units (HU
+            for CT); y is binary, (N, H, W, 2) with the structure first as in the 2018 code,
+            (N, H, W, 1) or (N, H, W).
         command: what makes a pair, for messages.
+        channels: K; None for any.
 
     Returns:
-        images_NHW in source units, references_NHW bool.
+        images_NKHW in source units, references_NHW bool.
 
     Raises:
         InputError: there is no pair, or more than one, or its arrays do not fit each other.
     """
     x_path, y_path = (_find(folder, letter, command) for letter in "xy")
-    images_NHW = _drop_channel(x_path, _load(x_path), [1])
-    references_NHW = _drop_channel(y_path, _load(y_path), [1, 2])
-    if images_NHW.shape != references_NHW.shape:
+    images_NKHW = _channels_first(x_path, _load(x_path), channels)
+    references_NHW = _drop_channel(y_path, _load(y_path))
+    sizes = _size(images_NKHW[:, 0]), _size(references_NHW)
+    if sizes[0] != sizes[1]:
         raise InputError(
-            f"{x_path} holds {_size(images_NHW)} slices but {y_path} {_size(references_NHW)} "
-            f"(slices x height x width); make a pair with `{command}`."
+            f"{x_path} holds {sizes[0]} slices but {y_path} {sizes[1]} (slices x height x width); "
+            f"make a pair with `{command}`."
         )
-    if not np.isfinite(images_NHW).all():
+    if not np.isfinite(images_NKHW).all():
         raise InputError(f"{x_path} holds NaN or infinity; give it finite values.")
-    return images_NHW, references_NHW.astype(bool)
+    return images_NKHW, references_NHW.astype(bool)
 
 
 def write_pair(data: Dataset, folder: Path, slices: int) -> list[Path]:
@@ -198,7 +204,7 @@ def write_pair(data: Dataset, folder: Path, slices: int) -> list[Path]:
 
     Args:
         data: the dataset file.
-        folder: gets xviz.npy, (N, H, W, 1) float32 in source units, as far as the dataset holds
+        folder: gets xviz.npy, (N, H, W, K) float32 in source units, as far as the dataset holds
             them, and yviz.npy, (N, H, W, 2) uint8: any structure, background.
         slices: how many, at most.
 
@@ -207,11 +213,12 @@ def write_pair(data: Dataset, folder: Path, slices: int) -> list[Path]:
     """
     rows = data.rows("validation")
     chosen = rows[evenly_spaced(len(rows), slices)]
-    images_NHW, labels_NHW = data.read(chosen)
-    for row, image_HW in zip(chosen, images_NHW, strict=True):
-        image_HW[...] = data.scale(int(row)).restore(image_HW)
+    images_NKHW, labels_NHW = data.read(chosen)
+    for row, image_KHW in zip(chosen, images_NKHW, strict=True):
+        for image_HW, scale in zip(image_KHW, data.scales(int(row)), strict=True):
+            image_HW[...] = scale.restore(image_HW)
     arrays: dict[str, np.ndarray] = {
-        "xviz.npy": images_NHW[..., None],
+        "xviz.npy": np.moveaxis(images_NKHW, 1, 3),
         "yviz.npy": np.stack([labels_NHW > 0, labels_NHW == 0], axis=-1).astype(np.uint8),
     }
     for name, array in arrays.items():
@@ -239,12 +246,23 @@ def _load(path):
     return array
 
 
-def _drop_channel(path, array, channels):
+def _channels_first(path, array, channels):
+    """Return (N, K, H, W), K being `channels` where they are known; (N, H, W) is one channel."""
+    may_be_one = channels in (1, None)
+    whole = array[..., None] if array.ndim == 3 and may_be_one else array
+    if whole.ndim != 4 or (channels or whole.shape[3]) != whole.shape[3] or not array.size:
+        expected = f"(n, H, W, {channels or 'channels'}){' or (n, H, W)' if may_be_one else ''}"
+        raise InputError(f"{path} has shape {array.shape}, expected {expected}.")
+    return np.moveaxis(whole, 3, 1)
+
+
+def _drop_channel(path, array):
     """Return (N, H, W); of two channels the first, once they are checked to be one-hot."""
-    if not (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in channels)) or not array.size:
-        expected = ", ".join(f"(n, H, W, {channel})" for channel in channels)
-        raise InputError(f"{path} has shape {array.shape}, expected {expected} or (n, H, W).")
-    if 2 in channels and not np.isin(array, (0, 1)).all():
+    if not (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 2))) or not array.size:
+        raise InputError(
+            f"{path} has shape {array.shape}, expected (n, H, W, 1), (n, H, W, 2) or (n, H, W)."
+        )
+    if not np.isin(array, (0, 1)).all():
         raise InputError(f"{path} is not binary; its values must be 0 and 1.")
     if array.ndim == 3:
         return array

@@ -173,7 +173,7 @@ def test_headers_of_nifti(tmp_path, ending, kind, offset, values):
     if ending == ".nii.gz":
         path = tmp_path / "a.nii.gz"
         path.write_bytes(gzip.compress((tmp_path / "a.nii").read_bytes()))
-    assert_refused(lambda: volume_pairs.read_pair(path, path, {"a": [1]}), path)
+    assert_refused(lambda: volume_pairs.read_pair((path, None), path, {"a": [1]}), path)
 
 
 @pytest.mark.parametrize("shape", [(10**6,) * 3, (10**12,) * 3, (-1, 2, 3), (0, 2, 3), (2, 3)])
@@ -184,7 +184,7 @@ def test_headers_of_npy(tmp_path, shape):
     text = str(shape).encode()
     path.write_bytes(content.replace(b"(2, 3, 4), }" + b" " * (len(text) - 9), text + b", }"))
     assert path.read_bytes() != content
-    assert_refused(lambda: volume_pairs.read_pair(path, path, {"a": [1]}), path)
+    assert_refused(lambda: volume_pairs.read_pair((path, None), path, {"a": [1]}), path)
 
 
 def test_picture_that_claims_billions_of_pixels(tmp_path):

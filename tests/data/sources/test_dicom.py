@@ -282,7 +282,7 @@ def test_dataset_from_three_patients(three):
             rows = np.flatnonzero(dataset.case == f"case00{number}")
             assert dataset.source_cases()[f"case00{number}"] == f"000{number}"
             images, labels = dataset.read(rows)
-            np.testing.assert_allclose(images, np.roll(HU, number) / 1000, atol=1e-3)
+            np.testing.assert_allclose(images[:, 0], np.roll(HU, number) / 1000, atol=1e-3)
             np.testing.assert_array_equal(labels, np.roll(LABEL, number, axis=2))
             assert dataset.slice[rows].tolist() == [0, 1, 2, 3, 4]
         assert dataset.provenance["orientation"].startswith("axial slices from inferior")
@@ -672,3 +672,32 @@ def test_two_segmentations_of_one_series(one):
     for name in ("first", "second"):
         write_seg(root / "scans" / name, paths)
     assert_refused(root, with_seg(root), "scans/first", "scans/second", "both labels of case 0001")
+
+
+@pytest.mark.parametrize("kind", ["nifti", "seg"])
+def test_a_series_per_channel(tmp_path, kind):
+    study = tmp_path / "scans" / "PANCREAS_0001" / "study"
+    paths = {}
+    for shift, description in ((0, "t2 ax"), (100, "dwi b800")):
+        place = study / description
+        paths[description] = write_series(place, HU + shift, patient="PANCREAS_0001")
+        for path in paths[description]:
+            edit(path, SeriesDescription=description, FrameOfReferenceUID="1.2.3")
+    if kind == "nifti":
+        write_nifti(tmp_path / "labels" / "label0001.nii.gz")
+    else:
+        # Drawn on the channel that is not the first.
+        write_seg(study / "seg", paths["t2 ax"])
+    base = settings if kind == "nifti" else with_seg
+    found = base(tmp_path, series_description={"DWI": "^dwi", "T2": "^t2"})
+    (dwi, t2), labels, *_ = read_only(found)
+    np.testing.assert_array_equal(dwi, HU + 100)
+    np.testing.assert_array_equal(t2, HU)
+    np.testing.assert_array_equal(labels, LABEL)
+    same = found | {"series_description": {"DWI": "b800", "T2": "^dwi"}}
+    assert_refused(tmp_path, same, "series_description.T2", "series_description.DWI", "both match")
+    for path in paths["t2 ax"]:
+        edit(path, FrameOfReferenceUID="1.2.4")
+    if kind == "nifti":
+        with pytest.raises(InputError, match=r"t2 ax has FrameOfReferenceUID 1\.2\.4, but .*dwi"):
+            read_only(found)

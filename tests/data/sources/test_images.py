@@ -384,3 +384,53 @@ def test_real_slices(tmp_path, name, slices, cases, shape, share):
     groups = [set(dataset.case[dataset.rows(split)]) for split in SPLITS]
     assert sum(map(len, groups)) == len(set.union(*groups)) == cases
     assert dataset.foreground_fraction[1] == pytest.approx(share, rel=0.3)
+
+
+COLOURS = RNG.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+
+
+def paint(folder, make):
+    for path in (folder / "images").iterdir():
+        save(path, make(path.stem))
+    return folder
+
+
+def test_rgb_keeps_three_channels(folder, tmp_path):
+    paint(folder, lambda stem: np.roll(COLOURS, int(stem[1]), axis=2))
+    channels, labels, _ = read(folder, 1, colour="rgb")
+    assert [channel.shape for channel in channels] == [(2, 6, 8)] * 3 == [labels.shape] * 3
+    for channel, place in zip(channels, (2, 0, 1), strict=True):
+        np.testing.assert_array_equal(channel, [COLOURS[..., place]] * 2)
+    path = tmp_path / "data.h5"
+    window = {"green": [0, 512], "red": [0, 256], "blue": [0, 256]}
+    prepare_dataset("pairs", settings(folder, colour="rgb", window=window), 0, path)
+    dataset = Dataset(path)
+    assert dataset.channels == ["red", "green", "blue"]
+    images, _ = dataset.read(np.flatnonzero(dataset.case == "case001"))
+    np.testing.assert_array_equal(images[0, 0], COLOURS[..., 0] / 128 - 1)
+    np.testing.assert_array_equal(images[1, 1], COLOURS[..., 1] / 256 - 1)
+    np.testing.assert_array_equal(images[1, 2], COLOURS[..., 2] / 128 - 1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "L", "LA", "1"])
+def test_rgb_of_other_colours(folder, mode):
+    def make(stem):
+        image = Image.fromarray(COLOURS).convert(mode)
+        if "A" in mode:
+            image.putalpha(7)
+        return image
+
+    channels, *_ = read(paint(folder, make), colour="rgb")
+    expected = np.asarray(Image.fromarray(COLOURS).convert(mode.removesuffix("A")).convert("RGB"))
+    np.testing.assert_array_equal(np.stack(channels, axis=-1)[0], expected)
+    assert (channels[0] == channels[2]).all() == (mode in ("L", "LA", "1"))
+
+
+def test_grey_of_16_bits_is_no_colour(folder):
+    paint(folder, lambda stem: IMAGE.astype(np.uint16) * 256)
+    assert_refused(folder, ".png", "grey of more than 8 bits", "leave `colour` out", colour="rgb")
+
+
+def test_windows_of_colours_are_checked_with_the_config():
+    with pytest.raises(InputError, match=r"names the channel 'yellow'.*red, green, blue"):
+        settings("x", colour="rgb", window={"yellow": [0, 1]})

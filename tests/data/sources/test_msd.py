@@ -343,3 +343,49 @@ def test_other_grid(nnunet):
 def test_unknown_label_value(task):
     path = save(task / "labelsTr" / "liver_1.nii.gz", LABEL * 4)
     assert_refused(task, path, "(4, 8)", "only 0-2", "`others: background`")
+
+
+@pytest.mark.parametrize("channel", ["all", [1, 0], [1]])
+@pytest.mark.parametrize("inside", [True, False])
+def test_several_channels(task, nnunet, channel, inside, monkeypatch):
+    place, about, key = (task, ABOUT, "modality") if inside else (nnunet, NNUNET, "channel_names")
+    describe(place, about | {key: {"1": "ADC", "0": "T2"}})
+    for name in NAMES:
+        if inside:
+            save(task / "imagesTr" / f"{name}.nii.gz", sitk.JoinSeries([image(0), image(100)]))
+        else:
+            save(nnunet / "imagesTr" / f"{name}_0000.nii.gz", image(0))
+            save(nnunet / "imagesTr" / f"{name}_0001.nii.gz", image(100))
+    found = settings(place, channel=channel)
+    numbers = [0, 1] if channel == "all" else channel
+    assert msd.channel_names(found) == [("T2", "ADC")[number] for number in numbers]
+    images = msd.cases(found, 0)[0].read()[0]
+    for number, pixels in zip(numbers, images, strict=True):
+        np.testing.assert_array_equal(pixels, IMAGE + 100 * number)
+
+
+def test_windows_of_channels_have_the_names_in_the_description(task, tmp_path):
+    describe(task, ABOUT | {"modality": {"0": "T2", "1": "ADC"}})
+    for name in NAMES:
+        save(task / "imagesTr" / f"{name}.nii.gz", sitk.JoinSeries([image(0), image(100)]))
+    window = {"T2": [-20, 20], "DWI": [80, 120]}
+    assert_refused(task, "window' names the channel 'DWI'", "T2, ADC", channel="all", window=window)
+    window = {"T2": [-20, 20], "ADC": [80, 120]}
+    prepare_dataset("x", settings(task, channel="all", window=window), 0, tmp_path / "x.h5")
+    images, _ = Dataset(tmp_path / "x.h5").read([0])
+    np.testing.assert_allclose(images[0, 0], images[0, 1], atol=2**-11)
+
+
+def test_channels_that_share_a_name_are_numbered(nnunet):
+    describe(nnunet, NNUNET | {"channel_names": {"0": "zscore", "1": "zscore"}})
+    assert msd.channel_names(settings(nnunet, channel="all")) == ["zscore_0", "zscore_1"]
+
+
+def test_nnunet_v1_keeps_each_channel_in_a_file(task):
+    describe(task, ABOUT | {"modality": {"0": "T2", "1": "ADC"}})
+    for name in NAMES:
+        path = task / "imagesTr" / f"{name}.nii.gz"
+        path.rename(path.with_name(f"{name}_0000.nii.gz"))
+        save(path.with_name(f"{name}_0001.nii.gz"), image(100))
+    np.testing.assert_array_equal(msd.cases(settings(task, channel=1), 0)[1].read()[0], IMAGE + 100)
+    assert len(msd.cases(settings(task, channel="all"), 0)[1].read()[0]) == 2

@@ -69,7 +69,7 @@ def test_dataset_from_volumes(folder, tmp_path):
     np.testing.assert_allclose(dataset.spacing, [SPACING] * 8, rtol=1e-6)
     for case in range(4):
         images, labels = dataset.read(np.flatnonzero(dataset.case == f"case00{case + 1}"))
-        np.testing.assert_allclose(images, (IMAGE + case) / 20, atol=2**-11)
+        np.testing.assert_allclose(images[:, 0], (IMAGE + case) / 20, atol=2**-11)
         np.testing.assert_array_equal(labels, LIVER)
     assert dataset.provenance["orientation"] == ORIENTATIONS["axial"]
     assert dataset.provenance["classes"] == {"liver": [1, 2]}
@@ -114,7 +114,7 @@ def test_a_ball_stays_a_ball_in_mm(tmp_path, orientation, changes):
     assert len(inside) * spacing_3.prod() == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.02)
     np.testing.assert_allclose(inside.var(axis=0), radius**2 / 5, rtol=0.05)
     # The image is brightest in the centre of the ball.
-    images, _ = dataset.read(rows)
+    images = dataset.read(rows)[0][:, 0]
     brightest = np.argwhere(images == images.max()).mean(axis=0) * spacing_3
     np.testing.assert_allclose(inside.mean(axis=0), brightest, atol=spacing_3.max())
     assert geometry(dataset, rows) == Geometry("mm", True)
@@ -335,4 +335,71 @@ def test_left_out_cases_are_counted(folder, tmp_path, caplog):
     prepare_dataset("lis", settings(folder, split=split), 0, tmp_path / "lis.h5")
     assert "1 of 5 cases are left out, as none of their slices shows a structure: case005" in (
         caplog.text
+    )
+
+
+SEQUENCES = {"T1": r"(\d)_t1\.nii\.gz", "FLAIR": r"(\d)_flair\.nii\.gz"}
+
+
+@pytest.fixture
+def sequences(tmp_path):
+    """Four cases of T1 and FLAIR, which is stored with its axes flipped and permuted."""
+    place = tmp_path / "brains"
+    for case in range(4):
+        save(place / f"{case}_t1.nii.gz", IMAGE + case)
+        save(place / f"{case}_flair.nii.gz", sitk.DICOMOrient(to_sitk(100 - IMAGE), "PIR"))
+        save(place / f"segmentation-{case}.nii", LABEL)
+    return place
+
+
+def test_a_channel_per_sequence_on_one_grid(sequences, tmp_path):
+    window = {"FLAIR": [60, 140], "T1": [-32, 32]}
+    found = settings(sequences, images=SEQUENCES, window=window)
+    images, labels, numbers, spacing = volume_pairs.cases(found, 0)[2].read()
+    np.testing.assert_array_equal(images[0], IMAGE + 2)
+    np.testing.assert_array_equal(images[1], 100 - IMAGE)
+    np.testing.assert_array_equal(labels, LIVER)
+    assert numbers.tolist() == [0, 1]
+    np.testing.assert_allclose(spacing, SPACING, rtol=1e-6)
+    prepare_dataset("brains", found, 0, tmp_path / "brains.h5")
+    dataset = Dataset(tmp_path / "brains.h5")
+    # In the order of `images`, whatever that of `window`.
+    assert dataset.channels == ["T1", "FLAIR"]
+    images, _ = dataset.read(np.flatnonzero(dataset.case == "case003"))
+    np.testing.assert_allclose(images[:, 0], (IMAGE + 2) / 32, atol=2**-11)
+    np.testing.assert_allclose(images[:, 1], -IMAGE / 40, atol=2**-11)
+
+
+@pytest.mark.parametrize("plane", ["sagittal", "coronal"])
+def test_channels_are_sliced_alike(sequences, plane):
+    found = settings(sequences, images=SEQUENCES, plane=plane)
+    (first, second), *_ = volume_pairs.cases(found, 0)[0].read()
+    np.testing.assert_array_equal(first, 100 - second)
+
+
+@pytest.mark.parametrize(
+    "other", [to_sitk(IMAGE, origin=(-30, -20, 101)), to_sitk(IMAGE[:, :, :3]), to_sitk(IMAGE[:1])]
+)
+def test_channels_on_two_grids_are_refused(sequences, other):
+    save(sequences / "1_flair.nii.gz", other)
+    words = ("1_flair.nii.gz, a channel beside ", "1_t1.nii.gz", "this channel's grid", "resample")
+    assert_refused(sequences, *words, images=SEQUENCES)
+
+
+def test_each_case_needs_each_channel(sequences):
+    (sequences / "3_flair.nii.gz").unlink()
+    assert_refused(sequences, "`images.FLAIR`", "segmentation-3.nii", images=SEQUENCES)
+    file_of(sequences, "segmentation-3.nii").unlink()
+    assert_refused(sequences, "`images.T1`: 1 of 4 images", "3_t1.nii.gz", images=SEQUENCES)
+    left = settings(sequences, images=SEQUENCES, unlabelled="skip")
+    assert [case.name for case in volume_pairs.cases(left, 0)] == ["0", "1", "2"]
+
+
+def test_a_file_is_of_one_channel(sequences):
+    patterns = SEQUENCES | {"FLAIR": r"(\d)_(t1|flair)\.nii\.gz"}
+    assert_refused(sequences, "`images.FLAIR`", "both case '0'", images=patterns)
+    assert_refused(
+        sequences,
+        "0_t1.nii.gz matches both `images.T1` and `images.FLAIR`",
+        images=dict.fromkeys(SEQUENCES, SEQUENCES["T1"]),
     )

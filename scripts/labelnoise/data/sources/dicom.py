@@ -1,10 +1,10 @@
-"""CT or MR as DICOM, one series per case, with labels as volume files or DICOM-SEG.
+"""CT or MR as DICOM, one series per case and channel, with labels as volume files or DICOM-SEG.
 
 Files are found by their headers, anywhere below `folder`; names and order of files do not matter.
 Slices are sorted by position along the slice normal, and values rescaled as the headers say. Labels
 come onto the image's grid by their positions in the patient: a volume (NIfTI, NRRD, MetaImage) may
-be flipped, permuted and in another slice order, a DICOM-SEG may lack frames. Slices lie as
-`volumes` says, in the plane that `plane` names.
+be flipped, permuted and in another slice order, a DICOM-SEG may lack frames. The series of several
+channels share one grid. Slices lie as `volumes` says, in the plane that `plane` names.
 
 Volumes find their case by name: the group of `labels` in the file's name equals the group of
 `case` in the PatientID (or folder). Pancreas-CT has patients PANCREAS_0001 and files
@@ -28,6 +28,7 @@ from labelnoise.data.sources.volume_files import read_volume
 from labelnoise.data.sources.volumes import (
     ORIENTATIONS,
     Volume,
+    channel_slices,
     labelled_slices,
     resolve_plane,
     slices_of,
@@ -69,7 +70,10 @@ def describe(settings: Settings) -> dict:
 
 
 def _series(folder, found, settings):
-    """Return {case: Series}, the one series of each case that matches `series_description`."""
+    """Return {case: [Series]}, the one series of each case that `series_description` matches.
+
+    Of several channels, that is one for each.
+    """
     if not found.slices:
         raise InputError(
             f"{folder} holds no DICOM slice ({found.words()}), expected a series per case; "
@@ -79,12 +83,23 @@ def _series(folder, found, settings):
     names = _case_names(folder, found.slices, settings["case_by"], settings["case"])
     for name, slice_ in zip(names, found.slices, strict=True):
         by_case[name][slice_.series].append(slice_)
-    wanted = _wanted(found.slices, settings["series_description"])
-    series = {}
+    patterns, series = {"`series_description`": settings["series_description"]}, {}
+    if isinstance(settings["series_description"], dict):
+        given = settings["series_description"].items()
+        patterns = {f"`series_description.{channel}`": each for channel, each in given}
+    wanted = {key: _wanted(found.slices, key, each) for key, each in patterns.items()}
     for name in sorted(by_case):
-        candidates = list(by_case[name].values())
-        slices = _choose(name, candidates, wanted, settings["series_description"])
-        series[name] = arrange(slices, found.unplaced[slices[0].series])
+        candidates, chosen = list(by_case[name].values()), {}
+        for key, description in patterns.items():
+            slices = _choose(name, candidates, wanted[key], key, description)
+            uid = slices[0].series
+            if uid in chosen:
+                raise InputError(
+                    f"case {name}: {key} and {chosen[uid]} both match the series in "
+                    f"{slices[0].path.parent}, expected one each; correct the patterns."
+                )
+            chosen[uid] = key
+            series.setdefault(name, []).append(arrange(slices, found.unplaced[uid]))
     return series
 
 
@@ -111,16 +126,16 @@ def _case_names(folder, slices, case_by, pattern):
         yield match.case
 
 
-def _wanted(slices, description):
-    """Return the descriptions of series that the pattern `series_description` finds, or None."""
+def _wanted(slices, key, description):
+    """Return the descriptions of series that a pattern, `key`'s, finds; None if it is None."""
     if description is None:
         return None
     texts = (slice_.description for slice_ in slices)
-    matches = match_all(description, texts, "`series_description`")
+    matches = match_all(description, texts, key)
     return {text for text, match in matches.items() if match}
 
 
-def _choose(name, candidates, wanted, description):
+def _choose(name, candidates, wanted, key, description):
     """Return the slices of the one series of a case whose description is wanted."""
     listed = "; ".join(
         f"{slices[0].description or 'no description'!r}, {len(slices)} slices in "
@@ -130,10 +145,10 @@ def _choose(name, candidates, wanted, description):
     if wanted is not None:
         candidates = [slices for slices in candidates if slices[0].description in wanted]
     if len(candidates) != 1:
-        how = "" if description is None else f" that match `series_description` {description!r}"
+        how = "" if description is None else f" that match {key} {description!r}"
         raise InputError(
-            f"case {name} has {len(candidates)} series{how}, expected one; set "
-            f"`series_description` to a pattern that only one of its series matches: {listed}."
+            f"case {name} has {len(candidates)} series{how}, expected one; set {key} to a pattern "
+            f"that only one of its series matches: {listed}."
         )
     return candidates[0]
 
@@ -165,7 +180,7 @@ def _segmentations(place, found, series):
             f"{place} holds no DICOM-SEG file, expected one per case; correct `labels_folder` "
             "or `label_kind`."
         )
-    name_of = {one.uid: name for name, one in series.items()}
+    name_of = {one.uid: name for name, several in series.items() for one in several}
     for path in found.segmentations:
         for uid in sorted(referenced_series(path)):
             yield name_of.get(uid, uid), path
@@ -190,15 +205,35 @@ def _labelled(folder, series, labels, settings):
 
 
 def _read(series, label_path, settings):
-    """Read one case: images, labels, slice numbers and spacing, as `labelled_slices`."""
-    image = read_series(series)
+    """Read one case: images, labels, slice numbers and spacing, as `Case.read` does."""
+    volumes, places = [read_series(one) for one in series], [str(one.folder) for one in series]
+    image = volumes[0]
+    plane = resolve_plane(image, settings["plane"], places[0])
     meaning = {key: settings[key] for key in ("classes", "ignore", "others")}
     if settings["label_kind"] == "volumes":
         label = read_volume(label_path, settings["label_channel"], "label_channel")
-        where = f"{label_path} for {series.folder}"
-        return labelled_slices(image, label, where=where, plane=settings["plane"], **meaning)
-    labels_IJK = read_segmentation(label_path, image, series.slices[0].frame, **meaning)
-    plane = resolve_plane(image, settings["plane"], str(series.folder))
-    images_SHW, spacing_3 = slices_of(image, plane)
-    labels_SHW, _ = slices_of(Volume(labels_IJK, image.affine), plane)
-    return images_SHW, labels_SHW, np.arange(len(images_SHW)), spacing_3
+        where = f"{label_path} for {places[0]}"
+        images_SHW, *more = labelled_slices(image, label, where=where, plane=plane, **meaning)
+    else:
+        frame = series[0].slices[0].frame
+        labels_IJK = read_segmentation(label_path, image, frame, **meaning)
+        images_SHW, spacing_3 = slices_of(image, plane)
+        labels_SHW, _ = slices_of(Volume(labels_IJK, image.affine), plane)
+        more = [labels_SHW, np.arange(len(images_SHW)), spacing_3]
+    if isinstance(settings["series_description"], dict):
+        _check_frames(series)
+        return channel_slices(volumes, places, plane), *more
+    return images_SHW, *more
+
+
+def _check_frames(series):
+    """Refuse channels whose positions are relative to different origins."""
+    first = series[0]
+    for one in series[1:]:
+        frames = one.slices[0].frame, first.slices[0].frame
+        if all(frames) and frames[0] != frames[1]:
+            raise InputError(
+                f"{one.folder} has FrameOfReferenceUID {frames[0]}, but the first channel's series "
+                f"in {first.folder} {frames[1]}, so their positions cannot be compared; choose "
+                "series of one session, or give both as NIfTI images."
+            )

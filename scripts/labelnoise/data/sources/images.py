@@ -1,10 +1,12 @@
 """Pairs of image and mask files, with the case in the file name.
 
 Images are PNG, TIFF, JPEG or BMP, grey of 8 or 16 bits or 32-bit float; colour becomes luminance
-by ITU-R 601, L = 0.299 R + 0.587 G + 0.114 B, and transparency is ignored. Masks hold one value
-per class: grey, palette indices, or colour whose channels are equal. A pair shares its name up to
-the ending, or what {name} stands for in `image_name` and `mask_name`; images and masks then may lie
-in one folder. The case is read from that name.
+by ITU-R 601, L = 0.299 R + 0.587 G + 0.114 B, and transparency is ignored. With `colour: rgb` a
+slice has the channels red, green and blue, of 8 bits; grey of 8 bits is all three of them, since
+many programs save a picture without colour as grey. Masks hold one value per class: grey, palette
+indices, or colour whose channels are equal. A pair shares its name up to the ending, or what {name}
+stands for in `image_name` and `mask_name`; images and masks then may lie in one folder. The case is
+read from that name.
 """
 
 from collections import Counter, defaultdict
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from labelnoise.data.colour import luminance
 from labelnoise.data.sources import Case, Settings, folders
 from labelnoise.data.sources.folders import check_file, describe_folder, shown_folder
 from labelnoise.data.sources.label_values import to_class_indices
@@ -26,6 +29,8 @@ GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
 # Modes of masks that are read where their channels are equal.
 EQUAL_MODES = ("RGB", "RGBA", "LA")
 COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA", "CMYK", "YCbCr")
+# Grey that becomes RGB without loss.
+GREY_OF_8_BITS = ("1", "L")
 
 
 class_names = folders.class_names
@@ -46,7 +51,8 @@ def cases(settings: Settings, seed: int) -> list[Case]:
         number = len(slices[case]) if number is None else number
         slices[case].append((number, *pairs[name]))
     meaning = {key: settings[key] for key in ("classes", "ignore", "others")}
-    return [Case(name, partial(_read, sorted(slices[name]), meaning)) for name in sorted(slices)]
+    read = partial(_read, meaning=meaning, colour=settings["colour"])
+    return [Case(name, partial(read, sorted(slices[name]))) for name in sorted(slices)]
 
 
 def describe(settings: Settings) -> dict:
@@ -186,40 +192,53 @@ def _parse(match, path, pattern):
     return case, int(number) if "slice" in groups else None
 
 
-def _read(slices, meaning):
+def _read(slices, meaning, colour):
     """Read the slices of one case, [(number, image path, mask path)]."""
     images, labels = [], []
     for _, image_path, mask_path in slices:
-        image_HW, mask_HW = read_image(image_path), _read_mask(mask_path)
-        _check_size(image_path, image_HW, f"its mask {mask_path.name}", mask_HW)
-        _check_size(
-            image_path, image_HW, "the first of its case", images[0] if images else image_HW
-        )
-        images.append(image_HW)
+        image, mask_HW = read_image(image_path, colour), _read_mask(mask_path)
+        _check_size(image_path, image, f"its mask {mask_path.name}", mask_HW)
+        _check_size(image_path, image, "the first of its case", images[0] if images else image)
+        images.append(image)
         # As one slice, since values are looked up slab by slab.
         labels.append(to_class_indices(mask_HW[None], where=str(mask_path), **meaning)[0])
-    return np.stack(images), np.stack(labels), np.array([number for number, _, _ in slices])
+    stacked = np.stack(images)
+    # A view of each channel; nothing is copied.
+    channels = list(np.moveaxis(stacked, 3, 0)) if colour == "rgb" else stacked
+    return channels, np.stack(labels), np.array([number for number, _, _ in slices])
 
 
-def _check_size(path, image_HW, other, other_HW):
-    if image_HW.shape != other_HW.shape:
-        sizes = " but ".join(f"{a.shape[0]} x {a.shape[1]}" for a in (image_HW, other_HW))
+def _check_size(path, image, other, other_image):
+    """Refuse two images, (H, W) or (H, W, channels), of different height or width."""
+    if image.shape[:2] != other_image.shape[:2]:
+        sizes = " but ".join(f"{a.shape[0]} x {a.shape[1]}" for a in (image, other_image))
         raise InputError(
             f"{path}: it is {sizes.replace(' but ', f' (height x width) but {other} is ')}; give "
             "both one size."
         )
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Return the grey values of an image file, (H, W), float32.
+def read_image(path: Path, colour: str = "grey") -> np.ndarray:
+    """Return the values of an image file.
+
+    Args:
+        colour: "grey" for grey values (H, W), float32, or "rgb" for red, green and blue (H, W, 3),
+            uint8.
 
     Raises:
-        InputError: it is no whole image file, or holds several images.
+        InputError: it is no whole image file, holds several images, or is grey of more than 8 bits
+            where it should be colour.
     """
     image, _ = _open(path)
+    if colour == "rgb":
+        if image.mode not in (*COLOUR_MODES, *GREY_OF_8_BITS):
+            raise InputError(
+                f"{path} is grey of more than 8 bits (mode {image.mode}), expected a colour image, "
+                "as `colour` is rgb; leave `colour` out, or convert the image to RGB."
+            )
+        return np.asarray(image.convert("RGB"))
     if image.mode in COLOUR_MODES:
-        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.float32), 2, 0)
-        return 0.299 * red + 0.587 * green + 0.114 * blue
+        return luminance(*np.moveaxis(np.asarray(image.convert("RGB"), np.float32), 2, 0))
     return np.asarray(image, np.float32)
 
 

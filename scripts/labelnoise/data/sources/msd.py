@@ -3,8 +3,9 @@
 Both hold `dataset.json`, `imagesTr/` and `labelsTr/`. The Decathlon lists its training pairs in
 `dataset.json` and may keep several channels in one image. nnU-Net v2 (it has `file_ending`) lists
 none: `imagesTr/CASE_0000.nii.gz`, a file per channel, goes with `labelsTr/CASE.nii.gz`, or both
-with another ending of `volume_files`. Test images have no public labels and are not read. Slices
-lie as `volumes` says, in the plane that `plane` names.
+with another ending of `volume_files`. `channel` chooses one channel, a list of them, or all. Test
+images have no public labels and are not read. Slices lie as `volumes` says, in the plane that
+`plane` names.
 
 Structures are named as `dataset.json` names them, white space in a name becoming "_".
 """
@@ -53,18 +54,34 @@ def cases(settings: Settings, seed: int) -> list[Case]:
             twice, no channel is chosen among several, or a label value means two things.
     """
     about = _about(settings)
-    classes, channel = _classes(settings, about), _channel(settings, about)
-    if "file_ending" in about:
-        # A file holds one channel, so none is left to choose inside it.
-        pairs, inside = _found_pairs(settings, about, channel or 0), None
-    else:
-        pairs, inside = _listed_pairs(settings, about, channel), channel
+    classes, channels = _classes(settings, about), _channels(settings, about)
+    parts, labels = defaultdict(list), {}
+    for channel in channels:
+        if "file_ending" in about:
+            pairs = _found_pairs(settings, about, channel or 0)
+        else:
+            pairs = _listed_pairs(settings, about, channel)
+        for name, (part, labels[name]) in pairs.items():
+            parts[name].append(part)
     _warn_of_ignore(settings, about)
-    how = {**pair_settings({**settings, "classes": classes}), "channel": inside}
+    several = isinstance(settings["channel"], list | str)
+    how = pair_settings({**settings, "classes": classes})
     return [
-        Case(name, partial(read_pair, image, label, **how))
-        for name, (image, label) in sorted(pairs.items())
+        Case(name, partial(read_pair, images if several else images[0], labels[name], **how))
+        for name, images in sorted(parts.items())
     ]
+
+
+def channel_names(settings: Settings) -> list[str]:
+    """Return the names that dataset.json gives to the chosen channels.
+
+    They get the channels' numbers where two share a name, such as "zscore" in nnU-Net.
+    """
+    about = _about(settings)
+    names = {channel: str(_names(about)[channel]) for channel in _channels(settings, about)}
+    if len(set(names.values())) == len(names):
+        return list(names.values())
+    return [f"{name}_{channel}" for channel, name in names.items()]
 
 
 def class_names(settings: Settings) -> list[str]:
@@ -207,23 +224,33 @@ def _check_values(path, values_of):
             )
 
 
-def _channel(settings, about):
-    """Return the setting `channel`, checked against dataset.json."""
-    channel = settings["channel"]
-    names = about.get("channel_names") or about.get("modality") or ["one"]
-    listed = names.items() if isinstance(names, dict) else enumerate(names)
-    if (channel is None and len(names) > 1) or (channel or 0) >= len(names):
+def _channels(settings, about):
+    """Return the chosen channels, checked against dataset.json: numbers, or [None] for the one."""
+    channel, names = settings["channel"], _names(about)
+    if channel == "all":
+        return list(range(len(names)))
+    chosen = channel if isinstance(channel, list) else [channel]
+    if (channel is None and len(names) > 1) or any((each or 0) >= len(names) for each in chosen):
+        listed = ", ".join(f"{number} {name}" for number, name in enumerate(names))
         raise InputError(
-            f"{_path(settings)} names {len(names)} channels "
-            f"({', '.join(f'{number} {name}' for number, name in listed)}) and `channel` is "
+            f"{_path(settings)} names {len(names)} channels ({listed}) and `channel` is "
             f"{'not set' if channel is None else channel}, expected one of them; set `channel` to "
-            "its number."
+            "its number, to a list of numbers, or to all."
         )
-    return channel
+    return chosen
+
+
+def _names(about):
+    """Return the names of all channels, in the order of their numbers."""
+    names = about.get("channel_names") or about.get("modality") or ["one"]
+    if not isinstance(names, dict):
+        return list(names)
+    in_order = sorted(names, key=int) if all(key.isdecimal() for key in names) else names
+    return [names[number] for number in in_order]
 
 
 def _listed_pairs(settings, about, channel):
-    """Map each case to its image and label, as the Decathlon's dataset.json lists them."""
+    """Map each case to its part, see `volume_files`, and label, as the Decathlon lists them."""
     pairs, path = {}, _path(settings)
     for entry in about.get("training", []):
         try:
@@ -239,13 +266,14 @@ def _listed_pairs(settings, about, channel):
         case = strip_ending(image.name)
         if case in pairs:
             raise InputError(f"{path} lists case {case!r} twice, expected once; correct the file.")
-        pairs[case] = (_with_channel(image, channel or 0), label)
+        pairs[case] = (_part(image, channel), label)
     if not pairs:
         raise InputError(
             f"{path} lists no pair under `training` and gives no `file_ending`, expected one of "
             "the two; correct `folder` or the file."
         )
-    missing = [file for pair in pairs.values() for file in pair if not os.path.isfile(file)]
+    files = [file for (image, _), label in pairs.values() for file in (image, label)]
+    missing = [file for file in files if not os.path.isfile(file)]
     if missing:
         raise InputError(
             f"{path} lists {len(missing)} files that do not exist ({list_names(missing)}); "
@@ -254,15 +282,17 @@ def _listed_pairs(settings, about, channel):
     return pairs
 
 
-def _with_channel(image, channel):
+def _part(image, channel):
     """Return the image as listed, or the file of one channel beside it, as nnU-Net v1 names it."""
     stem = strip_ending(image.name)
-    single = image.with_name(f"{stem}_{channel:04d}{image.name.removeprefix(stem)}")
-    return single if os.path.isfile(single) and not os.path.isfile(image) else image
+    single = image.with_name(f"{stem}_{channel or 0:04d}{image.name.removeprefix(stem)}")
+    if os.path.isfile(single) and not os.path.isfile(image):
+        return single, None
+    return image, channel
 
 
 def _found_pairs(settings, about, channel):
-    """Map each case to the files of its channel and label, as nnU-Net v2 names them."""
+    """Map each case to the part of its channel and label, as nnU-Net v2 names them."""
     ending, folder = about["file_ending"], Path(settings["folder"])
     if ending not in ENDINGS:
         raise InputError(
@@ -284,4 +314,5 @@ def _found_pairs(settings, about, channel):
     promised = about.get("numTraining", len(pairs))
     if promised != len(pairs):
         logger.warning("dataset.json counts %s training cases, %d are there", promised, len(pairs))
-    return pairs
+    # A file holds one channel, so none is left to choose inside it.
+    return {name: ((image, None), label) for name, (image, label) in pairs.items()}

@@ -4,6 +4,7 @@ Shape legend: I, J, K voxel axes of the file.
 """
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel
@@ -31,14 +32,25 @@ DAMAGED = (
 
 
 def read_nifti(path: str | Path, channel: int | None = None, key: str = "channel") -> Volume:
-    """Read a NIfTI file in the smallest number type that keeps its values.
+    """Read one channel of a NIfTI file, see `read_channels`.
+
+    Args:
+        channel: which volume of a file with several, from 0; None is the only one.
+    """
+    return read_channels(path, [channel], key)[0]
+
+
+def read_channels(
+    path: str | Path, channels: Sequence[int | None], key: str = "channel"
+) -> list[Volume]:
+    """Read channels of a NIfTI file, at once, in the smallest number type that keeps their values.
 
     Stored numbers of up to 32 bits stay as they are, wider ones become float32; scaled ones become
     int16 where that is exact, else float32. The affine is the sform where it has a code, else the
     qform.
 
     Args:
-        channel: which volume of a file with several, from 0.
+        channels: which volumes of a file with several, from 0; None is the only one.
         key: the config's key that names it, for messages.
 
     Raises:
@@ -49,7 +61,7 @@ def read_nifti(path: str | Path, channel: int | None = None, key: str = "channel
         if not isinstance(image, nibabel.Nifti1Pair):
             raise ValueError(f"it is of type {type(image).__name__}")
         _check_place(path, image)
-        array_IJK = _read_voxels(path, image, channel, key)
+        arrays = _read_voxels(path, image, channels, key)
     except InputError:
         raise
     except DAMAGED as error:
@@ -57,7 +69,7 @@ def read_nifti(path: str | Path, channel: int | None = None, key: str = "channel
             f"{path} cannot be read ({reason(error)}), expected a whole NIfTI "
             "file; download or export it again."
         ) from None
-    return Volume(array_IJK, np.asarray(image.affine, np.float64))
+    return [Volume(array_IJK, np.asarray(image.affine, np.float64)) for array_IJK in arrays]
 
 
 def _check_place(path, image):
@@ -70,7 +82,8 @@ def _check_place(path, image):
     check_axes(path, image.affine)
 
 
-def _read_voxels(path, image, channel, key):
+def _read_voxels(path, image, channels, key):
+    """Return the voxels (I, J, K) of each of the channels."""
     proxy, shape = image.dataobj, image.shape
     if proxy.dtype.kind not in "iuf":
         raise InputError(
@@ -87,12 +100,11 @@ def _read_voxels(path, image, channel, key):
             f"{path} has {' x '.join(map(str, shape))} voxels, expected a volume of three axes; "
             "remove it."
         )
-    channels = shape[3] if len(shape) == 4 else 1
-    channel = choose_channel(path, shape, channels, channel, key)
+    held = shape[3] if len(shape) == 4 else 1
+    chosen = [choose_channel(path, shape, held, channel, key) for channel in channels]
     stored = _read_whole(image.file_map["image"].filename, proxy)
-    first = channel * shape[2]
-    stored_IJK = stored[..., first : first + shape[2]]
-    return _scaled(stored_IJK, proxy.slope, proxy.inter)
+    parts = [stored[..., number * shape[2] : (number + 1) * shape[2]] for number in chosen]
+    return [_scaled(stored_IJK, proxy.slope, proxy.inter) for stored_IJK in parts]
 
 
 def _read_whole(path, proxy):

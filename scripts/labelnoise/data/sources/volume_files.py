@@ -6,17 +6,27 @@ right to left, then channels if there is a fourth; its spacing is unknown, so di
 pixels.
 """
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from labelnoise.data.sources import Classes
-from labelnoise.data.sources.nifti_files import read_nifti
+from labelnoise.data.sources.nifti_files import read_channels, read_nifti
 from labelnoise.data.sources.npy_files import open_npy
 from labelnoise.data.sources.raw_files import read_raw
-from labelnoise.data.sources.volumes import Volume, choose_channel, labelled_slices
+from labelnoise.data.sources.volumes import (
+    Volume,
+    channel_slices,
+    choose_channel,
+    labelled_slices,
+    resolve_plane,
+)
 from labelnoise.errors import InputError
+
+# A file, and the channel in it where it has several.
+Part = tuple[Path, int | None]
 
 RAW_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 ENDINGS = (".nii.gz", ".nii", *RAW_ENDINGS, ".npy")
@@ -47,34 +57,54 @@ def read_volume(path: str | Path, channel: int | None = None, key: str = "channe
 
 
 def read_pair(
-    image_path: Path,
+    images: Part | Sequence[Part],
     label_path: Path,
     classes: Classes,
     ignore: Collection[int] = (),
     others: str = "refuse",
-    channel: int | None = None,
     label_channel: int | None = None,
     plane: str = "axial",
 ) -> tuple:
     """Read an image and its label as slices, as `Case.read` does.
 
     Args:
-        channel: channel of the image, where it has several.
+        images: the file and, where it has several, the channel in it; or these of each channel, of
+            which the first one's grid is that of all.
         label_channel: channel of the label, where it has several.
         plane: axial, sagittal, coronal or acquired, see `volumes.resolve_plane`.
 
     Raises:
-        InputError: as `read_volume` and `labelled_slices`.
+        InputError: as `read_volume`, `labelled_slices` and `channel_slices`.
     """
-    image = read_volume(image_path, channel)
+    parts = [images] if isinstance(images, tuple) else images
+    volumes = _read_parts(parts)
     label = read_volume(label_path, label_channel, "label_channel")
-    where = f"{label_path}, label of {image_path}"
-    return labelled_slices(image, label, classes, where, ignore, others, plane)
+    where = f"{label_path}, label of {parts[0][0]}"
+    plane = resolve_plane(volumes[0], plane, where)
+    images_SHW, *more = labelled_slices(volumes[0], label, classes, where, ignore, others, plane)
+    if isinstance(images, tuple):
+        return images_SHW, *more
+    return channel_slices(volumes, [str(path) for path, _ in parts], plane), *more
 
 
 def strip_ending(name: str) -> str:
     """Return a file's name without the ending of its format."""
     return next((name.removesuffix(end) for end in ENDINGS if name.endswith(end)), name)
+
+
+def _read_parts(parts):
+    """Return the volume of each channel; a NIfTI file with several of them is read once."""
+    channels_of = defaultdict(list)
+    for path, channel in parts:
+        channels_of[path].append(channel)
+    volumes = {}
+    for path, channels in channels_of.items():
+        if path.suffix.lower() in (*RAW_ENDINGS, ".npy"):
+            found = [read_volume(path, channel) for channel in channels]
+        else:
+            found = read_channels(path, channels)
+        volumes |= {(path, channel): one for channel, one in zip(channels, found, strict=True)}
+    return [volumes[part] for part in parts]
 
 
 def _read_npy(path, channel, key):

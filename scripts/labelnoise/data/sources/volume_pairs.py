@@ -1,11 +1,13 @@
 """Pairs of volume files, image and label, with the case in the file name, as LiTS ships them.
 
 By default `volume-7.nii` or `.nii.gz` goes with `segmentation-7.nii` or `.nii.gz`, searched for in
-all sub-folders of `folder`. The ending of a file says its format, see `volume_files`. Slices lie
-as `volumes` says, in the plane that `plane` names.
+all sub-folders of `folder`. With a pattern for each of several channels, such as T1 and FLAIR, a
+case has a file of each, all on one grid. The ending of a file says its format, see `volume_files`.
+Slices lie as `volumes` says, in the plane that `plane` names.
 """
 
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 from labelnoise.data.sources import Case, Settings, folders
@@ -24,31 +26,49 @@ class_names = folders.class_names
 
 
 def cases(settings: Settings, seed: int) -> list[Case]:
-    """Return one case per pair of files, in the order of names; the seed is not used.
+    """Return one case per label and its images, in the order of names; the seed is not used.
 
     Raises:
         InputError: a folder is missing, nothing matches, a case comes twice, or an image or label
-            has no partner.
+            has no partner, in any channel.
     """
     folder = Path(settings["folder"])
     key = "folder" if settings["labels_folder"] is None else "labels_folder"
-    images = find_cases(folder, settings["images"], "`images`", "`folder`")
+    patterns, several = _patterns(settings), isinstance(settings["images"], dict)
+    found = {name: find_cases(folder, each, name, "`folder`") for name, each in patterns.items()}
     labels = find_cases(Path(settings[key]), settings["labels"], "`labels`", f"`{key}`")
-    for both in sorted(set(images.values()) & set(labels.values())):
-        raise InputError(
-            f"{both} matches both `images` and `labels`, expected one of them; correct the "
-            "patterns so that no name matches both."
+    for (name, paths), (other, others) in combinations([*found.items(), ("`labels`", labels)], 2):
+        for both in sorted(set(paths.values()) & set(others.values())):
+            raise InputError(
+                f"{both} matches both {name} and {other}, expected one of them; correct the "
+                "patterns so that no name matches both."
+            )
+    pairs = {
+        name: pair_up(
+            f"{folder}, {name}" if several else folder, images, labels, settings["unlabelled"]
         )
-    pairs = pair_up(folder, images, labels, settings["unlabelled"])
-    how = {**pair_settings(settings), "channel": settings["channel"]}
-    return [Case(name, partial(read_pair, *pairs[name], **how)) for name in pairs]
+        for name, images in found.items()
+    }
+    how, cases = pair_settings(settings), []
+    for name in sorted(labels):
+        parts = [(images[name][0], settings["channel"]) for images in pairs.values()]
+        read = partial(read_pair, parts if several else parts[0], labels[name], **how)
+        cases.append(Case(name, read))
+    return cases
+
+
+def _patterns(settings):
+    """Return the pattern of each channel's files, {what messages call it: pattern}."""
+    if isinstance(settings["images"], dict):
+        return {f"`images.{name}`": each for name, each in settings["images"].items()}
+    return {"`images`": settings["images"]}
 
 
 def describe(settings: Settings) -> dict:
     """Return the provenance: the folder as the config names it, label values, how slices lie."""
     orientation = ORIENTATIONS[settings["plane"]]
     # A pattern has to name the ending that it wants.
-    if "npy" in settings["images"]:
+    if any("npy" in pattern for pattern in _patterns(settings).values()):
         orientation = f"{UNPLACED}; {orientation}"
     return describe_folder(
         settings,

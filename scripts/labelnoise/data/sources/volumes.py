@@ -174,7 +174,35 @@ def acquired_plane(volume: Volume) -> str:
     return next(name for name, gap in across.items() if gap >= coarsest * (1 - EQUALLY_FINE))
 
 
-def match_grid(image: Volume, label: Volume, where: str) -> np.ndarray:
+def channel_slices(volumes: Sequence[Volume], names: Sequence[str], plane: str) -> list[np.ndarray]:
+    """Return the slices (S, H, W) of each channel of a case, all on the grid of the first.
+
+    Args:
+        volumes: one for each channel.
+        names: the file or folder of each, for messages.
+        plane: axial, sagittal or coronal.
+
+    Raises:
+        InputError: the grids are not one up to permuted and flipped axes, or some of the files do
+            not say where they lie.
+    """
+    first, slices = volumes[0], []
+    for volume, name in zip(volumes, names, strict=True):
+        where = f"{name}, a channel beside {names[0]}"
+        if volume.placed != first.placed:
+            raise InputError(
+                f"{where}: one of the two does not say how it lies in the patient, unlike the "
+                "other; give all channels as .npy, or all in a format with an orientation."
+            )
+        pair = ("this channel", "the first channel")
+        matched = Volume(match_grid(first, volume, where, pair), first.affine)
+        slices.append(slices_of(matched, plane)[0])
+    return slices
+
+
+def match_grid(
+    image: Volume, label: Volume, where: str, names: tuple[str, str] = ("the label", "the image")
+) -> np.ndarray:
     """Return the label's array on the image's grid, by their affines; a view, never resampled.
 
     The grids must be one up to permuted and flipped axes: no corner voxel may lie more than
@@ -182,6 +210,7 @@ def match_grid(image: Volume, label: Volume, where: str) -> np.ndarray:
 
     Args:
         where: the files, for messages.
+        names: what messages call the second volume and the first.
 
     Raises:
         InputError: the grids differ.
@@ -195,10 +224,12 @@ def match_grid(image: Volume, label: Volume, where: str) -> np.ndarray:
         to_image = np.linalg.inv(image.affine) @ affine
         if turned.shape == image.array_IJK.shape and _moved(to_image, turned.shape) <= TOLERANCE:
             return turned
+    what, other = names
+    how = " (nearest neighbour)" if what == "the label" else ""
     raise InputError(
-        f"{where}: the label's grid is {_grid(label)}, but the image's is {_grid(image)}, and they "
-        "are not one grid up to permuted and flipped axes; pair the right files, or resample the "
-        "label to the image's grid with your own tool (nearest neighbour)."
+        f"{where}: {what}'s grid is {_grid(label)}, but {other}'s is {_grid(image)}, and they are "
+        "not one grid up to permuted and flipped axes; pair the right files, or resample "
+        f"{what} to {other}'s grid with your own tool{how}."
     )
 
 

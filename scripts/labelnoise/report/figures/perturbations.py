@@ -71,8 +71,9 @@ def perturbed_rows(
     for index, chosen in typical_rows(data, "train", 2).items():
         shown = {"disc": (None, disc(data.shape[0]))}
         for row in chosen:
-            images_NHW, labels_NHW = data.read([row])
-            shown[slice_name(data, row)] = images_NHW[0], (labels_NHW[0] == index).astype(np.uint8)
+            images_NKHW, labels_NHW = data.read([row])
+            reference_HW = (labels_NHW[0] == index).astype(np.uint8)
+            shown[slice_name(data, row)] = data.grey(images_NKHW)[0], reference_HW
         for name, picture in shown.items():
             structure = data.class_names[index]
             rows.append([_panel(of, names, structure, name, *picture, seed) for of in contents])

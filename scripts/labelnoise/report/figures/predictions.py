@@ -47,14 +47,15 @@ def predicted_rows(
     for index, chosen in typical_rows(data, "test", number).items():
         if not chosen:
             continue
-        images_NHW, labels_NHW = data.read(chosen)
+        images_NKHW, labels_NHW = data.read(chosen)
+        shown_NHW = data.grey(images_NKHW)
         masks = {"reference": [None] * len(chosen)} | {
-            names[name]: network.predict_scaled(images_NHW)[:, index] > 0.5
+            names[name]: network.predict_scaled(images_NKHW)[:, index] > 0.5
             for name, network in networks.items()
         }
         for place, row in enumerate(chosen):
             reference_HW = (labels_NHW[place] == index).astype(np.uint8)
-            shown = images_NHW[place], reference_HW
+            shown = shown_NHW[place], reference_HW
             rows.append([Overlay(title, *shown, mask[place]) for title, mask in masks.items()])
             titles.append(row_title(data, index, slice_name(data, row)))
     return rows, titles
