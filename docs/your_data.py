@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import matplotlib
 import nibabel
 import numpy as np
 import pydicom
@@ -26,10 +27,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from labelnoise.config import load_config  # noqa: E402
+from labelnoise.config.channels import RGB  # noqa: E402
 from labelnoise.data.prepare import prepare_dataset  # noqa: E402
 from labelnoise.data.sources import phantom  # noqa: E402
 from labelnoise.data.storage import Dataset  # noqa: E402
-from labelnoise.report.figures.canvas import COLUMN_WIDTH, save, styled  # noqa: E402
+from labelnoise.report.figures.canvas import PAGE_WIDTH, RC, save  # noqa: E402
 from labelnoise.report.figures.overlay import Overlay, crop_window, draw_overlay  # noqa: E402
 
 PAGE = ROOT / "docs" / "your-data.md"
@@ -45,22 +47,31 @@ def main():
     for name in WRITERS:
         with tempfile.TemporaryDirectory() as scratch:
             os.chdir(scratch)
-            with Dataset(prepare(name)) as data:
+            with Dataset(prepare(name)) as data, matplotlib.rc_context(RC):
                 save(draw(data), PICTURES / f"{name}.png")
         print(f"drawn: {name}")
 
 
-@styled
 def draw(data):
-    """Draw some slices as they are stored, with the outline of their labels."""
-    rows = data.rows("train")[:: max(1, len(data.rows("train")) // SHOWN)][:SHOWN]
-    grey_NHW, labels_NHW = data.read(rows)
-    figure = Figure(figsize=(COLUMN_WIDTH, COLUMN_WIDTH / SHOWN + 0.2), layout="constrained")
-    axes = figure.subplots(1, SHOWN)
-    for panel, row, grey_HW, labels_HW in zip(axes, rows, grey_NHW, labels_NHW, strict=True):
-        panel.set_title(f"{data.case[row]}, slice {data.slice[row]}", fontsize=6)
-        shown = Overlay("", grey_HW, labels_HW > 0, None)
-        draw_overlay(panel, shown, crop_window(shown.reference_HW, None))
+    """Draw some slices as they are stored, with the outline of their labels.
+
+    Of several channels each is shown, but colour as its luminance.
+    """
+    channels = [""] if len(data.channels) == 1 or tuple(data.channels) == RGB else data.channels
+    number = SHOWN // len(channels)
+    rows = data.rows("train")[:: max(1, len(data.rows("train")) // number)][:number]
+    images_NKHW, labels_NHW = data.read(rows)
+    figure = Figure(figsize=(PAGE_WIDTH / 2, PAGE_WIDTH / 8 + 0.15))
+    left = 0.0
+    for row, image_KHW, labels_HW in zip(rows, images_NKHW, labels_NHW, strict=True):
+        for place, channel in enumerate(channels):
+            grey_HW = image_KHW[place] if channel else data.grey(image_KHW[None])[0]
+            name = channel or f"slice {data.slice[row]}"
+            panel = figure.add_axes((left + 0.005, 0.01, 1 / SHOWN - 0.01, 0.84))
+            overlay = Overlay("", grey_HW, labels_HW > 0, None)
+            draw_overlay(panel, overlay, crop_window(overlay.reference_HW, None))
+            panel.set_title(f"{data.case[row]}, {name}", fontsize=6, pad=2)
+            left += 1 / SHOWN
     return figure
 
 
@@ -83,7 +94,7 @@ def prepare(name, **changes):
 def prepare_only(name, **changes):
     """Prepare the data that are there."""
     settings = {**datasets()[name], **changes}
-    Path("study.yaml").write_text(yaml.safe_dump({"datasets": {name: settings}}))
+    Path("study.yaml").write_text(yaml.safe_dump({"datasets": {name: settings}}, sort_keys=False))
     config = load_config(ROOT / "config.yaml", "study.yaml")
     path = Path(f"{name}.h5")
     prepare_dataset(name, config["datasets"][name], config["seed"], path)
@@ -91,7 +102,7 @@ def prepare_only(name, **changes):
 
 
 def scans():
-    """Yield images in HU, int16, and labels, 1 in the liver, (S, H, W) from below, of each case."""
+    """Yield HU, int16, and labels, 1 in the liver, of each case: (S, H, W), from below."""
     settings = {"target": "liver", "cases": CASES, "slices": 4, "size": SIZE}
     for case in phantom.cases(settings, 0):
         images_SHW, labels_SHW, *_ = case.read()

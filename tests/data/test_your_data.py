@@ -38,6 +38,8 @@ def test_an_entry_is_prepared_as_it_stands(name):
     with Dataset(your_data.prepare(name)) as data:
         assert data.shape == (settings["size"], settings["size"])
         assert len(set(data.case)) == your_data.CASES
+        channels = {"frames": ["red", "green", "blue"], "mr": ["T1", "FLAIR"]}
+        assert data.channels == channels.get(name, ["image"])
         assert data.class_names[1:] == list(settings.get("classes", ["liver"]))
         known = name not in ("pictures", "frames", "arrays")
         assert np.isfinite(data.spacing).all() == known
@@ -64,7 +66,7 @@ def cut_a_label(folder):
 
 
 def drop_a_sequence(folder):
-    (folder / "p1_T1.nii.gz").unlink()
+    (folder / "p1_FLAIR.nii.gz").unlink()
 
 
 def overlap_regions(folder):
