@@ -262,12 +262,18 @@ def ended_by_sigterm() -> Iterator[None]:
         yield
         return
 
+    asked: list[int] = []
+
     def end(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+        # A signal may come where Python lets no exception out, as while an object is destroyed.
+        if asked:
+            raise SystemExit(128 + asked[0])
     except (SystemExit, KeyboardInterrupt):
         log.warning("stopped; the training can go on from its last whole epoch")
         raise
