@@ -62,6 +62,22 @@ def test_every_state_is_counted(tmp_path, holding):
     assert f"{changed.name}: recipe.epochs 3 instead of 2 in the config" in text
 
 
+def test_a_run_tested_with_other_tolerances_is_to_be_tested(tmp_path):
+    tree = Tree(tmp_path)
+    run = tree.runs[0]
+    tree.train(run)
+    tree.test(run)
+    lines = ["case,structure,tolerance,hd95", "a,liver,2.0,3.5", "a,tumour,1.0,"]
+    tree.folder(run).surfaces.write_text("\n".join(lines) + "\n")
+    for tolerances, state in (
+        ({"*": 2.0, "tumour": 1}, "finished"),
+        ({"*": 2.0}, "trained"),
+        ({"*": 1.0, "liver": 3.0}, "trained"),
+    ):
+        tree.study = replace(tree.study, tolerances=tolerances)
+        assert tree.states()[run] == state
+
+
 def test_a_training_that_nobody_goes_on_with_is_stopped(tmp_path, holding):
     """As a last time limit leaves it: no error in its log, retries used up, Snakemake gone.
 

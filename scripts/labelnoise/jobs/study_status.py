@@ -5,7 +5,7 @@ One file may be written: which source files were read once more, see `manifest.s
 The state of a run is the first of these that applies:
 
 running   a process holds the lock of its training state
-finished  it is trained and tested
+finished  it is trained, and tested with the config's tolerances
 outdated  it is trained, but its definitions, seed, labels, dataset, source data or the user's own
           code have changed, so that Snakemake trains it again
 trained   it is trained; its test is running or still to come
@@ -14,6 +14,7 @@ stopped   its training has begun, no process trains it, and no Snakemake holds t
 waiting   none of these; if its training has begun, it was interrupted and will go on
 """
 
+import csv
 import difflib
 import json
 import random
@@ -235,7 +236,7 @@ class _Survey:
             self.outdated.append((run, changed))
             return RunStatus(run, "outdated", epochs)
         self.records[run] = record
-        tested = "finished" if _is_tested(folder) else None
+        tested = "finished" if _is_tested(folder, self.study.tolerances) else None
         state = tested or self._failed(run, "test_model") or "trained"
         return RunStatus(run, state, epochs, seconds=seconds)
 
@@ -273,13 +274,20 @@ def _as_json(definition: Model | Recipe) -> dict[str, Any]:
     return json.loads(json.dumps(definition.as_dict()))
 
 
-def _is_tested(folder: RunFolder) -> bool:
-    """Return whether the test is whole, and of this training, not an earlier one."""
+def _is_tested(folder: RunFolder, tolerances: Mapping[str, float]) -> bool:
+    """Return whether the test is whole, of this training, not an earlier one, and as configured."""
     try:
         trained = folder.record.stat().st_mtime
-        return all(path.stat().st_mtime >= trained for path in folder.tested)
+        if any(path.stat().st_mtime < trained for path in folder.tested):
+            return False
+        with open(folder.surfaces, encoding="utf-8", newline="") as file:
+            used = {(row["structure"], float(row["tolerance"])) for row in csv.DictReader(file)}
     except FileNotFoundError:
         return False
+    except (KeyError, ValueError, TypeError):
+        # Damaged, which the job says that reads it.
+        return True
+    return all(tolerances.get(name, tolerances["*"]) == tolerance for name, tolerance in used)
 
 
 def _failures_before(runs: list[RunStatus], results: Results) -> Iterator[Failure]:
