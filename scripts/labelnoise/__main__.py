@@ -9,9 +9,9 @@ from labelnoise.jobs.script import explain
 
 PREDICT = """\
 Segment images with the network of a finished run, or of one checkpoint file, prepared as its
-training images were. Volumes are NIfTI files, or folders with one DICOM series each, and masks
-NIfTI files of exactly their grid; pictures (a dataset of `source: images`) give PNG masks. A pixel
-is of the most probable structure if its probability is over the threshold.
+training images were. Volumes are NIfTI, NRRD or MetaImage files, or folders with one DICOM series
+each, and masks NIfTI files of exactly their grid; pictures (a dataset of `source: images`) give PNG
+masks. A pixel is of the most probable structure if its probability is over the threshold.
 """
 EXAMPLES = """\
 examples:
