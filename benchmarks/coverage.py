@@ -34,7 +34,7 @@ from labelnoise.evaluation.tables import read_table  # noqa: E402
 REPEATS, CASES = (2, 3, 5), (8, 20, 60)
 # Contrasts of a study, and how they are related.
 SCENARIOS = {"equal": 12, "unequal": 12, "one control": 9}
-# Standard deviations of drops: root mean squares over the twelve of the demo.
+# Standard deviations of drops, of the size of the demo's on the phantom under the paper's loss.
 REPEAT, CASE, RESIDUAL = 0.012, 0.025, 0.011
 
 
