@@ -9,20 +9,9 @@ from labelnoise.evaluation.claims import COLUMNS
 from labelnoise.evaluation.tables import read_table
 from labelnoise.files import write_text
 from labelnoise.jobs.script import logged
-from labelnoise.manifest import Manifest
 from labelnoise.report.answer import answer_markdown, answer_of, answer_page
 from labelnoise.report.render import claims_tables, note_folds
 from labelnoise.report.style import perturbations_of
-from labelnoise.study import Study
-
-
-def contents_of(study, datasets):
-    """Return what the files of each dataset's source came to, where it has files."""
-    # Of folds the first is made from the source.
-    folds = {name: {"dataset": study.folds_of(name)[0]} for name in datasets}
-    manifest = study.results.manifest
-    found = {name: Manifest.read(study.results.fill(manifest, of)) for name, of in folds.items()}
-    return {name: each.source.describe() for name, each in found.items() if each and each.source}
 
 
 def provenance_of(path):
@@ -38,11 +27,9 @@ def main(smk):
             claims = read_table(smk.input.claims)
         mixed = len(pd.read_csv(smk.input.mixed))
         runs, thresholds = map(read_table, (smk.input.runs, smk.input.thresholds))
-        contents = contents_of(Study.of(smk.config), smk.params.sources)
         made = zip(smk.params.sources, smk.input.datasets, strict=True)
         provenances = {name: provenance_of(path) for name, path in made}
-        told = (smk.params.sources, mixed, contents, provenances)
-        answer = answer_of(claims, thresholds, runs, *told)
+        answer = answer_of(claims, thresholds, runs, smk.params.sources, mixed, provenances)
         printed = claims_tables(claims, mixed, perturbations_of(runs)) if len(claims) else []
         tables = note_folds(printed, runs)
         figure = Path(smk.input.figure).read_bytes()

@@ -7,6 +7,8 @@ array (z, y, x), is by definition in the orientation of the project's slices (S,
 import numpy as np
 import SimpleITK as sitk
 
+from labelnoise.data.sources.volumes import slices_of
+
 SPACING = (2.5, 0.8, 0.7)
 # Slices of 3 x 4 pixels, from inferior to superior. No two corners are alike, so the label differs
 # from each of its mirror images and transposes.
@@ -46,3 +48,10 @@ def save(path, image, **kwargs):
     image = image if isinstance(image, sitk.Image) else to_sitk(image, **kwargs)
     sitk.WriteImage(image, str(path))
     return path
+
+
+def assert_is(volume, array_SHW, spacing=SPACING):
+    """A volume's axial slices and their spacing are these."""
+    slices, found = slices_of(volume)
+    np.testing.assert_array_equal(slices, array_SHW)
+    np.testing.assert_allclose(found, spacing, rtol=1e-6)

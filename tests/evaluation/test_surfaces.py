@@ -263,7 +263,7 @@ LABELS_HW = np.zeros((40, 40), np.uint8)
 LABELS_HW[5:12, 5:12], LABELS_HW[20:27, 20:27] = 1, 2
 
 
-def write(path, spacing, slices, names=("b", "a"), source="nifti"):
+def write(path, spacing, slices, names=("b", "a"), source="volumes"):
     """Write a dataset whose test cases have these spacings and slice numbers, in this order."""
     about = {"class_names": ["background", "one", "two"], "provenance": {"source": source}}
     with write_dataset(path, name="x", window=(0, 1), **about) as writer:

@@ -142,19 +142,17 @@ def test_the_page_shows_sentences_claims_and_figure_escaped(structure):
 
 def test_what_a_dataset_was_made_from_and_lost_is_told():
     runs, _, thresholds = study_of(0.1)
-    contents = {"lis": {"files": 2, "bytes": 12345, "sha256": "ab12"}}
     structures = {
         "liver": {"slices": [8, 8], "volume": [1000.0, 999.0], "cut": 0.0},
         "adrenals": {"slices": [15, 13], "volume": [200.0, 150.0], "cut": 0.0},
     }
     provenance = {
+        "content": {"files": 2, "bytes": 12345, "sha256": "ab12"},
         "resizing": {"unit": "mm3", "slices_dropped": 2, "structures": structures},
         "unsquare_pixels": {"cases": 1, "mm": [1.0, 3.0]},
         "saturation": {"cases": 3, "limit": 0.05},
     }
-    answer = answer_of(
-        pd.DataFrame(columns=COLUMNS), thresholds, runs, {}, 0, contents, {"lis": provenance}
-    )
+    answer = answer_of(pd.DataFrame(columns=COLUMNS), thresholds, runs, {}, 0, {"lis": provenance})
     assert answer.data == [
         "lis: 2 files of 12,345 bytes, SHA-256 ab12.",
         "Liver CT, adrenals: resizing kept 13 of 15 slices and 75.0 % of the volume.",
@@ -167,6 +165,6 @@ def test_what_a_dataset_was_made_from_and_lost_is_told():
     assert "made from, and what preparing them lost" in told and "75.0 %" in told
     # A dataset of which nothing is to be told has no lines.
     quiet = answer_of(
-        pd.DataFrame(columns=COLUMNS), thresholds, runs, {}, 0, {}, {"lis": {"saturation": {}}}
+        pd.DataFrame(columns=COLUMNS), thresholds, runs, {}, 0, {"lis": {"saturation": {}}}
     )
     assert quiet.data == [] and "made from" not in answer_markdown(quiet)

@@ -305,7 +305,7 @@ def prepare_case(
         except InputError as error:
             raise InputError(f"{where}{_of(channel, channels)}: {error}") from None
     changes = None
-    if grid != fit_grid(shape_HW):
+    if grid.resamples:
         voxel_mm3 = float("nan") if source_3 is None else float(np.prod(source_3))
         changes = CaseChanges(grid, voxel_mm3, classes)
     clipped = [Clipped() for _ in channels]

@@ -23,7 +23,7 @@ from labelnoise.data.storage import Dataset
 ROUNDING = 1e-6
 # Sources of whole volumes. The faces of a slab, where it was cut, would always match, and they are
 # most of a thin one's surface.
-WHOLE = ("volumes", "msd", "dicom", "nifti")
+WHOLE = ("volumes", "msd", "dicom")
 
 
 @dataclass(frozen=True)

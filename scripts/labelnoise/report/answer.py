@@ -72,7 +72,6 @@ def answer_of(
     runs: pd.DataFrame,
     sources: Mapping[str, str],
     mixed: int = 0,
-    contents: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     provenances: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Answer:
     """Return the answer of a study.
@@ -83,8 +82,8 @@ def answer_of(
         runs: what `tables.runs_table` returns.
         sources: {dataset: source}.
         mixed: runs that were made differently from those they are averaged with.
-        contents: {dataset: what `manifest.Source.describe` returns}, of those made from files.
-        provenances: {dataset: the provenance in its file}, which says what preparing lost.
+        provenances: {dataset: the provenance in its file}, which says what it was made from, where
+            that are files, and what preparing lost.
     """
     names = style.perturbations_of(runs)
     costs = claims[(claims["kind"] == "costs") & (claims["measure"] == "dice")]
@@ -98,9 +97,10 @@ def answer_of(
         limits=_limits(claims, thresholds, runs, names, sources, mixed),
         data=[
             *(
-                f"{dataset}: {plural(found['files'], 'file')} of {found['bytes']:,} bytes, SHA-256 "
-                f"{found['sha256']}."
-                for dataset, found in contents.items()
+                f"{dataset}: {plural(content['files'], 'file')} of {content['bytes']:,} bytes, "
+                f"SHA-256 {content['sha256']}."
+                for dataset, provenance in provenances.items()
+                if (content := provenance.get("content"))
             ),
             *chain.from_iterable(_lost(*item) for item in provenances.items()),
         ],

@@ -6,14 +6,7 @@ import socket
 import pytest
 
 from labelnoise.data.sources.folders import check_file, find_files, walk
-from labelnoise.errors import InputError
-
-
-def assert_refused(words, function, *args):
-    with pytest.raises(InputError) as error:
-        function(*args)
-    for word in words:
-        assert str(word) in str(error.value)
+from refusals import assert_refused
 
 
 def touch(*paths):

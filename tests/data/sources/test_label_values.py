@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 
 from labelnoise.data.sources.label_values import ranges, to_class_indices
-from labelnoise.errors import InputError
+from refusals import refusal
 
 CLASSES = {"liver": [1], "tumour": [2]}
-
-
-def refusal(function, *args, **kwargs):
-    with pytest.raises(InputError) as error:
-        function(*args, **kwargs)
-    return str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["u1", "i2", ">i2", "u4", "i8", "f4", "f8"])

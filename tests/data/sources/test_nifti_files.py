@@ -9,20 +9,8 @@ import SimpleITK as sitk
 
 from labelnoise.data.sources.nifti_files import read_nifti
 from labelnoise.data.sources.volumes import slices_of
-from labelnoise.errors import InputError
-from volume_files import IMAGE, SPACING, save, to_sitk
-
-
-def refusal(function, *args, **kwargs):
-    with pytest.raises(InputError) as error:
-        function(*args, **kwargs)
-    return str(error.value)
-
-
-def assert_is(volume, array_SHW, spacing=SPACING):
-    slices, found = slices_of(volume)
-    np.testing.assert_array_equal(slices, array_SHW)
-    np.testing.assert_allclose(found, spacing, rtol=1e-6)
+from refusals import refusal
+from volume_files import IMAGE, assert_is, save, to_sitk
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])

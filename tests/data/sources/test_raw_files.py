@@ -9,9 +9,8 @@ import SimpleITK as sitk
 
 from labelnoise.data.sources.nifti_files import read_nifti
 from labelnoise.data.sources.raw_files import read_raw
-from labelnoise.data.sources.volumes import slices_of
 from labelnoise.errors import InputError
-from volume_files import IMAGE, SPACING, tilt, to_sitk
+from volume_files import IMAGE, assert_is, tilt, to_sitk
 
 ENDINGS = pytest.mark.parametrize("ending", [".nrrd", ".nhdr", ".mha", ".mhd"])
 NOISE = np.random.default_rng(0).integers(0, 999, (20, 21, 22)).astype(np.int16)
@@ -58,12 +57,6 @@ def by_hand(path, *changes, voxels=None):
         text = text.replace(old, new)
     path.write_bytes(text.encode() + (IMAGE.tobytes() if voxels is None else voxels))
     return path
-
-
-def assert_is(volume, array_SHW, spacing=SPACING):
-    slices, found = slices_of(volume)
-    np.testing.assert_array_equal(slices, array_SHW)
-    np.testing.assert_allclose(found, spacing, rtol=1e-6)
 
 
 def assert_refused(path, *words, **kwargs):

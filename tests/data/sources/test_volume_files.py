@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from labelnoise.data.sources.volume_files import ENDINGS, read_pair, read_volume, strip_ending
-from labelnoise.errors import InputError
+from refusals import assert_refused
 from volume_files import IMAGE, LABEL, SPACING, save, to_sitk
 
 CLASSES = {"liver": [1], "tumour": [2]}
@@ -17,13 +17,6 @@ def store(path, array):
         return save(path, array)
     np.save(path, array)
     return path
-
-
-def assert_refused(words, function, *args, **kwargs):
-    with pytest.raises(InputError) as error:
-        function(*args, **kwargs)
-    for word in words:
-        assert str(word) in str(error.value)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

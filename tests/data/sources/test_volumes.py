@@ -16,26 +16,14 @@ from labelnoise.data.sources.volumes import (
     slices_of,
     volume_of,
 )
-from labelnoise.errors import InputError
-from volume_files import IMAGE, LABEL, SPACING, save, tilt, to_sitk
+from refusals import refusal
+from volume_files import IMAGE, LABEL, SPACING, assert_is, save, tilt, to_sitk
 
 CLASSES = {"liver": [1], "tumour": [2]}
 # All 48 ways to store a volume along the axes of the body, by where its axes come from.
 ORIENTATIONS = [
     "".join(letters) for axes in permutations(("RL", "AP", "SI")) for letters in product(*axes)
 ]
-
-
-def refusal(function, *args, **kwargs):
-    with pytest.raises(InputError) as error:
-        function(*args, **kwargs)
-    return str(error.value)
-
-
-def assert_is(volume, array_SHW, spacing=SPACING):
-    slices, found = slices_of(volume)
-    np.testing.assert_array_equal(slices, array_SHW)
-    np.testing.assert_allclose(found, spacing, rtol=1e-6)
 
 
 # Orientation
