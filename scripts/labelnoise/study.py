@@ -5,7 +5,7 @@ Snakemake's rules take it; `Results.fill` puts in the names of a run.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count, product, takewhile
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,8 @@ LABELS = "{dataset}/{perturbation}/rep{repeat}"
 CHECKPOINT = "top{rank}.pt"
 # Keys of a recipe that are null by default and stand in records only where they are set.
 RECIPE_ADDITIONS = ("schedule", "augmentation")
+# Keys of a perturbation that every kind has, or none; the others are its kind's settings.
+ERROR_KEYS = ("kind", "target_dice", "severity", "draws")
 # What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
@@ -144,6 +146,8 @@ class Perturbation:
         severity: the kind's own parameter, instead of a target, or None.
         draws: realisations that are cycled over the epochs, or "per_epoch" for fresh ones.
         code: digest of the user's own code, or None.
+        settings: what else the kind takes, see the schema; of a `mixture` also the definitions of
+            the errors that it is `of`, by name.
     """
 
     kind: str
@@ -151,6 +155,22 @@ class Perturbation:
     severity: float | None = None
     draws: int | str = 1
     code: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, definition: Mapping[str, Any], code: str | None = None) -> Self:
+        """Return the perturbation that an entry of the config's `perturbations` defines.
+
+        Args:
+            definition: the entry, completed.
+            code: digest of the user's own code.
+        """
+        settings = dict(definition)
+        given = {key: settings.pop(key) for key in ERROR_KEYS if key in settings}
+        if settings.get("share") == 1:
+            # An error of all cases; so the records of versions without shares stay what they are.
+            del settings["share"], settings["share_of"]
+        return cls(**given, code=code, settings=settings)
 
     @property
     def is_control(self) -> bool:
@@ -160,12 +180,14 @@ class Perturbation:
     def as_dict(self) -> dict[str, Any]:
         """Return the definition in its canonical form; what was not given is None.
 
-        Only a kind of the user's own has the key `code`.
+        Only a kind of the user's own has the key `code`, and only one with settings `settings`.
         """
         definition = asdict(self)
-        if self.code is None:
-            del definition["code"]
-        return definition
+        return {
+            key: value
+            for key, value in definition.items()
+            if value or key not in ("code", "settings")
+        }
 
 
 @dataclass(frozen=True)
@@ -474,7 +496,7 @@ class Study:
             },
             recipes={name: Recipe(**recipe) for name, recipe in config["recipes"].items()},
             perturbations={
-                name: Perturbation(**error | _code(error["kind"], codes))
+                name: _perturbation(error, config["perturbations"], codes)
                 for name, error in config["perturbations"].items()
             },
             matrix={axis: tuple(config["matrix"][axis]) for axis in AXES},
@@ -552,6 +574,16 @@ class Study:
             largest[key] = max(largest.get(key, (size, name)), (size, name))
         controls = [name for name in self.matrix["perturbation"] if name not in self.errors]
         return controls + [name for _, name in largest.values()]
+
+
+def _perturbation(error, defined, codes):
+    """Return the Perturbation of a definition; of a mixture with those of its errors."""
+    perturbation = Perturbation.of(error, _code(error["kind"], codes).get("code"))
+    if error["kind"] != "mixture":
+        return perturbation
+    errors = {name: _perturbation(defined[name], defined, codes) for name in error["of"]}
+    components = {name: component.as_dict() for name, component in errors.items()}
+    return replace(perturbation, settings={**perturbation.settings, "of": components})
 
 
 def draws_order(draws: str) -> tuple[bool, int]:

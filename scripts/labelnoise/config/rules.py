@@ -40,7 +40,7 @@ def apply_rules(config: dict) -> None:
         _complete_recipe(name, recipe)
     _check_augmented(config)
     for name, perturbation in config["perturbations"].items():
-        _check_perturbation(name, perturbation)
+        _check_perturbation(name, perturbation, config["perturbations"])
     _complete_claims(config)
 
 
@@ -209,8 +209,13 @@ def _check_augmented(config):
                 )
 
 
-def _check_perturbation(name, perturbation):
+def _check_perturbation(name, perturbation, defined):
     key = f"config key 'perturbations.{name}'"
+    if perturbation["kind"] == "mixture":
+        _check_mixture(name, perturbation, defined)
+        return
+    if perturbation["kind"] == "given":
+        return
     sizes = [size for size in ("target_dice", "severity") if size in perturbation]
     if perturbation["kind"] == "control":
         if sizes or perturbation["draws"] != 1:
@@ -224,6 +229,29 @@ def _check_perturbation(name, perturbation):
         raise InputError(
             f"config key 'perturbations.{name}.severity' is {perturbation['severity']}; for random "
             "it is a probability, expected a number <= 1."
+        )
+
+
+def _check_mixture(name, mixture, defined):
+    key = f"config key 'perturbations.{name}"
+    for component in mixture["of"]:
+        if component not in defined:
+            raise InputError(
+                f"{key}.of' names {shown(component)}, which 'perturbations' does not define; "
+                f"defined are: {', '.join(defined)}."
+            )
+        error = defined[component]
+        if error["kind"] == "mixture":
+            raise InputError(f"{key}.of' names {shown(component)}, itself a mixture; name errors.")
+        if "share" in error and error["share"] != 1:
+            raise InputError(
+                f"{key}.of' names {shown(component)}, which has a share of its own; use 'weights'."
+            )
+    weights = mixture["weights"]
+    if weights is not None and len(weights) != len(mixture["of"]):
+        raise InputError(
+            f"{key}.weights' has {len(weights)} numbers for {len(mixture['of'])} errors; expected "
+            "one for each name of 'of'."
         )
 
 

@@ -1,0 +1,199 @@
+"""Binary masks of consecutive slices in mm: objects, and how far every voxel is from the outline.
+
+Kinds of label error that people make belong to whole objects and to mm, not to pixels of a slice.
+Shape legend: Z consecutive slices of one case, H height, W width, n slices asked for, O objects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from labelnoise.labels.contours import bounding_box
+
+# Box of a volume: ranges of slices, rows and columns.
+Box = tuple[slice, slice, slice]
+
+
+class Objects(NamedTuple):
+    """Connected components of a volume; voxels that touch at a corner are connected.
+
+    labels_ZHW: int32, 0 outside, o + 1 in object o.
+    radius_O: mm, of the ball (of one slice: the disc) of the same size.
+    """
+
+    labels_ZHW: np.ndarray
+    radius_O: np.ndarray
+
+
+class Volume:
+    """A binary mask of consecutive slices of one case; of one slice where nothing joins them.
+
+    Attributes:
+        mask_ZHW: bool; not to be changed.
+        spacing_3: distance of slices, rows and columns in mm; that of slices is NaN for one slice.
+    """
+
+    def __init__(self, mask_ZHW: np.ndarray, spacing_3: Sequence[float]):
+        self.mask_ZHW = np.asarray(mask_ZHW).astype(bool, copy=False)
+        self.spacing_3 = tuple(float(length) for length in spacing_3)
+        self._reach, self._distance = -1.0, None
+
+    def __len__(self) -> int:
+        return len(self.mask_ZHW)
+
+    @cached_property
+    def box(self) -> Box | None:
+        """The smallest box around the foreground; None if there is none."""
+        filled_Z = np.flatnonzero(self.mask_ZHW.any(axis=(1, 2)))
+        if not len(filled_Z):
+            return None
+        slices = slice(int(filled_Z[0]), int(filled_Z[-1]) + 1)
+        return slices, *bounding_box(self.mask_ZHW[slices].any(axis=0))
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The connected components, in reading order."""
+        from scipy import ndimage  # here, since every training and test imports this module
+
+        joined_333 = np.ones((3, 3, 3), bool)
+        labels_ZHW, _ = ndimage.label(self.mask_ZHW, joined_333)
+        voxels_O = np.bincount(labels_ZHW.ravel())[1:]
+        between, row, column = self.spacing_3
+        if len(self) == 1:
+            radius_O = np.sqrt(voxels_O * row * column / np.pi)
+        else:
+            radius_O = np.cbrt(voxels_O * between * row * column * 3 / (4 * np.pi))
+        return Objects(labels_ZHW, radius_O)
+
+    def grown_box(self, reach: float) -> Box:
+        """Return the box around the foreground and what lies within `reach` mm of it.
+
+        Raises:
+            ValueError: there is no foreground.
+        """
+        if self.box is None:
+            raise ValueError("a volume without foreground has no box")
+        return tuple(
+            slice(max(side.start - margin, 0), min(side.stop + margin, size))
+            for side, size, margin in zip(
+                self.box, self.mask_ZHW.shape, self._voxels(reach), strict=True
+            )
+        )
+
+    def signed_distance(self, reach: float) -> tuple[Box, np.ndarray]:
+        """Return the distance of every voxel centre from the outline, negative inside.
+
+        The outline runs half a pixel outside the last foreground centres. Distances are Euclidean,
+        in 3-D where there are several slices. The slice's edge is no outline: what lies beyond it
+        is unknown. What was computed for a larger reach is used again.
+
+        Args:
+            reach: mm around the foreground in which distances are wanted.
+
+        Returns:
+            (box, mm of the voxels in it, float32); -inf everywhere without background.
+
+        Raises:
+            ValueError: there is no foreground.
+        """
+        if self._distance is None or reach > self._reach:
+            self._reach, self._distance = reach, self._signed_distance(reach)
+        return self._distance
+
+    def _signed_distance(self, reach):
+        from scipy import ndimage
+
+        box = self.grown_box(reach)
+        mask = self.mask_ZHW[box]
+        if mask.all():  # the whole volume is foreground
+            return box, np.full(mask.shape, -np.inf, np.float32)
+        spacing_3 = [1.0 if np.isnan(length) else length for length in self.spacing_3]
+        outside = ndimage.distance_transform_edt(~mask, sampling=spacing_3).astype(np.float32)
+        inside = ndimage.distance_transform_edt(mask, sampling=spacing_3).astype(np.float32)
+        half = np.float32(min(spacing_3[1:]) / 2)
+        return box, outside - inside + np.where(mask, half, -half)
+
+    def _voxels(self, reach):
+        """Return how many voxels a reach in mm is along each axis."""
+        lengths = [np.inf if np.isnan(length) else length for length in self.spacing_3]
+        return [int(np.ceil(reach / length)) + 1 if np.isfinite(length) else 0 for length in lengths]
+
+
+class LabelVolume:
+    """Labels of consecutive slices of one case, as binary volumes.
+
+    Attributes:
+        labels_ZHW: class indices, uint8, 0 = background; not to be changed.
+        spacing_3: as that of Volume.
+        images_ZHW: the images, any float, as pictures show them; None where labels come alone.
+    """
+
+    def __init__(
+        self,
+        labels_ZHW: np.ndarray,
+        spacing_3: Sequence[float],
+        images_ZHW: np.ndarray | None = None,
+    ):
+        self.labels_ZHW, self.spacing_3, self.images_ZHW = labels_ZHW, spacing_3, images_ZHW
+        self._structures: dict[int, Volume] = {}
+        self._unions: dict[int, Volume] = {}
+
+    def __len__(self) -> int:
+        return len(self.labels_ZHW)
+
+    def structure(self, index: int) -> Volume:
+        """Return where the labels are one class index."""
+        if index not in self._structures:
+            self._structures[index] = Volume(self.labels_ZHW == index, self.spacing_3)
+        return self._structures[index]
+
+    def union(self, index: int) -> Volume:
+        """Return where the labels are a class index or a higher one.
+
+        These volumes are nested, the highest index in the middle. Where one error moves all of
+        their outlines alike and each pixel goes to the highest index that claims it, no gap opens
+        between structures that touch, and no pixel is claimed twice.
+        """
+        if index not in self._unions:
+            self._unions[index] = Volume(self.labels_ZHW >= index, self.spacing_3)
+        return self._unions[index]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One realisation of an error on one volume: where its random numbers come from.
+
+    Every stream depends on its key alone, so that any slice of any draw can be made without the
+    others, and all structures of a volume see the same numbers.
+
+    Attributes:
+        seed: the label seed, an integer of at least 0.
+        number: index of the draw, from 0.
+        volume: a number of the volume in its dataset: the row of its first slice.
+        case: a number of its case: the row of the case's first slice.
+    """
+
+    seed: int
+    number: int
+    volume: int
+    case: int
+
+    def of_volume(self, purpose: int = 0) -> np.random.Generator:
+        """Return the generator of what is drawn once for the volume, for each purpose another."""
+        return self._generator(1, self.volume, purpose)
+
+    def of_case(self, purpose: int = 0) -> np.random.Generator:
+        """Return the generator of what is drawn once for the case."""
+        return self._generator(2, self.case, purpose)
+
+    def of_slice(self, position: int, purpose: int = 0) -> np.random.Generator:
+        """Return the generator of a slice of the volume; positions may lie outside it."""
+        return self._generator(3, self.volume, purpose, position + 2**31)
+
+    def _generator(self, *words):
+        # Five words and more: none is that of a slice alone, see `draw_labels`.
+        words = [self.seed, self.number, *words]
+        return np.random.default_rng(np.random.SeedSequence([int(word) for word in words]))
