@@ -23,6 +23,7 @@ ROOMS = [
     "training",
     "evaluation",
     "report",
+    "commands",
     "__main__",
 ]
 

@@ -119,7 +119,9 @@ class Volume:
     def _voxels(self, reach):
         """Return how many voxels a reach in mm is along each axis."""
         lengths = [np.inf if np.isnan(length) else length for length in self.spacing_3]
-        return [int(np.ceil(reach / length)) + 1 if np.isfinite(length) else 0 for length in lengths]
+        return [
+            int(np.ceil(reach / length)) + 1 if np.isfinite(length) else 0 for length in lengths
+        ]
 
 
 class LabelVolume:

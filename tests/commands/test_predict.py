@@ -1,4 +1,4 @@
-"""The command line: one line per image, one sentence per mistake, a mask of each image's name."""
+"""`labelnoise predict`: a line per image, a sentence per mistake, a mask of each image's name."""
 
 import os
 import subprocess
@@ -13,7 +13,8 @@ from torch import nn
 
 import labelnoise
 from labelnoise import networks
-from labelnoise.__main__ import choose_masks, main
+from labelnoise.__main__ import main
+from labelnoise.commands.predict import choose_masks
 from labelnoise.data.intensity import Intensity
 from labelnoise.errors import InputError
 from labelnoise.networks import make_network
