@@ -39,7 +39,8 @@ class Volume:
     def __init__(self, mask_ZHW: np.ndarray, spacing_3: Sequence[float]):
         self.mask_ZHW = np.asarray(mask_ZHW).astype(bool, copy=False)
         self.spacing_3 = tuple(float(length) for length in spacing_3)
-        self._reach, self._distance = -1.0, None
+        self._reach = -1.0
+        self._near: tuple[Box, np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.mask_ZHW)
@@ -47,20 +48,23 @@ class Volume:
     @cached_property
     def box(self) -> Box | None:
         """The smallest box around the foreground; None if there is none."""
-        filled_Z = np.flatnonzero(self.mask_ZHW.any(axis=(1, 2)))
+        filled_Z = np.flatnonzero(np.any(self.mask_ZHW, axis=(1, 2)))
         if not len(filled_Z):
             return None
         slices = slice(int(filled_Z[0]), int(filled_Z[-1]) + 1)
-        return slices, *bounding_box(self.mask_ZHW[slices].any(axis=0))
+        return slices, *bounding_box(np.any(self.mask_ZHW[slices], axis=0))
 
     @cached_property
     def objects(self) -> Objects:
         """The connected components, in reading order."""
         from scipy import ndimage  # here, since every training and test imports this module
 
-        joined_333 = np.ones((3, 3, 3), bool)
-        labels_ZHW, _ = ndimage.label(self.mask_ZHW, joined_333)
-        voxels_O = np.bincount(labels_ZHW.ravel())[1:]
+        labels_ZHW = np.zeros(self.mask_ZHW.shape, np.int32)
+        if self.box is None:
+            return Objects(labels_ZHW, np.zeros(0))
+        labels = labels_ZHW[self.box]
+        ndimage.label(self.mask_ZHW[self.box], np.ones((3, 3, 3), bool), labels)
+        voxels_O = np.bincount(labels.ravel())[1:]
         between, row, column = self.spacing_3
         if len(self) == 1:
             radius_O = np.sqrt(voxels_O * row * column / np.pi)
@@ -76,12 +80,13 @@ class Volume:
         """
         if self.box is None:
             raise ValueError("a volume without foreground has no box")
-        return tuple(
+        slices, rows, columns = (
             slice(max(side.start - margin, 0), min(side.stop + margin, size))
             for side, size, margin in zip(
                 self.box, self.mask_ZHW.shape, self._voxels(reach), strict=True
             )
         )
+        return slices, rows, columns
 
     def signed_distance(self, reach: float) -> tuple[Box, np.ndarray]:
         """Return the distance of every voxel centre from the outline, negative inside.
@@ -91,30 +96,51 @@ class Volume:
         is unknown. What was computed for a larger reach is used again.
 
         Args:
-            reach: mm around the foreground in which distances are wanted.
+            reach: mm around the foreground in which distances are wanted, at least 0.
 
         Returns:
-            (box, mm of the voxels in it, float32); -inf everywhere without background.
+            (grown_box(reach), mm of the voxels in it, float32); -inf everywhere without background.
 
         Raises:
             ValueError: there is no foreground.
         """
-        if self._distance is None or reach > self._reach:
-            self._reach, self._distance = reach, self._signed_distance(reach)
-        return self._distance
+        box, distance, _ = self._within(reach)
+        return box, distance
 
-    def _signed_distance(self, reach):
+    def nearest_object(self, reach: float) -> np.ndarray:
+        """Return which object is nearest to each voxel of grown_box(reach), int32 from 0.
+
+        Raises:
+            ValueError: there is no foreground.
+        """
+        return self._within(reach)[2]
+
+    def _within(self, reach):
+        """Return box, signed distance and nearest object, from those of the largest reach yet."""
+        box = self.grown_box(reach)
+        if self._near is None or reach > self._reach:
+            self._reach, self._near = reach, (box, *self._measure(box))
+        inner = _relative(box, self._near[0])
+        return box, self._near[1][inner], self._near[2][inner]
+
+    def _measure(self, box):
         from scipy import ndimage
 
-        box = self.grown_box(reach)
         mask = self.mask_ZHW[box]
         if mask.all():  # the whole volume is foreground
-            return box, np.full(mask.shape, -np.inf, np.float32)
+            return np.full(mask.shape, -np.inf, np.float32), np.zeros(mask.shape, np.int32)
         spacing_3 = [1.0 if np.isnan(length) else length for length in self.spacing_3]
-        outside = ndimage.distance_transform_edt(~mask, sampling=spacing_3).astype(np.float32)
-        inside = ndimage.distance_transform_edt(mask, sampling=spacing_3).astype(np.float32)
-        half = np.float32(min(spacing_3[1:]) / 2)
-        return box, outside - inside + np.where(mask, half, -half)
+        outside, nearest = ndimage.distance_transform_edt(~mask, spacing_3, return_indices=True)
+        half = min(spacing_3[1:]) / 2
+        distance = (outside - half).astype(np.float32)
+        # Inside, the nearest background is at most a voxel outside the foreground's own box.
+        tight = self.grown_box(0)
+        inner = _relative(tight, box)
+        inside = ndimage.distance_transform_edt(self.mask_ZHW[tight], spacing_3)
+        distance[inner][mask[inner]] = (half - inside)[mask[inner]]
+        if len(self.objects.radius_O) == 1:
+            return distance, np.zeros(mask.shape, np.int32)
+        return distance, self.objects.labels_ZHW[box][tuple(nearest)] - 1
 
     def _voxels(self, reach):
         """Return how many voxels a reach in mm is along each axis."""
@@ -122,6 +148,14 @@ class Volume:
         return [
             int(np.ceil(reach / length)) + 1 if np.isfinite(length) else 0 for length in lengths
         ]
+
+
+def _relative(box, outer):
+    """Return a box in the coordinates of one around it."""
+    return tuple(
+        slice(side.start - around.start, side.stop - around.start)
+        for side, around in zip(box, outer, strict=True)
+    )
 
 
 class LabelVolume:
@@ -197,5 +231,5 @@ class Draw:
 
     def _generator(self, *words):
         # Five words and more: none is that of a slice alone, see `draw_labels`.
-        words = [self.seed, self.number, *words]
-        return np.random.default_rng(np.random.SeedSequence([int(word) for word in words]))
+        key = [int(word) for word in (self.seed, self.number, *words)]
+        return np.random.default_rng(np.random.SeedSequence(key))

@@ -1,0 +1,74 @@
+"""Label errors as people make them: a thick or thin hand, and an outline that wanders.
+
+Shape legend: n slices asked for, H height, W width, h and w those of a box, O objects.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from labelnoise.labels.fields import exponential_field
+from labelnoise.labels.volume import Draw, Volume
+
+RADIUS = 5.0  # mm, of the object for which severity is the displacement
+
+# Standard deviations at which displacements end, so that distances are needed near an object alone.
+MOST = 3.0
+
+
+def rater(
+    volume: Volume,
+    severity: float,
+    draw: Draw,
+    wanted: Sequence[int],
+    *,
+    bias_share: float,
+    mean: float,
+    length: float,
+    length_z: float,
+    gamma: float,
+) -> np.ndarray:
+    """Move outlines as a person's outline of the same object differs from what it should be.
+
+    A voxel is foreground where its signed distance from the outline, in mm, is at most the
+    displacement there: a constant of the object, N(mean severity, bias_share severity^2), plus a
+    Gaussian field of variance (1 - bias_share) severity^2 and exponential covariance, both times
+    (radius of the object / 5 mm)^gamma. Outside, the nearest object counts. The field belongs to
+    the slice and the constant to the object's number in reading order, so that several structures
+    of a volume move by one warp.
+
+    Args:
+        volume: the mask; distances are 3-D where it has several slices.
+        severity: mm, standard deviation of the displacement for an object of 5 mm radius.
+        draw: source of the random numbers.
+        wanted: positions of the slices to return.
+        bias_share: share of the variance that is constant over an object, in [0, 1].
+        mean: mean of that constant in units of severity; above 0 labels are too large.
+        length: mm in the plane at which the field's correlation is 1 / e, above 0.
+        length_z: mm across slices at which it is, at least 0.
+        gamma: exponent of the object's radius.
+
+    Returns:
+        (n, H, W) bool, new.
+    """
+    mask_ZHW = volume.mask_ZHW
+    wrong_nHW = mask_ZHW[list(wanted)]  # a list makes it a copy
+    if severity == 0 or volume.box is None or mask_ZHW.all():
+        return wrong_nHW
+    scale_O = severity * (volume.objects.radius_O / RADIUS) ** gamma
+    normal_O = draw.of_volume().standard_normal(len(scale_O)).clip(-MOST, MOST)
+    offset_O = scale_O * (mean + np.sqrt(bias_share) * normal_O)
+    spread_O = scale_O * np.sqrt(1 - bias_share)
+    reach = max((offset_O + MOST * spread_O).max(), 0.0)
+    box, distance = volume.signed_distance(reach)
+    nearest = volume.nearest_object(reach)
+    slices, rows, columns = box
+    inside = [at for at, each in enumerate(wanted) if slices.start <= each < slices.stop]
+    positions = [wanted[at] for at in inside]
+    fields = exponential_field(volume, draw, positions, box, length=length, length_z=length_z)
+    offset_O, spread_O = offset_O.astype(np.float32), spread_O.astype(np.float32)
+    for at, position, field_hw in zip(inside, positions, fields, strict=True):
+        object_hw = nearest[position - slices.start]
+        moved_hw = offset_O[object_hw] + spread_O[object_hw] * field_hw.clip(-MOST, MOST)
+        wrong_nHW[at, rows, columns] = distance[position - slices.start] <= moved_hw
+    return wrong_nHW

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.stats import norm
+
+from labelnoise.labels.rater import rater
+from labelnoise.labels.volume import Draw, LabelVolume, Volume
+
+SETTINGS = {"bias_share": 0.3, "mean": 0.0, "length": 3.0, "length_z": 2.0, "gamma": 0.2}
+MASKS = arrays.arrays(bool, st.tuples(*[st.integers(1, 9)] * 3))
+SPACING = (2.0, 0.7, 0.9)
+
+
+def wrong(volume, severity, draw=0, wanted=None, **settings):
+    wanted = range(len(volume)) if wanted is None else wanted
+    return rater(volume, severity, Draw(5, draw, 3, 3), wanted, **SETTINGS | settings)
+
+
+def ball(radius, shape=(15, 60, 60), spacing_3=(2.0, 1.0, 1.0)):
+    centres = [
+        (np.arange(size) - size // 2) * side for size, side in zip(shape, spacing_3, strict=True)
+    ]
+    z, y, x = np.meshgrid(*centres, indexing="ij")
+    return Volume(np.sqrt(z**2 + y**2 + x**2) < radius, spacing_3)
+
+
+@given(MASKS)
+def test_severity_0_is_the_identity(mask_ZHW):
+    assert (wrong(Volume(mask_ZHW, SPACING), 0) == mask_ZHW).all()
+
+
+@given(MASKS, st.floats(0, 20), st.integers(0, 3))
+def test_any_mask_works_and_stays_as_it_was(mask_ZHW, severity, draw):
+    before = mask_ZHW.copy()
+    found = wrong(Volume(mask_ZHW, SPACING), severity, draw)
+    assert found.dtype == bool and found.shape == mask_ZHW.shape
+    assert (mask_ZHW == before).all() and not np.shares_memory(found, mask_ZHW)
+    if not mask_ZHW.any() or mask_ZHW.all():
+        assert (found == mask_ZHW).all()
+
+
+@given(MASKS, st.floats(0.1, 9))
+def test_any_slice_alone_in_any_order_has_the_same_pixels(mask_ZHW, severity):
+    together = wrong(Volume(mask_ZHW, SPACING), severity)
+    volume = Volume(mask_ZHW, SPACING)
+    volume.signed_distance(50) if mask_ZHW.any() else None  # what was asked before plays no part
+    for position in reversed(range(len(mask_ZHW))):
+        assert (wrong(volume, severity, wanted=[position])[0] == together[position]).all()
+
+
+def test_slices_may_come_twice():
+    volume = ball(12)
+    assert (wrong(volume, 1, wanted=[7, 7, 2]) == wrong(volume, 1)[[7, 7, 2]]).all()
+
+
+def test_all_bias_moves_the_outline_by_one_distance():
+    volume = ball(15, spacing_3=(1.0, 1.0, 1.0), shape=(50, 50, 50))
+    for draw in range(4):
+        found = wrong(volume, 2, draw, bias_share=1, gamma=0)
+        offset = 2 * Draw(5, draw, 3, 3).of_volume().standard_normal()
+        radius = np.cbrt(found.sum() * 3 / (4 * np.pi))
+        assert radius == pytest.approx(15 + offset, abs=0.5)
+
+
+def test_mean_is_in_units_of_severity():
+    volume = ball(15)
+    grown = wrong(volume, 0.001, mean=3000.0, gamma=0)
+    box, distance = volume.signed_distance(5)
+    assert abs(grown[box].sum() / (distance <= 3).sum() - 1) < 0.01
+
+
+def test_displacements_grow_with_the_radius_to_the_power_gamma():
+    share = []
+    for radius in (10, 20):
+        volume = ball(radius)
+        grown = wrong(volume, 0.001, mean=1000.0, gamma=1)
+        box, distance = volume.signed_distance(9)
+        share.append(grown[box].sum() / (distance <= volume.objects.radius_O[0] / 5).sum())
+    np.testing.assert_allclose(share, 1, atol=0.02)
+
+
+def test_a_voxel_is_foreground_as_often_as_the_displacement_is_beyond_its_distance():
+    half = np.zeros((1, 120, 80), bool)
+    half[0, :, :40] = True
+    volume = Volume(half, (np.nan, 0.25, 0.25))
+    found = [wrong(volume, 1, k, bias_share=0.4, length=1, gamma=0)[0] for k in range(300)]
+    distance_W = (np.arange(80) - 39.5) / 4
+    np.testing.assert_allclose(np.mean(found, axis=(0, 1)), norm.sf(distance_W), atol=0.06)
+
+
+def test_several_objects_each_have_an_offset():
+    mask = np.zeros((1, 40, 90), bool)
+    mask[0, 10:30, 10:30] = mask[0, 10:30, 60:80] = True
+    found = [wrong(Volume(mask, (np.nan, 1, 1)), 2, k, bias_share=1)[0] for k in range(40)]
+    sizes_K2 = np.array([[each[:, :45].sum(), each[:, 45:].sum()] for each in found])
+    assert abs(np.corrcoef(sizes_K2.T)[0, 1]) < 0.4
+    assert (sizes_K2.std(axis=0) > 50).all()
+
+
+def test_structures_that_touch_move_by_one_warp():
+    labels = np.zeros((1, 60, 60), np.uint8)
+    labels[0, 10:50, 10:50] = 1
+    labels[0, 10:50, 30:50] = 2  # both end at the outline of the union
+    volume = LabelVolume(labels, (np.nan, 1, 1))
+    for draw in range(5):
+        settings = {"gamma": 0, "draw": draw}
+        outer, inner = wrong(volume.union(1), 2, **settings), wrong(volume.union(2), 2, **settings)
+        # Far from the corner where they part, the outlines are the same to the pixel.
+        assert (outer[0, 14:46, 43:] == inner[0, 14:46, 43:]).all()
+        assert not (inner & ~outer).any()
+
+
+def test_an_object_at_the_edge_does_not_leave_it():
+    mask = np.zeros((1, 40, 40), bool)
+    mask[0, :, :20] = True
+    found = [wrong(Volume(mask, (np.nan, 1, 1)), 1, k)[0] for k in range(20)]
+    assert all(each[:, :10].all() for each in found)
