@@ -196,7 +196,7 @@ def _read(slices, meaning, colour):
     """Read the slices of one case, [(number, image path, mask path)]."""
     images, labels = [], []
     for _, image_path, mask_path in slices:
-        image, mask_HW = read_image(image_path, colour), _read_mask(mask_path)
+        image, mask_HW = read_image(image_path, colour), read_mask(mask_path)
         _check_size(image_path, image, f"its mask {mask_path.name}", mask_HW)
         _check_size(image_path, image, "the first of its case", images[0] if images else image)
         images.append(image)
@@ -229,7 +229,7 @@ def read_image(path: Path, colour: str = "grey") -> np.ndarray:
         InputError: it is no whole image file, holds several images, or is grey of more than 8 bits
             where it should be colour.
     """
-    image, _ = _open(path)
+    image, _ = open_picture(path)
     if colour == "rgb":
         if image.mode not in (*COLOUR_MODES, *GREY_OF_8_BITS):
             raise InputError(
@@ -242,9 +242,13 @@ def read_image(path: Path, colour: str = "grey") -> np.ndarray:
     return np.asarray(image, np.float32)
 
 
-def _read_mask(path):
-    """Return mask values (H, W): grey levels or palette indices."""
-    mask, is_cut = _open(path)
+def read_mask(path: Path) -> np.ndarray:
+    """Return mask values (H, W): grey levels or palette indices.
+
+    Raises:
+        InputError: it is no whole image file, holds several images, or a colour image.
+    """
+    mask, is_cut = open_picture(path)
     if mask.mode == "1":
         return np.asarray(mask).astype(np.uint8) * 255
     if mask.mode in (*GREY_MODES, "P"):
@@ -271,8 +275,12 @@ def _refuse_colour(path, found):
     )
 
 
-def _open(path):
-    """Return an image, and whether it is colour of 16 bits, of which Pillow reads the upper 8."""
+def open_picture(path: Path) -> tuple[Image.Image, bool]:
+    """Return an image, and whether it is colour of 16 bits, of which Pillow reads the upper 8.
+
+    Raises:
+        InputError: it is no whole image file, or holds several images.
+    """
     try:
         image = Image.open(path)
         frames = getattr(image, "n_frames", 1)

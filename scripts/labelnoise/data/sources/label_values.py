@@ -44,7 +44,7 @@ def to_class_indices(
     for values, slab in zip(
         np.moveaxis(label_array, slowest, 0), np.moveaxis(indices, slowest, 0), strict=True
     ):
-        whole = _whole(values, where)
+        whole = whole_numbers(values, where)
         found = class_indices(whole)
         slab[...] = found
         if found.min(initial=0) < 0:
@@ -101,8 +101,15 @@ def _lookup(index_of, other):
     return lambda whole: table[np.clip(whole, -1, len(table) - 2) + 1]
 
 
-def _whole(values, where):
-    """Return values as int64; floats must be whole."""
+def whole_numbers(values: np.ndarray, where: str) -> np.ndarray:
+    """Return label values as int64.
+
+    Args:
+        where: the file, for messages.
+
+    Raises:
+        InputError: they are no numbers, or not whole.
+    """
     if values.dtype.kind in "biu":
         return values.astype(np.int64)
     if values.dtype.kind == "f":

@@ -13,6 +13,7 @@ Shape legend: I, J, K voxel axes of the file, the fastest first.
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -113,19 +114,41 @@ def read_raw(path: str | Path, channel: int | None = None, key: str = "channel")
             the patient, or several channels without a choice.
     """
     path = Path(path)
-    is_nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
-    try:
-        header = _read_nrrd_header(path) if is_nrrd else _read_meta_header(path)
-        check_axes(path, header.affine)
+    with _whole(path):
+        header = read_header(path)
         array_IJK = _read_voxels(header, _choose_channel(path, header, channel, key))
+    return Volume(array_IJK, header.affine)
+
+
+def read_header(path: Path) -> Header:
+    """Read what the header of a NRRD or MetaImage file says.
+
+    Raises:
+        InputError: see `read_raw`.
+    """
+    with _whole(path):
+        header = _read_nrrd_header(path) if is_nrrd(path) else _read_meta_header(path)
+        check_axes(path, header.affine)
+    return header
+
+
+def is_nrrd(path: Path) -> bool:
+    """Return whether the ending of a file is one of NRRD, not of MetaImage."""
+    return path.suffix.lower() in (".nrrd", ".nhdr")
+
+
+@contextmanager
+def _whole(path):
+    """Refuse a file in the reading of which something fails."""
+    try:
+        yield
     except InputError:
         raise
     except DAMAGED as error:
         raise InputError(
             f"{path} cannot be read ({reason(error)}), expected a whole "
-            f"{'NRRD' if is_nrrd else 'MetaImage'} file; download or export it again."
+            f"{'NRRD' if is_nrrd(path) else 'MetaImage'} file; download or export it again."
         ) from None
-    return Volume(array_IJK, header.affine)
 
 
 def _read_nrrd_header(path):
