@@ -117,7 +117,7 @@ def _crossings(contours, moved_P2, shape):
     first = np.clip(np.ceil(np.minimum(y0, y1)), 0, height).astype(np.intp)
     stop = np.clip(np.ceil(np.maximum(y0, y1)), 0, height).astype(np.intp)
     edge = np.repeat(np.arange(len(y0)), stop - first)
-    row = _ranges(first, stop)
+    row = ranges(first, stop)
     x = x0[edge] + (row - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
     column = np.clip(np.ceil(x), 0, width).astype(np.intp)
     return contours.contour_P[1:][joined][edge] * (height * width + 1) + row * width + column
@@ -126,11 +126,11 @@ def _crossings(contours, moved_P2, shape):
 def paint_runs(starts: np.ndarray, stops: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return a mask whose foreground is a union of half-open ranges of pixels in reading order."""
     painted = np.zeros(shape[0] * shape[1], dtype=np.uint8)
-    painted[_ranges(starts, stops)] = 1
+    painted[ranges(starts, stops)] = 1
     return painted.reshape(shape)
 
 
-def _ranges(starts, stops):
+def ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """Return the whole numbers of half-open ranges, range after range."""
     lengths = stops - starts
     ends = np.cumsum(lengths)

@@ -72,6 +72,13 @@ class Volume:
             radius_O = np.cbrt(voxels_O * between * row * column * 3 / (4 * np.pi))
         return Objects(labels_ZHW, radius_O)
 
+    @cached_property
+    def object_boxes(self) -> list[Box]:
+        """The smallest box around each of the objects (O)."""
+        from scipy import ndimage
+
+        return ndimage.find_objects(self.objects.labels_ZHW)
+
     def grown_box(self, reach: float) -> Box:
         """Return the box around the foreground and what lies within `reach` mm of it.
 
@@ -91,9 +98,10 @@ class Volume:
     def signed_distance(self, reach: float) -> tuple[Box, np.ndarray]:
         """Return the distance of every voxel centre from the outline, negative inside.
 
-        The outline runs half a pixel outside the last foreground centres. Distances are Euclidean,
-        in 3-D where there are several slices. The slice's edge is no outline: what lies beyond it
-        is unknown. What was computed for a larger reach is used again.
+        The outline runs half way to the closest neighbours, in most data half a pixel outside the
+        last foreground centres. Distances are Euclidean, in 3-D where there are several slices. The
+        slice's edge is no outline: what lies beyond it is unknown. What was computed for a larger
+        reach is used again.
 
         Args:
             reach: mm around the foreground in which distances are wanted, at least 0.
@@ -131,7 +139,8 @@ class Volume:
             return np.full(mask.shape, -np.inf, np.float32), np.zeros(mask.shape, np.int32)
         spacing_3 = [1.0 if np.isnan(length) else length for length in self.spacing_3]
         outside, nearest = ndimage.distance_transform_edt(~mask, spacing_3, return_indices=True)
-        half = min(spacing_3[1:]) / 2
+        # Of the closest neighbours, or those in another slice might count as inside.
+        half = np.nanmin(self.spacing_3) / 2
         distance = (outside - half).astype(np.float32)
         # Inside, the nearest background is at most a voxel outside the foreground's own box.
         tight = self.grown_box(0)
