@@ -283,12 +283,13 @@ def interpolated(volume: Volume, severity: float, draw: Draw, wanted: Sequence[i
         bool (n, H, W), the slices asked for.
 
     Raises:
-        InputError: the volume is one slice.
+        InputError: the volume is one slice of unknown distance to others; where that is known, the
+            slice is outlined.
     """
     drawn_nHW = volume.mask_ZHW[list(wanted)]
     if severity == 0:
         return drawn_nHW
-    if len(volume) == 1:
+    if len(volume) == 1 and np.isnan(volume.spacing_3[0]):
         raise InputError(
             "interpolated: the slices of this case are not consecutive or have no spacing, so that "
             "none lies between others; choose another kind, or a source of volumes with `select: "

@@ -33,7 +33,8 @@ class Volume:
 
     Attributes:
         mask_ZHW: bool; not to be changed.
-        spacing_3: distance of slices, rows and columns in mm; that of slices is NaN for one slice.
+        spacing_3: distance of slices, rows and columns in mm; that of slices may be NaN for one
+            slice, where it is unknown.
     """
 
     def __init__(self, mask_ZHW: np.ndarray, spacing_3: Sequence[float]):
@@ -140,7 +141,7 @@ class Volume:
         spacing_3 = [1.0 if np.isnan(length) else length for length in self.spacing_3]
         outside, nearest = ndimage.distance_transform_edt(~mask, spacing_3, return_indices=True)
         # Of the closest neighbours, or those in another slice might count as inside.
-        half = np.nanmin(self.spacing_3) / 2
+        half = min(self.spacing_3 if len(self) > 1 else self.spacing_3[1:]) / 2
         distance = (outside - half).astype(np.float32)
         # Inside, the nearest background is at most a voxel outside the foreground's own box.
         tight = self.grown_box(0)
