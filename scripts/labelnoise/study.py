@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from labelnoise.config import load_config
-from labelnoise.config.rules import AXES, claim_cells
+from labelnoise.config.rules import (
+    AXES,
+    ERROR_KEYS,
+    claim_cells,
+    error_family,
+    error_settings,
+)
 from labelnoise.errors import InputError
 from labelnoise.folds import fold_names, with_folds
 from labelnoise.own_code import digest_of, find_own_files, is_own, own_file
@@ -21,8 +27,6 @@ LABELS = "{dataset}/{perturbation}/rep{repeat}"
 CHECKPOINT = "top{rank}.pt"
 # Keys of a recipe that are null by default and stand in records only where they are set.
 RECIPE_ADDITIONS = ("schedule", "augmentation")
-# Keys of a perturbation that every kind has, or none; the others are its kind's settings.
-ERROR_KEYS = ("kind", "target_dice", "severity", "draws")
 # What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
@@ -165,12 +169,12 @@ class Perturbation:
             definition: the entry, completed.
             code: digest of the user's own code.
         """
-        settings = dict(definition)
-        given = {key: settings.pop(key) for key in ERROR_KEYS if key in settings}
-        if settings.get("share") == 1:
-            # An error of all cases; so the records of versions without shares stay what they are.
-            del settings["share"], settings["share_of"]
-        return cls(**given, code=code, settings=settings)
+        given = {key: definition[key] for key in ERROR_KEYS if key in definition}
+        return cls(**given, code=code, settings=error_settings(definition))
+
+    def family(self, name: str) -> str:
+        """Return what errors have in common that tables show as sizes of one, given its name."""
+        return error_family(name, self.kind, self.settings)
 
     @property
     def is_control(self) -> bool:
@@ -198,7 +202,7 @@ class Claim:
         name: of its definition, which may make a claim about each of several cells.
         kind: `costs`, `harmless`, `worse`, `slope` or `threshold`.
         dataset, model, recipe: where it is about.
-        error: the perturbation; of a slope the kind of error.
+        error: the perturbation; of a slope the kind of error, see `Perturbation.family`.
         draws: of a slope, how these errors are drawn, as text; None where all of the study's errors
             of the kind are drawn alike, and for other claims.
         structure: the structure, or None for each of the dataset.
@@ -556,9 +560,9 @@ class Study:
 
     @property
     def drawn(self) -> list[tuple[str, str, str]]:
-        """Name, kind and draws, as text, of the matrix's perturbations, controls included."""
+        """Name, family and draws, as text, of the matrix's perturbations, controls included."""
         chosen = ((name, self.perturbations[name]) for name in self.matrix["perturbation"])
-        return [(name, error.kind, str(error.draws)) for name, error in chosen]
+        return [(name, error.family(name), str(error.draws)) for name, error in chosen]
 
     def examples(self) -> list[str]:
         """Return what pictures show: the matrix's controls, then its largest errors.
@@ -570,7 +574,7 @@ class Study:
             error = self.perturbations[name]
             # A severity grows with the error, a label Dice falls with it.
             size = error.severity or 0 if error.target_dice is None else -error.target_dice
-            key = (error.kind, error.draws)
+            key = (error.family(name), error.draws)
             largest[key] = max(largest.get(key, (size, name)), (size, name))
         controls = [name for name in self.matrix["perturbation"] if name not in self.errors]
         return controls + [name for _, name in largest.values()]

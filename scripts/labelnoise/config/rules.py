@@ -1,5 +1,6 @@
 """Rules between the keys of a configuration, which a schema cannot state."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain, product
@@ -18,6 +19,8 @@ AXES = {
     "recipe": "recipes",
     "perturbation": "perturbations",
 }
+# Keys of a perturbation that every kind has, or none; the others are its kind's settings.
+ERROR_KEYS = ("kind", "target_dice", "severity", "draws")
 MOST_RUNS = 1_000_000
 
 
@@ -41,7 +44,31 @@ def apply_rules(config: dict) -> None:
     _check_augmented(config)
     for name, perturbation in config["perturbations"].items():
         _check_perturbation(name, perturbation, config["perturbations"])
+    _check_families(config)
     _complete_claims(config)
+
+
+def error_settings(perturbation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what distinguishes errors of one kind besides size and draws.
+
+    A share of 1 is none: so the records of versions without shares stay what they are.
+
+    Args:
+        perturbation: an entry of the config's `perturbations`, in canonical form.
+    """
+    settings = {key: value for key, value in perturbation.items() if key not in ERROR_KEYS}
+    if settings.get("share") == 1:
+        del settings["share"], settings["share_of"]
+    return settings
+
+
+def error_family(name: str, kind: str, settings: Mapping[str, Any]) -> str:
+    """Return what errors that differ in nothing but size and draws have in common.
+
+    It is their kind; where that has settings, the name without the size at its end, `thick` for
+    `thick-0.90`.
+    """
+    return re.sub(r"[-_.]?[0-9.]+$", "", name) or name if settings else kind
 
 
 def claim_cells(
@@ -232,6 +259,21 @@ def _check_perturbation(name, perturbation, defined):
         )
 
 
+def _check_families(config):
+    """Refuse errors of the matrix that tables would take for sizes of one."""
+    known = {}
+    for name in config["matrix"]["perturbation"]:
+        perturbation = config["perturbations"][name]
+        about = perturbation["kind"], error_settings(perturbation)
+        family = error_family(name, *about)
+        other, others = known.setdefault(family, (name, about))
+        if about != others:
+            raise InputError(
+                f"config keys 'perturbations.{other}' and 'perturbations.{name}' differ in more "
+                f"than size and draws, but by their names both are {family}; rename one of them."
+            )
+
+
 def _check_mixture(name, mixture, defined):
     key = f"config key 'perturbations.{name}"
     for component in mixture["of"]:
@@ -313,10 +355,14 @@ def _lack(name, claim, config):
     for axis, place, named in _named(claim):
         if named not in matrix[axis]:
             return f"{key}.{place}' names {shown(named)}, which 'matrix.{axis}' lacks; {mend}"
-    errors = [config["perturbations"][name] for name in matrix["perturbation"]]
-    kinds = {error["kind"] for error in errors}
-    drawn = {(error["kind"], error["draws"]) for error in errors}
-    if "control" not in kinds:
+    errors = {name: config["perturbations"][name] for name in matrix["perturbation"]}
+    families = {
+        name: error_family(name, error["kind"], error_settings(error))
+        for name, error in errors.items()
+    }
+    kinds = {*families.values()}
+    drawn = {(families[name], error["draws"]) for name, error in errors.items()}
+    if not any(error["kind"] == "control" for error in errors.values()):
         return f"{key}' compares with a control, which 'matrix.perturbation' lacks; {mend}"
     if claim.get("error", "control") not in kinds:
         error = claim["error"]

@@ -300,7 +300,8 @@ def write_labels(
         shape: (H, W).
         draws: how many draws a slice has, or "per_epoch" (then the first is stored).
         attrs: dataset, perturbation, kind (str), seed (int), severities and foreground_fractions
-            ({class index: value}); of a kind of the user's own also the digest of its code (str).
+            ({class index: value}); of a kind of the user's own also the digest of its code (str);
+            where there are any, the kind's settings, and of a mixture its errors, see LabelFile.
     """
     rows_M = np.asarray(rows, np.int64)
     with whole_file(path) as temporary, create(temporary) as file:
@@ -594,6 +595,8 @@ class LabelFile(_Reader):
         stored_draws: how many the file holds.
         seed: the label seed.
         severities, foreground_fractions: {class index: value}.
+        settings: the kind's own.
+        errors: of a mixture, {name: kind, severities, code and settings} of those it is of.
         rows: (M,) rows of the dataset file.
         shape: (H, W).
 
@@ -613,6 +616,10 @@ class LabelFile(_Reader):
         self.seed = int(attrs["seed"])
         self.severities = _by_class(attrs["severities"])
         self.foreground_fractions = _by_class(attrs["foreground_fractions"])
+        self.settings = json.loads(attrs.get("settings", "{}"))
+        self.errors = json.loads(attrs.get("errors", "{}"))
+        for error in self.errors.values():
+            error["severities"] = _by_index(error["severities"])
         self.rows = file["row"][:]
         shape = file["labels"].shape
         self._check(len(shape) == 4, f"/labels has shape {shape}, expected (D, M, H, W)")
@@ -676,7 +683,17 @@ def _pack(values):
 
 
 def _label_attributes(
-    *, dataset, perturbation, kind, draws, seed, severities, foreground_fractions, code=None
+    *,
+    dataset,
+    perturbation,
+    kind,
+    draws,
+    seed,
+    severities,
+    foreground_fractions,
+    code=None,
+    settings=None,
+    errors=None,
 ):
     return {
         "format": LABEL_FORMAT,
@@ -689,8 +706,15 @@ def _label_attributes(
         "seed": str(seed),
         "severities": json.dumps(severities, sort_keys=True),
         "foreground_fractions": json.dumps(foreground_fractions, sort_keys=True),
+        **({"settings": json.dumps(settings, sort_keys=True)} if settings else {}),
+        # In their order, which decides who has which.
+        **({"errors": json.dumps(errors)} if errors else {}),
     }
 
 
 def _by_class(text):
-    return {int(index): value for index, value in json.loads(text).items()}
+    return _by_index(json.loads(text))
+
+
+def _by_index(values):
+    return {int(index): value for index, value in values.items()}

@@ -23,7 +23,7 @@ from labelnoise import counts
 from labelnoise.data.storage import Dataset
 from labelnoise.files import read_json, write_csv
 from labelnoise.labels.dataset import calibrated_error
-from labelnoise.labels.perturbations import draw_labels
+from labelnoise.labels.drawing import Drawer
 from labelnoise.seeds import ceiling_seed
 from labelnoise.study import Perturbation
 from labelnoise.training.decision import background_share, decision_odds
@@ -206,7 +206,7 @@ def estimate_ceiling(
         draws = GROUPS if perturbation.is_control else FEWEST_DRAWS
         kept: Kept | None = {} if _size_of_kept(data) <= KEPT_BYTES else None
         while True:
-            table = _tabulate(data, draws, partial(draw_labels, **error), rules, kept)
+            table = _tabulate(data, draws, partial(_draw, Drawer(data, error)), rules, kept)
             largest = table.filter(regex="^(standard_error|change)").max(axis=None)
             log.info("%d draws: an error of at most %.4f", draws, largest)
             # NaN if no test slice, true or drawn, holds a structure.
@@ -221,6 +221,10 @@ def estimate_ceiling(
     table.insert(0, "dataset", calibrated["dataset"])
     table.insert(1, "perturbation", name)
     write_csv(path, table)
+
+
+def _draw(drawer, labels_1HW, draw, rows):
+    return drawer.labels(rows, draw, labels_1HW)
 
 
 def _size_of_kept(data):
@@ -282,8 +286,7 @@ def count_shares(
 
     Args:
         slices: (row, true labels (H, W), class indices) of each.
-        draw: a function (labels_1HW, draw=, rows=) -> wrong labels_1HW, as `draw_labels` with its
-            other arguments.
+        draw: a function (labels_1HW, draw=, rows=) -> wrong labels_1HW, see `Drawer.labels`.
         draws: how many, a multiple of GROUPS.
         structures: number of class indices from 1 on.
         kept: what a call with fewer draws left here of each slice, which this one goes on from and

@@ -134,10 +134,9 @@ def _stored(stored: pd.DataFrame, dataset: str, recipe: str) -> pd.DataFrame:
 
 def _losses(study: Study, claim: Claim) -> np.ndarray | None:
     """Return the label Dice that each error of a slope is meant to lose; None if one is unknown."""
-    errors = [study.perturbations[name] for name in study.errors]
     targets = [
-        error.target_dice
-        for error in errors
-        if error.kind == claim.error and claim.draws in (None, str(error.draws))
+        study.perturbations[name].target_dice
+        for name, family, draws in study.drawn
+        if family == claim.error and claim.draws in (None, draws)
     ]
     return None if None in targets else 1 - np.array(targets, float)

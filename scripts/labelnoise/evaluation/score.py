@@ -23,7 +23,7 @@ from labelnoise.evaluation.histograms import BINS, SCALE, RunScores, counts_abov
 from labelnoise.evaluation.surfaces import surface_table
 from labelnoise.files import read_json, sha256_of, write_rows
 from labelnoise.jobs.devices import Device
-from labelnoise.labels.perturbations import draw_labels
+from labelnoise.labels.drawing import CalibratedError, Drawer
 from labelnoise.networks.output import count_pixels, log_odds, predict
 from labelnoise.study import Recipe, Run, RunFolder
 from labelnoise.training.batches import Slices, batches_in_order
@@ -227,13 +227,15 @@ def scan_slices(
     shape = (len(data.class_names) - 1, 2, BINS)
     clean = {case: np.zeros(shape, np.int64) for case in data.case[rows]}
     perturbed = {case: np.zeros(shape, np.int64) for case in clean}
+    drawer = Drawer(data, CalibratedError.of(error))
     parts, masks = [], []
     for start, logits_NCHW, labels_NHW in _predictions(network, slices, device, batch_size):
         predicted_NCHW = predict(logits_NCHW)
         parts.append(count_pixels(predicted_NCHW, labels_NHW).cpu())
         masks.append(predicted_NCHW.cpu().numpy())
         batch = rows[start : start + len(labels_NHW)]
-        wrong_NHW = torch.from_numpy(_wrong_labels(labels_NHW, error, batch)).to(device)
+        true_NHW = labels_NHW.cpu().numpy().astype(np.uint8)
+        wrong_NHW = torch.from_numpy(drawer.labels(batch, 0, true_NHW)).to(device)
         cases = data.case[batch]
         for place, index in enumerate(range(1, len(data.class_names))):
             scores_NHW = log_odds(logits_NCHW, index)
@@ -254,20 +256,6 @@ def _predictions(
     for images_NKHW, labels_NHW in batches_in_order(slices, batch_size):
         yield start, network(images_NKHW.to(device)), labels_NHW.to(device)
         start += len(labels_NHW)
-
-
-def _wrong_labels(labels_NHW: torch.Tensor, error: LabelFile, rows: np.ndarray) -> np.ndarray:
-    """Return labels of some rows of the dataset with the error of a label file."""
-    return draw_labels(
-        labels_NHW.cpu().numpy().astype(np.uint8),
-        error.kind,
-        error.severities,
-        error.foreground_fractions,
-        seed=error.seed,
-        draw=0,
-        rows=rows,
-        code=error.code,
-    )
 
 
 def bin_log_odds(log_odds: torch.Tensor, positive: torch.Tensor) -> np.ndarray:

@@ -434,7 +434,7 @@ def _label_columns(run, structure, results):
         )
     number = {name: np.nan if value is None else float(value) for name, value in entry.items()}
     return {
-        "kind": labels["kind"],
+        "kind": labels.get("family", labels["kind"]),
         # Text, since it is a number or "per_epoch".
         "draws": str(labels["draws"]),
         "target_dice": number["target_dice"],

@@ -4,18 +4,29 @@ A severity in pixels means something else on every organ and slice size; label D
 legend: N slices, H height, W width, D draws; the 4 counts are those of `labelnoise.counts`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain
-from math import ceil
+from math import ceil, inf, nan
+from typing import Protocol
 
 import numpy as np
 
 from labelnoise.counts import dice, overlap
 from labelnoise.errors import InputError
-from labelnoise.labels.error import LabelError, measure
+from labelnoise.labels.drawing import (
+    CalibratedError,
+    Drawer,
+    LabelSource,
+    Masks,
+    Volumes,
+    without_share,
+)
+from labelnoise.labels.error import LabelError, measure_sums
 from labelnoise.labels.perturbations import flip_rate, perturb
 from labelnoise.own_code import is_own
+from labelnoise.study import Perturbation
 
 # A larger set is represented by this many of its slices with foreground (`random` and kinds of the
 # user's own: of all its slices), evenly spaced.
@@ -29,8 +40,15 @@ ENOUGH_PIXELS = 100_000
 # of the tolerance, so that fresh draws also average within the tolerance of the target.
 STANDARD_ERROR = 1 / 3
 MOST_DRAWS = 1000
+# Of kinds that act on volumes, which take longer and whose cases scatter: the standard error is
+# then at most a sixth of what a single draw strays.
+MOST_DRAWS_OF_CASES = 40
 # Largest accepted difference between achieved and wanted label Dice.
 TOLERANCE = 0.002
+
+
+# The largest severity of a kind whose severity is a probability or a share.
+MOST = {"omission": 1.0}
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,7 @@ def calibrate(
     foreground_fraction: float | None,
     seed: int,
     tolerance: float = TOLERANCE,
+    share: float = 1.0,
 ) -> Calibration:
     """Solve for the severity that gives the wanted label Dice, pooled over a set of masks.
 
@@ -78,6 +97,7 @@ def calibrate(
         seed: integer of at least 0.
         tolerance: largest accepted difference between achieved and wanted label Dice; draws are
             added until the standard error of label Dice is a third of it.
+        share: of the slices, that are perturbed, see Trial.
 
     Returns:
         Calibration.
@@ -85,19 +105,23 @@ def calibrate(
     Raises:
         InputError: no mask has foreground, or the kind cannot reach the target on this set.
     """
-    trial, balance = _trial(masks_NHW, kind, foreground_fraction, seed)
+    trial, balance = _trial(masks_NHW, kind, foreground_fraction, seed, share)
+    if kind == "random" and target_dice < 1:
+        rate = _flip_probability(target_dice, foreground_fraction, balance, share)
+        return _outcome(trial, rate)
+    return _calibrated(trial, target_dice, tolerance)
+
+
+def _calibrated(trial, target_dice, tolerance, most=inf):
+    """Return the Calibration of a trial's parts, on as many draws as that takes."""
     if target_dice == 1:
-        severity = 0.0
-    elif kind == "random":
-        severity = _flip_probability(target_dice, foreground_fraction, balance)
-    else:
-        severity = _solve(trial, target_dice, tolerance)
-        more = _more_draws(trial, severity, tolerance)
-        if more:
-            trial, first = more, trial
-            severity = _solve(trial, target_dice, tolerance, near=severity)
-            return _outcome(trial, severity, len(first.tried))
-    return _outcome(trial, severity)
+        return _outcome(trial, 0.0)
+    severity = _solve(trial, target_dice, tolerance, most=most)
+    more = _more_draws(trial, severity, tolerance)
+    if more is None:
+        return _outcome(trial, severity)
+    severity = _solve(more, target_dice, tolerance, most=most, near=severity)
+    return _outcome(more, severity, len(trial.tried))
 
 
 def assess(
@@ -106,11 +130,12 @@ def assess(
     severity: float,
     foreground_fraction: float | None,
     seed: int,
+    share: float = 1.0,
 ) -> Calibration:
     """Measure the label error that a given severity makes of a set of masks.
 
     Args:
-        masks_NHW, kind, foreground_fraction, seed: see `calibrate`.
+        masks_NHW, kind, foreground_fraction, seed, share: see `calibrate`.
         severity: standard deviation in pixels (natural, choppy) or flip probability (random).
 
     Returns:
@@ -121,8 +146,148 @@ def assess(
     """
     if kind == "random":
         flip_rate(severity, foreground_fraction)
-    trial, _ = _trial(masks_NHW, kind, foreground_fraction, seed)
+    trial, _ = _trial(masks_NHW, kind, foreground_fraction, seed, share)
     return _outcome(_more_draws(trial, severity, TOLERANCE) or trial, severity)
+
+
+def calibrate_labels(
+    source: LabelSource,
+    rows: np.ndarray,
+    structures: Mapping[int, str],
+    perturbation: Perturbation,
+    foreground_fractions: Mapping[int, float],
+    seed: Callable[[str], int],
+    tolerance: float = TOLERANCE,
+) -> tuple[CalibratedError, dict[int, Calibration]]:
+    """Give an error the size that its definition asks for, for each structure of some labels.
+
+    Structures that a kind moves together are sized one after the other, the highest class index
+    first: those below it do not change what it claims.
+
+    Args:
+        source: reference labels.
+        rows: those of it that label Dice is of.
+        structures: {class index: name} of all structures, from index 1 on.
+        perturbation: its definition, with target_dice, severity, or none for severity 0.
+        foreground_fractions: {class index: share of foreground pixels}.
+        seed: from a kind to the seed of its draws.
+        tolerance: see `calibrate`.
+
+    Returns:
+        The error, whose `seed` is that of these draws, and what each structure came to; the
+        severities of a mixture, which are those of its errors, are NaN.
+
+    Raises:
+        InputError: a target is out of the kind's reach; the message names the structure.
+    """
+    errors = {
+        name: calibrate_labels(
+            source,
+            rows,
+            structures,
+            Perturbation(**definition),
+            foreground_fractions,
+            seed,
+            tolerance,
+        )[0]
+        for name, definition in perturbation.settings.get("of", {}).items()
+        if perturbation.kind == "mixture"
+    }
+    settings = {key: value for key, value in perturbation.settings.items() if key != "of"}
+    error = CalibratedError(
+        perturbation.kind,
+        {},
+        foreground_fractions,
+        seed(perturbation.kind),
+        perturbation.code,
+        settings if perturbation.kind == "mixture" else perturbation.settings,
+        errors,
+    )
+    sized = _size_volumes if error.acts_on_volumes or errors else _size_slices
+    found: dict[int, Calibration] = {}
+    for index, calibration in sized(error, source, rows, structures, perturbation, tolerance):
+        found[index] = calibration
+    ordered = {index: found[index] for index in structures}
+    severities = {index: each.severity for index, each in ordered.items()}
+    return replace(error, severities=severities), ordered
+
+
+def _size_slices(error, source, rows, structures, perturbation, tolerance):
+    """Yield index and Calibration of each structure under a kind that acts on slices."""
+    share = error.settings.get("share", 1.0)
+    for index, name in structures.items():
+        masks, fraction = Masks(source, rows, index), error.foreground_fractions[index]
+        about = (fraction, error.seed)
+        with naming(name):
+            if perturbation.target_dice is None:
+                severity = perturbation.severity or 0
+                yield index, assess(masks, error.kind, severity, *about, share)
+            else:
+                target = perturbation.target_dice
+                yield index, calibrate(masks, error.kind, target, *about, tolerance, share)
+
+
+def _size_volumes(error, source, rows, structures, perturbation, tolerance):
+    """Yield index and Calibration of each structure under a kind that acts on volumes."""
+    share, inner = error.settings.get("share", 1.0), without_share(error)
+    volumes, cases = Volumes(source), _spread_cases(source, rows)
+    most = 1.0 if error.settings.get("clicks") else MOST.get(error.kind, inf)
+    severities: dict[int, float] = {}
+    for index in sorted(structures, reverse=True):
+        sized = replace(inner, severities=dict(severities))
+        parts = [Case(volumes, sized, rows_n, index) for rows_n in cases]
+        draws = _draws(ENOUGH_SLICES, sum(map(len, cases)))
+        draws = min(draws, MOST_DRAWS_OF_CASES)
+        trial = Trial(error.kind, parts, draws, share, MOST_DRAWS_OF_CASES)
+        with naming(structures[index]):
+            if not any(mask_HW.any() for part in parts for mask_HW in part.masks):
+                raise InputError(_empty(error.kind, len(rows)))
+            if error.errors:
+                calibration = replace(_outcome(trial, 0.0), severity=nan)
+            elif perturbation.target_dice is None:
+                severity = perturbation.severity or 0
+                more = _more_draws(trial, severity, tolerance)
+                calibration = _outcome(more or trial, severity)
+            else:
+                calibration = _calibrated(trial, perturbation.target_dice, tolerance, most)
+        severities[index] = calibration.severity
+        yield index, calibration
+
+
+@contextmanager
+def naming(structure: str) -> Iterator[None]:
+    """Put a structure's name before what an InputError says."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{structure}: {error}") from error
+
+
+def _spread_cases(source, rows):
+    """Return the rows of each case, or of evenly spaced ones that make MOST_SLICES."""
+    rows = np.asarray(rows)
+    names = [*dict.fromkeys(source.case[rows].tolist())]
+    number = max(1, round(len(names) * min(1.0, MOST_SLICES / len(rows))))
+    chosen = np.linspace(0, len(names) - 1, number).round().astype(int)
+    return [rows[source.case[rows] == names[index]] for index in chosen]
+
+
+class Case:
+    """The slices of a case, of one structure; the severities of those above it are known."""
+
+    def __init__(
+        self, volumes: Volumes, error: CalibratedError, rows_n: np.ndarray, index: int
+    ) -> None:
+        self.volumes, self.error, self.rows_n, self.index = volumes, error, rows_n, index
+        self._labels_nHW = volumes.source.read_labels(rows_n)
+        self.masks = [*(self._labels_nHW == index).astype(np.uint8)]
+
+    def perturbed(self, severity: float, draw: int) -> Iterable[np.ndarray]:
+        severities = {**self.error.severities, self.index: severity}
+        error = replace(self.error, severities=severities)
+        drawer = Drawer(self.volumes.source, error, self.volumes)
+        labels_nHW = drawer.labels(self.rows_n, draw, self._labels_nHW)
+        return (labels_nHW == self.index).astype(np.uint8)
 
 
 def _more_draws(trial, severity, tolerance):
@@ -130,9 +295,10 @@ def _more_draws(trial, severity, tolerance):
     if trial.kind == "random":
         return None
     wanted = ceil((trial.draw_sd(severity) / (STANDARD_ERROR * tolerance)) ** 2)
-    if min(wanted, MOST_DRAWS) <= trial.draws:
+    wanted = min(wanted, trial.most_draws)
+    if wanted <= trial.draws:
         return None
-    return Trial(trial.masks, trial.kind, None, trial.seed, min(wanted, MOST_DRAWS))
+    return Trial(trial.kind, trial.parts, wanted, trial.share, trial.most_draws)
 
 
 def _outcome(trial, severity, evaluations=0):
@@ -141,46 +307,92 @@ def _outcome(trial, severity, evaluations=0):
     return Calibration(severity, error, trial.draws, draw_sd, evaluations + len(trial.tried))
 
 
-class Trial:
-    """A set of masks, and the draws on which every severity is tried."""
+class Part(Protocol):
+    """What is perturbed as one: a slice, or the slices of a case.
+
+    Attributes:
+        masks: its reference masks (H, W), of one structure.
+    """
+
+    masks: list[np.ndarray]
+
+    def perturbed(self, severity: float, draw: int) -> Iterable[np.ndarray]:
+        """Yield the perturbed masks of one draw: the same random numbers for every severity."""
+
+
+class Slice:
+    """A slice on its own."""
 
     def __init__(
         self,
-        masks: list[np.ndarray],
+        mask_HW: np.ndarray,
         kind: str,
         foreground_fraction: float | None,
         seed: int,
-        draws: int,
+        index: int,
     ) -> None:
-        self.masks, self.kind, self.seed, self.draws = masks, kind, seed, draws
-        self.foreground_fraction = foreground_fraction
+        self.masks = [mask_HW]
+        self.kind, self.foreground_fraction = kind, foreground_fraction
+        self.seed, self.index = seed, index
+
+    def perturbed(self, severity: float, draw: int) -> Iterable[np.ndarray]:
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, draw, self.index]))
+        yield perturb(self.masks[0], self.kind, severity, rng, self.foreground_fraction)
+
+
+class Trial:
+    """Parts of a dataset, and the draws on which every severity is tried."""
+
+    def __init__(
+        self,
+        kind: str,
+        parts: Sequence[Part],
+        draws: int,
+        share: float = 1.0,
+        most_draws: int = MOST_DRAWS,
+    ) -> None:
+        """Choose the draws.
+
+        Args:
+            kind: for messages.
+            parts: independent of each other.
+            draws: how many.
+            share: of the parts, that is perturbed; the expected counts are taken, so that which
+                parts are hit is no part of the noise.
+            most_draws: how many there may be where these scatter too much.
+        """
+        self.kind, self.parts, self.draws, self.share = kind, parts, draws, share
+        self.most_draws = most_draws
         self.tried: dict[float, np.ndarray] = {}  # severity -> counts (D, N, 4)
 
-    def perturbed(self, severity: float, draw: int) -> Iterator[np.ndarray]:
-        """Yield the perturbed masks of one draw: the same draw for every severity."""
-        for index, mask_HW in enumerate(self.masks):
-            rng = np.random.default_rng(np.random.SeedSequence([self.seed, draw, index]))
-            yield perturb(mask_HW, self.kind, severity, rng, self.foreground_fraction)
-
     def counts(self, severity: float) -> np.ndarray:
-        """Return counts (D, N, 4) of each draw and slice."""
+        """Return counts (D, N, 4) of each draw and part."""
         if severity not in self.tried:
-            counts = [
-                [*map(overlap, self.masks, self.perturbed(severity, draw))]
+            counts_DN4 = [
+                [self._counts(part, severity, draw) for part in self.parts]
                 for draw in range(self.draws)
             ]
-            self.tried[severity] = np.array(counts)
+            self.tried[severity] = self._hit(np.array(counts_DN4))
         return self.tried[severity]
+
+    def _counts(self, part, severity, draw):
+        return sum(map(overlap, part.masks, part.perturbed(severity, draw)), np.zeros(4, np.int64))
+
+    def _hit(self, counts_DN4):
+        if self.share == 1:
+            return counts_DN4
+        clean_N4 = [sum(map(overlap, part.masks, part.masks)) for part in self.parts]
+        return self.share * counts_DN4 + (1 - self.share) * np.array(clean_N4)
 
     def label_dice(self, severity: float) -> float:
         """Return label Dice of all draws together."""
         return float(dice(self.counts(severity).sum(axis=(0, 1))))
 
     def draw_sd(self, severity: float) -> float:
-        """Return the standard deviation of the label Dice of one draw of all slices.
+        """Return the standard deviation of the label Dice of one draw of all parts.
 
-        Slices are independent, so their variances between draws add up, once Dice is linearised in
-        the counts; this is steady even for two draws of many slices.
+        Parts are independent, so their variances between draws add up, once Dice is linearised in
+        the counts; this is steady even for two draws of many parts.
         """
         tp_DN, fp_DN, fn_DN, _ = np.moveaxis(self.counts(severity), 2, 0)
         total_DN = 2 * tp_DN + fp_DN + fn_DN
@@ -189,11 +401,19 @@ class Trial:
 
     def label_error(self, severity: float) -> LabelError:
         """Return the LabelError of all draws together."""
-        perturbed = (self.perturbed(severity, draw) for draw in range(self.draws))
-        return measure(chain(*[self.masks] * self.draws), chain.from_iterable(perturbed))
+        found = measure_sums(
+            chain.from_iterable(part.masks for _ in range(self.draws) for part in self.parts),
+            chain.from_iterable(
+                part.perturbed(severity, draw) for draw in range(self.draws) for part in self.parts
+            ),
+        )
+        if self.share == 1:
+            return found.error()
+        masks = [*chain.from_iterable(part.masks for part in self.parts)]
+        return found.mixed(measure_sums(masks * self.draws, masks * self.draws), self.share).error()
 
 
-def _trial(masks_NHW, kind, foreground_fraction, seed):
+def _trial(masks_NHW, kind, foreground_fraction, seed, share=1.0):
     """Choose slices and draws.
 
     Returns:
@@ -207,18 +427,22 @@ def _trial(masks_NHW, kind, foreground_fraction, seed):
     masks = [np.asarray(masks_NHW[rows[index]], dtype=np.uint8) for index in chosen]
     foreground = sum(np.count_nonzero(mask_HW) for mask_HW in masks)
     if foreground == 0:
-        raise InputError(
-            f"{kind}: no foreground in {len(masks_NHW)} masks; give masks of the structure."
-        )
+        raise InputError(_empty(kind, len(masks_NHW)))
     if kind != "random":
-        return Trial(masks, kind, None, seed, _draws(ENOUGH_SLICES, len(masks))), None
+        return _of_slices(masks, kind, None, seed, _draws(ENOUGH_SLICES, len(masks)), share), None
     flip_rate(0, foreground_fraction)  # refuses an invalid fraction
     odds = foreground_fraction / (1 - foreground_fraction)
     balance = odds / _odds(masks_NHW if len(rows) > len(masks) else masks)
     # The part takes the whole set's balance, so that its label Dice is the set's.
     part_odds = balance * _odds(masks)
     draws = _draws(ENOUGH_PIXELS, foreground)
-    return Trial(masks, kind, part_odds / (1 + part_odds), seed, draws), balance
+    fraction = part_odds / (1 + part_odds)
+    return _of_slices(masks, kind, fraction, seed, draws, share), balance
+
+
+def _of_slices(masks, kind, fraction, seed, draws, share):
+    parts = [Slice(mask_HW, kind, fraction, seed, index) for index, mask_HW in enumerate(masks)]
+    return Trial(kind, parts, draws, share)
 
 
 def _draws(enough, number):
@@ -233,21 +457,23 @@ def _odds(masks):
     return foreground / max(size - foreground, 1)
 
 
-def _flip_probability(target_dice, foreground_fraction, balance):
+def _flip_probability(target_dice, foreground_fraction, balance, share):
     """Return the severity of `random` whose expected counts give the target."""
-    # 1 - target at balance 1.
-    probability = 2 * (1 - target_dice) / (2 + target_dice * (balance - 1))
+    # 1 - target at balance 1 and share 1.
+    probability = 2 * (1 - target_dice) / (2 + target_dice * (balance - 1)) / share
     highest = min(1, (1 - foreground_fraction) / max(foreground_fraction, 1e-9))
     if probability > highest:
-        lowest = 2 * (1 - highest) / (2 * (1 - highest) + highest * (1 + balance))
+        flipped = share * highest
+        lowest = 2 * (1 - flipped) / (2 * (1 - flipped) + flipped * (1 + balance))
         raise InputError(_unreachable("random", target_dice, lowest))
     return probability
 
 
-def _solve(trial, target_dice, tolerance, near=None):
+def _solve(trial, target_dice, tolerance, near=None, most=inf):
     """Return the severity whose label Dice is nearest to the target, found by Brent's method.
 
     near: a severity close to it, if one is known.
+    most: the largest severity that the kind has.
     """
 
     def gap(severity):
@@ -257,11 +483,11 @@ def _solve(trial, target_dice, tolerance, near=None):
 
     low, high = 0.0, 1.0
     if near is not None:
-        low, high = 0.95 * near, 1.05 * near
+        low, high = 0.95 * near, min(1.05 * near, most)
         low = low if gap(low) > 0 else 0.0
     while gap(high) > 0:
         low, high = high, 2 * high
-        if high > 8 * max(trial.masks[0].shape):
+        if high > min(8 * max(trial.parts[0].masks[0].shape), most):
             lowest = min(map(trial.label_dice, trial.tried))
             raise InputError(_unreachable(trial.kind, target_dice, lowest))
     # Here, since those who only draw labels do without it.
@@ -274,6 +500,10 @@ def _solve(trial, target_dice, tolerance, near=None):
     if abs(gap(severity)) > tolerance:
         raise InputError(_skipped(trial, target_dice))
     return severity
+
+
+def _empty(kind, number):
+    return f"{kind}: no foreground in {number} masks; give masks of the structure."
 
 
 def _unreachable(kind, target_dice, lowest):

@@ -4,8 +4,9 @@ Shape legend: N slices, H height, W width.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,9 @@ import numpy as np
 from labelnoise.data.storage import Dataset, write_labels
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, sha256_of, write_record
-from labelnoise.labels.calibration import assess, calibrate
+from labelnoise.labels.calibration import calibrate_labels
+from labelnoise.labels.drawing import CalibratedError, Drawer, Masks
 from labelnoise.labels.error import LabelError, measure
-from labelnoise.labels.perturbations import draw_labels
-from labelnoise.own_code import is_own, load_own
 from labelnoise.seeds import calibration_seed, label_seed
 from labelnoise.study import Perturbation
 
@@ -25,21 +25,6 @@ log = logging.getLogger(__name__)
 
 # Slices that are perturbed at a time, so that memory does not grow with the dataset.
 CHUNK = 64
-
-
-class Masks(Sequence):
-    """One structure's masks of some slices of a dataset, read one at a time."""
-
-    def __init__(self, data: Dataset, rows: np.ndarray, class_index: int):
-        self.data, self.rows, self.class_index = data, rows, class_index
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, position):
-        """Return one slice's mask, (H, W), uint8 in {0, 1}."""
-        labels_NHW = self.data.read_labels([self.rows[position]])
-        return (labels_NHW[0] == self.class_index).astype(np.uint8)
 
 
 def calibrate_dataset(
@@ -60,30 +45,29 @@ def calibrate_dataset(
     Raises:
         InputError: a target is out of the kind's reach; the message names dataset and structure.
     """
-    kind, target = perturbation.kind, perturbation.target_dice
-    if is_own(kind):
-        load_own(kind, perturbation.code)
     with Dataset(dataset) as data:
-        draw_seed = calibration_seed(seed, data.name, kind)
+        names = dict(enumerate(data.class_names[1:], start=1))
+        try:
+            error, found = calibrate_labels(
+                data,
+                data.rows("train"),
+                names,
+                perturbation,
+                _fractions(data),
+                partial(calibration_seed, seed, data.name),
+            )
+        except InputError as mistake:
+            raise InputError(f"dataset {data.name}, {mistake}") from mistake
         structures = {}
-        for index, structure in enumerate(data.class_names[1:], start=1):
-            masks = Masks(data, data.rows("train"), index)
-            fraction = data.foreground_fraction[index]
-            try:
-                if target is None:
-                    severity = perturbation.severity or 0
-                    found = assess(masks, kind, severity, fraction, draw_seed)
-                else:
-                    found = calibrate(masks, kind, target, fraction, draw_seed)
-            except InputError as error:
-                raise InputError(f"dataset {data.name}, {structure}: {error}") from error
-            log.info("%s: severity %.4g, %s", structure, found.severity, found.error)
-            structures[structure] = {
-                "severity": found.severity,
-                "target_dice": target,
-                **asdict(found.error),
-                "draws": found.draws,
-                "label_dice_sd_between_draws": found.draw_sd,
+        for index, calibration in found.items():
+            log.info("%s: severity %.4g, %s", names[index], calibration.severity, calibration.error)
+            structures[names[index]] = {
+                "severity": calibration.severity,
+                "target_dice": perturbation.target_dice,
+                **asdict(calibration.error),
+                "draws": calibration.draws,
+                "label_dice_sd_between_draws": calibration.draw_sd,
+                **_sizes_within(error, index),
             }
         about = {
             **_names(data, name, perturbation),
@@ -121,18 +105,21 @@ def perturb_dataset(
     with Dataset(dataset) as data:
         own_seed = label_seed(seed, data.name, name, repeat)
         error = calibrated_error(data, perturbation, calibrated["structures"], own_seed)
+        drawer = Drawer(data, error)
         train, validation = data.rows("train"), data.rows("validation")
         rows = np.concatenate([train, validation])
-        about = {"draws": draws, "dataset": data.name, "perturbation": name, **error}
-        with write_labels(labels, rows=rows, shape=data.shape, **about) as writer:
+        about = {"draws": draws, "dataset": data.name, "perturbation": name}
+        with write_labels(
+            labels, rows=rows, shape=data.shape, **about, **error.attributes()
+        ) as writer:
             for draw in range(writer.draws):
-                for start, perturbed_NHW in perturbed_chunks(data, rows, draw, error):
+                for start, perturbed_NHW in perturbed_chunks(drawer, rows, draw):
                     writer.write(draw, start, perturbed_NHW)
         found = {
             structure: {
-                "severity": error["severities"][index],
+                "severity": error.severities[index],
                 "target_dice": perturbation.target_dice,
-                **asdict(measure_structure(data, train, writer.draws, error, index)),
+                **asdict(measure_structure(drawer, train, writer.draws, index)),
             }
             for index, structure in enumerate(data.class_names[1:], start=1)
         }
@@ -152,58 +139,70 @@ def calibrated_error(
     perturbation: Perturbation,
     structures: Mapping[str, Mapping[str, Any]],
     seed: int,
-) -> dict[str, Any]:
-    """Return a calibrated error as `draw_labels` takes it.
+) -> CalibratedError:
+    """Return a calibrated error, to be drawn from a dataset.
 
     Args:
         data: the dataset file.
         perturbation: its definition.
         structures: those of the JSON file that `calibrate_dataset` wrote.
         seed: the seed of the draws.
-
-    Returns:
-        kind, code, severities, foreground_fractions (of the training slices) and seed.
     """
     names = dict(enumerate(data.class_names[1:], start=1))
-    return {
-        "kind": perturbation.kind,
-        "code": perturbation.code,
-        "severities": {index: structures[name]["severity"] for index, name in names.items()},
-        "foreground_fractions": {index: data.foreground_fraction[index] for index in names},
-        "seed": seed,
+    settings = dict(perturbation.settings)
+    definitions = settings.pop("of") if perturbation.kind == "mixture" else {}
+    errors = {
+        name: calibrated_error(
+            data,
+            Perturbation(**definition),
+            {structure: each["errors"][name] for structure, each in structures.items()},
+            seed,
+        )
+        for name, definition in definitions.items()
     }
+    return CalibratedError(
+        perturbation.kind,
+        {index: structures[name]["severity"] for index, name in names.items()},
+        _fractions(data),
+        seed,
+        perturbation.code,
+        settings,
+        errors,
+    )
 
 
 def perturbed_chunks(
-    data: Dataset, rows: np.ndarray, draw: int, error: dict[str, Any]
+    drawer: Drawer, rows: np.ndarray, draw: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (start, perturbed labels of rows[start : start + n]), a chunk at a time.
-
-    Args:
-        data: the dataset file.
-        rows: its rows.
-        draw: index of the draw.
-        error: what `calibrated_error` returns.
-    """
+    """Yield (start, perturbed labels of rows[start : start + n]), a chunk at a time."""
     for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        yield start, draw_labels(data.read_labels(chunk), draw=draw, rows=chunk, **error)
+        yield start, drawer.labels(rows[start : start + CHUNK], draw)
 
 
-def measure_structure(
-    data: Dataset, rows: np.ndarray, draws: int, error: dict[str, Any], index: int
-) -> LabelError:
+def measure_structure(drawer: Drawer, rows: np.ndarray, draws: int, index: int) -> LabelError:
     """Measure the labels of one structure in some rows, all draws together."""
-    reference = (mask_HW for _ in range(draws) for mask_HW in Masks(data, rows, index))
+    reference = (mask_HW for _ in range(draws) for mask_HW in Masks(drawer.source, rows, index))
     perturbed = (
         labels_HW == index
         for draw in range(draws)
-        for _, labels_NHW in perturbed_chunks(data, rows, draw, error)
+        for _, labels_NHW in perturbed_chunks(drawer, rows, draw)
         for labels_HW in labels_NHW
     )
     return measure(reference, perturbed)
 
 
+def _fractions(data: Dataset) -> dict[int, float]:
+    return {index: data.foreground_fraction[index] for index in range(1, len(data.class_names))}
+
+
+def _sizes_within(error: CalibratedError, index: int) -> dict[str, Any]:
+    """Return the severities of a mixture's errors, {} for other errors."""
+    sizes = {name: {"severity": each.severities[index]} for name, each in error.errors.items()}
+    return {"errors": sizes} if sizes else {}
+
+
 def _names(data: Dataset, name: str, perturbation: Perturbation) -> dict[str, str]:
     names = {"dataset": data.name, "perturbation": name, "kind": perturbation.kind}
+    if perturbation.settings:
+        names["family"] = perturbation.family(name)
     return names if perturbation.code is None else {**names, "code": perturbation.code}

@@ -36,6 +36,38 @@ class LabelError:
     surface_distance: float
 
 
+@dataclass(frozen=True)
+class ErrorSums:
+    """What a LabelError is made of, which adds up over slices.
+
+    counts_4: tp, fp, fn, tn in pixels.
+    distance: sum of the distances from boundary pixels, in pixels.
+    boundary: number of these pixels.
+    """
+
+    counts_4: np.ndarray
+    distance: float
+    boundary: float
+
+    def mixed(self, other: "ErrorSums", share: float) -> "ErrorSums":
+        """Return the expected sums where a share of the slices is ours and the rest the other's."""
+        return ErrorSums(
+            share * self.counts_4 + (1 - share) * other.counts_4,
+            share * self.distance + (1 - share) * other.distance,
+            share * self.boundary + (1 - share) * other.boundary,
+        )
+
+    def error(self) -> LabelError:
+        """Return the LabelError of all slices together."""
+        return LabelError(
+            label_dice=float(dice(self.counts_4)),
+            precision=float(precision(self.counts_4)),
+            recall=float(recall(self.counts_4)),
+            volume_ratio=float(volume_ratio(self.counts_4)),
+            surface_distance=self.distance / self.boundary if self.boundary else float("nan"),
+        )
+
+
 def measure(reference_NHW: Iterable, perturbed_NHW: Iterable) -> LabelError:
     """Measure perturbed against reference masks of one binary structure.
 
@@ -50,19 +82,18 @@ def measure(reference_NHW: Iterable, perturbed_NHW: Iterable) -> LabelError:
     Raises:
         ValueError: one holds more slices than the other.
     """
-    counts, distance, boundary = np.zeros(4, np.int64), 0.0, 0
+    return measure_sums(reference_NHW, perturbed_NHW).error()
+
+
+def measure_sums(reference_NHW: Iterable, perturbed_NHW: Iterable) -> ErrorSums:
+    """Return the sums of `measure`, whose arguments these are."""
+    counts_4, distance, boundary = np.zeros(4, np.int64), 0.0, 0
     for reference_HW, perturbed_HW in zip(reference_NHW, perturbed_NHW, strict=True):
-        counts += overlap(reference_HW, perturbed_HW)
+        counts_4 += overlap(reference_HW, perturbed_HW)
         distances_B = surface_distances(reference_HW, perturbed_HW)
         distance += float(distances_B.sum())
         boundary += len(distances_B)
-    return LabelError(
-        label_dice=float(dice(counts)),
-        precision=float(precision(counts)),
-        recall=float(recall(counts)),
-        volume_ratio=float(volume_ratio(counts)),
-        surface_distance=distance / boundary if boundary else float("nan"),
-    )
+    return ErrorSums(counts_4, distance, boundary)
 
 
 def surface_distances(reference_HW: np.ndarray, perturbed_HW: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from labelnoise.data.storage import Dataset, LabelFile
-from labelnoise.labels.perturbations import draw_labels
+from labelnoise.labels.drawing import CalibratedError, Drawer
 from labelnoise.own_code import own_code_in_use, use_own_code
 from labelnoise.seeds import derive
 from labelnoise.study import Recipe
@@ -65,6 +65,7 @@ class Slices(torch.utils.data.Dataset):
         if self.in_memory:
             self._images_NKHW, self._reference_NHW = dataset.read(self.rows)
         self._draws: dict[int, np.ndarray] = {}
+        self._drawer: Drawer | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -98,16 +99,9 @@ class Slices(torch.utils.data.Dataset):
     def _draw(self, labels, positions, epoch, reference_nHW):
         """Return the labels of one epoch: stored if they are fixed or cycled, else fresh ones."""
         if labels.draws == "per_epoch":
-            return draw_labels(
-                reference_nHW,
-                labels.kind,
-                labels.severities,
-                labels.foreground_fractions,
-                seed=labels.seed,
-                draw=epoch,
-                rows=self.rows[positions],
-                code=labels.code,
-            )
+            if self._drawer is None:
+                self._drawer = Drawer(self.dataset, CalibratedError.of(labels))
+            return self._drawer.labels(self.rows[positions], epoch, reference_nHW)
         draw = epoch % labels.draws
         if not self.in_memory:
             return labels.read(self.rows[positions], draw)

@@ -58,7 +58,8 @@ def test_disc_is_round_and_centred():
 def calibration(folder, **severities):
     path = folder / "choppy-0.85.json"
     structures = {name: {"severity": value} for name, value in severities.items()}
-    content = {"perturbation": "choppy-0.85", "kind": "choppy", "structures": structures}
+    definition = {"kind": "choppy", "target_dice": 0.85}
+    content = {"perturbation": "choppy-0.85", "definition": definition, "structures": structures}
     path.write_text(json.dumps(content))
     return path
 

@@ -10,12 +10,16 @@ import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.files import read_json
+from labelnoise.labels.dataset import calibrated_error
+from labelnoise.labels.drawing import Drawer, Volumes, draw_volume, without_share
 from labelnoise.labels.perturbations import perturb
-from labelnoise.own_code import load_own
+from labelnoise.labels.volume import Draw, LabelVolume
+from labelnoise.own_code import is_own, load_own
 from labelnoise.report.figures.canvas import styled
 from labelnoise.report.figures.overlay import Overlay, draw_overlays
 from labelnoise.report.figures.slices import row_title, slice_name, typical_rows
 from labelnoise.seeds import derive
+from labelnoise.study import Perturbation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,22 +67,42 @@ def perturbed_rows(
             "config key 'matrix.perturbation' names no label error, so there is none to draw; add "
             "one, or leave this figure out."
         )
-    contents = [read_json(Path(path), ("kind", "structures")) for path in calibrations]
-    for content in contents:
-        if "code" in content:
-            load_own(content["kind"], content["code"])
+    contents = [
+        read_json(Path(path), ("perturbation", "definition", "structures")) for path in calibrations
+    ]
+    errors = [_error(data, content, seed) for content in contents]
+    volumes = Volumes(data)
     rows, titles = [], []
     for index, chosen in typical_rows(data, "train", 2).items():
-        shown = {"disc": (None, disc(data.shape[0]))}
+        disc_HW, title = disc(data.shape[0]), row_title(data, index, "disc")
+        wrong = [_on_disc(disc_HW, error, index, title, _pixel(data, error)) for error in errors]
+        rows.append(_panels(contents, names, None, disc_HW, wrong))
+        titles.append(title)
         for row in chosen:
             images_NKHW, labels_NHW = data.read([row])
+            wrong = [Drawer(data, error, volumes).labels([row], 0)[0] == index for error in errors]
             reference_HW = (labels_NHW[0] == index).astype(np.uint8)
-            shown[slice_name(data, row)] = data.grey(images_NKHW)[0], reference_HW
-        for name, picture in shown.items():
-            structure = data.class_names[index]
-            rows.append([_panel(of, names, structure, name, *picture, seed) for of in contents])
-            titles.append(row_title(data, index, name))
+            rows.append(_panels(contents, names, data.grey(images_NKHW)[0], reference_HW, wrong))
+            titles.append(row_title(data, index, slice_name(data, row)))
     return rows, titles
+
+
+def _panels(contents, names, image_HW, reference_HW, wrong):
+    return [
+        Overlay(names[of["perturbation"]], image_HW, reference_HW, mask_HW.astype(np.uint8))
+        for of, mask_HW in zip(contents, wrong, strict=True)
+    ]
+
+
+def _error(data, content, seed):
+    """Return the error of a calibration file as it is where it hits."""
+    perturbation = Perturbation(**content["definition"])
+    own_seed = derive(seed, "gallery", content["perturbation"])
+    error = calibrated_error(data, perturbation, content["structures"], own_seed)
+    for each in (error, *error.errors.values()):
+        if is_own(each.kind):
+            load_own(each.kind, each.code)
+    return without_share(error)
 
 
 def disc(size: int) -> np.ndarray:
@@ -94,9 +118,30 @@ def disc(size: int) -> np.ndarray:
     return (offset[:, None] ** 2 + offset**2 <= (size / 4) ** 2).astype(np.uint8)
 
 
-def _panel(calibration, names, structure, name, image_HW, reference_HW, seed):
-    perturbation, kind = calibration["perturbation"], calibration["kind"]
-    severity = calibration["structures"][structure]["severity"]
-    rng = np.random.default_rng(derive(seed, "gallery", perturbation, name))
-    perturbed_HW = perturb(reference_HW, kind, severity, rng, float(reference_HW.mean()))
-    return Overlay(names[perturbation], image_HW, reference_HW, perturbed_HW)
+def _pixel(data, error):
+    """Return the side of a pixel in mm."""
+    sides = data.spacing[0, 1:]
+    return error.settings.get("pixel", 1.0) if np.isnan(sides).any() else float(sides.mean())
+
+
+def _on_disc(disc_HW, error, index, title, pixel):
+    """Perturb a disc; for a kind that acts on volumes, the middle of a ball."""
+    # Of a mixture, the first error.
+    error = next(iter(error.errors.values()), error)
+    severity, own_seed = error.severities[index], derive(error.seed, title)
+    if not error.acts_on_volumes:
+        rng = np.random.default_rng(own_seed)
+        return perturb(disc_HW, error.kind, severity, rng, float(disc_HW.mean()))
+    ball_ZHW = _ball(disc_HW)
+    volume = LabelVolume(ball_ZHW, (pixel,) * 3, ball_ZHW.astype(np.float32))
+    draw, middle = Draw(own_seed, 0, 0, 0), [len(ball_ZHW) // 2]
+    return draw_volume(volume, error.kind, {1: severity}, draw, middle, error.own_settings)[0]
+
+
+def _ball(disc_HW):
+    """Return the ball whose middle slice is a disc of a quarter of the side, as labels."""
+    size = disc_HW.shape[0]
+    offset = np.arange(size) - (size - 1) / 2
+    squared_HW = offset[:, None] ** 2 + offset**2
+    heights_Z = np.arange(-(size // 4), size // 4 + 1)
+    return (squared_HW <= (size / 4) ** 2 - heights_Z[:, None, None] ** 2).astype(np.uint8)

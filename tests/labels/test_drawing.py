@@ -1,0 +1,206 @@
+"""Whom an error hits, which slices a kind sees together, and structures that touch."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from labelnoise.data.storage import Dataset, LabelFile, write_dataset, write_labels
+from labelnoise.errors import InputError
+from labelnoise.labels.calibration import calibrate_labels
+from labelnoise.labels.drawing import CalibratedError, Drawer, Volumes
+from labelnoise.labels.error import measure
+from labelnoise.labels.perturbations import draw_labels
+from labelnoise.study import Perturbation
+
+SIZE, DEPTH = 32, 5
+RATER = {"bias_share": 0.3, "mean": 0.0, "length": 3.0, "length_z": 4.0, "gamma": 0.0}
+
+
+def ball(radius, depth=DEPTH, row=15.5, column=15.5):
+    """A ball of `depth` slices 2 mm apart, pixels of 1 mm."""
+    z, y, x = np.mgrid[:depth, :SIZE, :SIZE]
+    return (2 * (z - depth // 2)) ** 2 + (y - row) ** 2 + (x - column) ** 2 <= radius**2
+
+
+def write_balls(path, cases=12, spacing=(2.0, 1.0, 1.0), numbers=range(DEPTH)):
+    """Write a dataset of balls, nested: a core of class 2 in a shell of class 1."""
+    names = ["background", "shell", "core"]
+    with write_dataset(
+        path, name="balls", class_names=names, window=(0, 1), provenance={}
+    ) as writer:
+        for case in range(cases):
+            labels = ball(9 + case % 3).astype(np.uint8) + ball(5)
+            split = "validation" if case == 8 else "test" if case > 8 else "train"
+            images = labels - 1.0
+            writer.append(f"case{case:02}", split, numbers, images, labels, spacing)
+    return Dataset(path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_balls(tmp_path_factory.mktemp("balls") / "balls.h5")
+
+
+def error_of(kind, severity, seed=3, **settings):
+    return CalibratedError(
+        kind, {1: severity, 2: severity}, {1: 0.2, 2: 0.05}, seed, None, settings
+    )
+
+
+def hit_cases(data, error, draw, split="train"):
+    rows = data.rows(split)
+    changed = (Drawer(data, error).labels(rows, draw) != data.read_labels(rows)).any(axis=(1, 2))
+    return {case: changed[data.case[rows] == case] for case in np.unique(data.case[rows])}
+
+
+def test_consecutive_slices_of_a_case_are_one_volume(tmp_path):
+    data = write_balls(tmp_path / "gap.h5", numbers=[0, 1, 2, 5, 6])
+    rows = Volumes(data).of([1, 4, 6, 0])
+    assert [(list(r), list(p), list(at)) for r, p, at in rows] == [
+        ([0, 1, 2], [1, 0], [0, 3]),
+        ([3, 4], [1], [1]),
+        ([5, 6, 7], [1], [2]),
+    ]
+
+
+def test_without_spacing_every_slice_is_on_its_own_and_a_pixel_is_what_was_said(tmp_path):
+    data = write_balls(tmp_path / "flat.h5", spacing=(np.nan,) * 3)
+    volumes = Volumes(data)
+    assert [list(rows_Z) for rows_Z, *_ in volumes.of([0, 1])] == [[0], [1]]
+    assert volumes.load(np.array([1]), pixel=0.5).spacing_3[1:] == (0.5, 0.5)
+    half, whole = (
+        Drawer(data, error_of("bias", 1.0, sign=1, pixel=pixel)).labels([2], 0)
+        for pixel in (0.5, 1.0)
+    )
+    assert (half > 0).sum() > (whole > 0).sum() > (data.read_labels([2]) > 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "settings"),
+    [("rater", 1.5, RATER), ("rater", 1.0, RATER | {"share": 0.5, "share_of": "slices"})],
+)
+def test_any_slice_of_any_draw_alone_is_that_of_all_together(data, kind, severity, settings):
+    rows = np.arange(len(data))
+    error = error_of(kind, severity, **settings)
+    whole_NHW = Drawer(data, error).labels(rows, 3)
+    for row in (0, 7, 33):
+        np.testing.assert_array_equal(Drawer(data, error).labels([row], 3)[0], whole_NHW[row])
+    shuffled = np.random.default_rng(0).permutation(rows)
+    found_NHW = Drawer(data, error).labels(shuffled, 3, data.read_labels(shuffled))
+    np.testing.assert_array_equal(found_NHW, whole_NHW[shuffled])
+    assert (Drawer(data, error).labels(rows, 4) != whole_NHW).any()
+    assert (whole_NHW != data.read_labels(rows)).any()
+
+
+def test_kinds_that_act_on_slices_are_drawn_as_ever(data):
+    rows, error = data.rows("validation"), error_of("choppy", 1.5)
+    found_NHW = Drawer(data, error).labels(rows, 2)
+    reference_NHW = data.read_labels(rows)
+    expected = draw_labels(reference_NHW, "choppy", {1: 1.5, 2: 1.5}, {}, 3, 2, rows)
+    np.testing.assert_array_equal(found_NHW, expected)
+
+
+def test_structures_that_touch_move_together(tmp_path):
+    """Two halves of a ball: where the outline of one goes the other follows, without a gap."""
+    with write_dataset(
+        tmp_path / "halves.h5", name="h", class_names=["background", "left", "right"],
+        window=(0, 1), provenance={},
+    ) as writer:  # fmt: skip
+        labels = ball(12).astype(np.uint8)
+        labels[:, :, 16:] *= 2
+        for split in ("train", "validation", "test"):
+            writer.append(split, split, range(DEPTH), labels - 1.0, labels, (2.0, 1.0, 1.0))
+    data = Dataset(tmp_path / "halves.h5")
+    inner = ball(7)  # farther from the background than any displacement below
+    moved = False
+    for draw in range(5):
+        error = error_of("rater", 1.0, **RATER | {"bias_share": 0.0})
+        wrong_ZHW = Drawer(data, error).labels(data.rows("train"), draw)
+        assert (wrong_ZHW[inner] > 0).all()
+        moved |= bool((wrong_ZHW[inner] != data.read_labels(data.rows("train"))[inner]).any())
+    assert moved
+
+
+@pytest.mark.parametrize("draw", range(4))
+def test_a_share_of_cases_hits_that_many_whole_cases(data, draw):
+    error = error_of("bias", 1.5, sign=1, share=0.5, share_of="cases")
+    hit = hit_cases(data, error, draw)
+    assert all(changed.all() or not changed.any() for changed in hit.values())
+    assert sum(changed.all() for changed in hit.values()) == 4  # of 8 training cases
+    assert sum(changed.any() for changed in hit_cases(data, error, draw, "test").values()) in (1, 2)
+
+
+def test_a_share_of_slices_hits_slices(data):
+    error = error_of("bias", 1.5, sign=1, share=0.25, share_of="slices")
+    changed = np.concatenate([*hit_cases(data, error, 0).values()])
+    assert changed.sum() == 10  # of 40 slices
+
+
+def test_a_mixture_gives_each_case_the_error_of_one(data):
+    thick, thin = (error_of("bias", 1.5, sign=sign) for sign in (1, -1))
+    settings = {"weights": [3.0, 1.0]}
+    mixture = replace(error_of("mixture", 0, **settings), errors={"thick": thick, "thin": thin})
+    rows = data.rows("train")
+    mixed, wide, narrow = (Drawer(data, each).labels(rows, 1) for each in (mixture, thick, thin))
+    cases = data.case[rows]
+    chosen = []
+    for case in np.unique(cases):
+        here = cases == case
+        is_wide, is_narrow = ((mixed[here] == each[here]).all() for each in (wide, narrow))
+        assert is_wide != is_narrow
+        chosen.append(is_wide)
+    assert sum(chosen) == 6  # three of four
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_kind_that_acts_on_volumes_is_calibrated_structure_by_structure(data, share):
+    settings = RATER | ({} if share == 1 else {"share": share, "share_of": "cases"})
+    perturbation = Perturbation("rater", target_dice=0.9, settings=settings)
+    rows, names = data.rows("train"), {1: "shell", 2: "core"}
+    error, found = calibrate_labels(data, rows, names, perturbation, {1: 0.2, 2: 0.1}, len, 0.02)
+    assert [*found] == [1, 2] and error.severities == {i: c.severity for i, c in found.items()}
+    for index in names:
+        assert found[index].error.label_dice == pytest.approx(0.9, abs=0.02)
+        drawer = Drawer(data, replace(error, seed=11))
+        drawn = [drawer.labels(rows, draw) == index for draw in range(20)]
+        reference = [data.read_labels(rows) == index] * 20
+        fresh = measure(np.concatenate(reference), np.concatenate(drawn))
+        assert fresh.label_dice == pytest.approx(0.9, abs=0.03)
+
+
+def test_a_mixture_is_sized_by_its_errors(data):
+    parts = {
+        "half": {"kind": "rater", "target_dice": 0.9, "settings": RATER},
+        "rest": {"kind": "control"},
+    }
+    mixture = Perturbation("mixture", settings={"of": parts, "weights": None})
+    rows, names = data.rows("train"), {1: "shell", 2: "core"}
+    error, found = calibrate_labels(data, rows, names, mixture, {1: 0.2, 2: 0.1}, len, 0.02)
+    assert np.isnan(found[1].severity)
+    assert error.errors["half"].severities[1] > 0 == error.errors["rest"].severities[1]
+    assert 0.93 < found[2].error.label_dice < 0.97
+
+
+def test_a_target_out_of_reach_names_the_structure(data):
+    perturbation = Perturbation("omission", target_dice=0.9, settings={})
+    bad = replace(perturbation, kind="natural", target_dice=0.01)
+    with pytest.raises(
+        InputError, match=r"^shell: natural: target label Dice 0.01 is out of reach"
+    ):
+        calibrate_labels(data, data.rows("train"), {1: "shell"}, bad, {1: 0.2}, len)
+
+
+def test_a_label_file_tells_the_error_it_was_drawn_with(tmp_path):
+    parts = {
+        "b": replace(error_of("rater", 1.5, **RATER), code=None),
+        "a": error_of("control", 0.0),
+    }
+    mixture = replace(error_of("mixture", np.nan, weights=[1.0, 2.0]), errors=parts)
+    about = {"dataset": "balls", "perturbation": "mine", "draws": 1}
+    path = tmp_path / "labels.h5"
+    with write_labels(path, rows=[0], shape=(4, 4), **about, **mixture.attributes()) as writer:
+        writer.write(0, 0, np.zeros((1, 4, 4), np.uint8))
+    found = CalibratedError.of(LabelFile(path))
+    assert [*found.errors] == ["b", "a"]
+    assert found.errors == parts and found.settings == mixture.settings
