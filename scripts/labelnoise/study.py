@@ -177,6 +177,13 @@ class Perturbation:
         return error_family(name, self.kind, self.settings)
 
     @property
+    def errors(self) -> dict[str, Self]:
+        """Of a mixture, the errors that it is of, by name."""
+        if self.kind != "mixture":
+            return {}
+        return {name: type(self)(**definition) for name, definition in self.settings["of"].items()}
+
+    @property
     def is_control(self) -> bool:
         """Whether this leaves labels as they are."""
         return self.kind == "control"

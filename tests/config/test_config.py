@@ -34,6 +34,13 @@ THRESHOLD = {**COSTS, "kind": "threshold", "share": 0.5}
 SLOPE = {"kind": "slope", "dataset": "phantom", "error": "natural", "above": 1}
 
 
+RATER = {"kind": "rater", "target_dice": 0.9}
+
+
+def mixture(of=("natural-0.95", "choppy-0.95"), **settings):
+    return {"kind": "mixture", "of": [*of], **settings}
+
+
 def changed(path, value):
     config = copy.deepcopy(RAW)
     *parents, last = path.split("/")
@@ -42,6 +49,24 @@ def changed(path, value):
         place = place[key]
     place[last] = value
     return config
+
+
+def test_errors_with_settings_are_told_apart_by_their_names():
+    errors = {
+        "thick-0.90": {**RATER, "bias_share": 1},
+        "thick-0.80": {**RATER, "bias_share": 1.0, "target_dice": 0.8},
+        "rater-0.90": RATER,
+        "natural-0.90": {"kind": "natural", "target_dice": 0.9, "share": 1.0},
+    }
+    config = copy.deepcopy(RAW) | {"perturbations": RAW["perturbations"] | errors}
+    config["matrix"] = RAW["matrix"] | {"perturbation": [*errors]}
+    families = [family for _, family, _ in Study.of(complete(config)).drawn]
+    assert families == ["thick", "thick", "rater", "natural"]
+    config["perturbations"]["thick-0.80"]["bias_share"] = 0.5
+    with pytest.raises(
+        InputError, match=r"thick-0\.90' and .*thick-0\.80' differ .* both are thick"
+    ):
+        complete(config)
 
 
 def test_the_shipped_config_is_the_papers_matrix():
@@ -374,6 +399,19 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ("perturbations/natural-0.95", {"kind": "natural"}, ["natural-0.95", "no size"]),
         ("perturbations/control/target_dice", 0.9, ["perturbations.control", "no error"]),
         ("perturbations/natural-0.95/draws", 0, ["natural-0.95.draws", ">= 1"]),
+        ("perturbations/natural-0.95/length", 2, ["natural-0.95", "length"]),
+        ("perturbations/natural-0.95/share", 0, ["natural-0.95.share", "> 0"]),
+        ("perturbations/natural-0.95/kind", "neutral", ["natural-0.95.kind", "rater, bias"]),
+        ("perturbations/x", {"kind": "rater"}, ["perturbations.x", "no size"]),
+        ("perturbations/x", {**RATER, "bias_share": 2}, ["x.bias_share", "2", "<= 1"]),
+        ("perturbations/x", {**RATER, "severity": 3}, ["perturbations.x", "not both"]),
+        ("perturbations/x", {"kind": "omission", "severity": 2}, ["x.severity", "2", "<= 1"]),
+        ("perturbations/x", {"kind": "bias", "severity": 1, "sign": 0}, ["x.sign", "0"]),
+        ("perturbations/x", {"kind": "mixture"}, ["perturbations.x", "'of'"]),
+        ("perturbations/x", mixture(["natural-0.95", "mine"]), ["x.of", "'mine'", "choppy-0.90"]),
+        ("perturbations/x", mixture(["natural-0.95"]), ["x.of"]),
+        ("perturbations/x", mixture(["x", "control"]), ["x.of", "'x'", "itself a mixture"]),
+        ("perturbations/x", mixture(weights=[1, 1, 1]), ["x.weights", "3 numbers for 2"]),
         ("perturbations/natural-0.95/draws", "often", ["natural-0.95.draws", "per_epoch"]),
         ("matrix/dataset", ["lis"], ["matrix.dataset", "'lis'", "phantom", "mni152"]),
         ("matrix/perturbation", ["mchop"], ["matrix.perturbation", "'mchop'", "choppy-0.90"]),

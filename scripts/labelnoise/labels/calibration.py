@@ -180,28 +180,13 @@ def calibrate_labels(
     Raises:
         InputError: a target is out of the kind's reach; the message names the structure.
     """
+    about = (source, rows, structures)
     errors = {
-        name: calibrate_labels(
-            source,
-            rows,
-            structures,
-            Perturbation(**definition),
-            foreground_fractions,
-            seed,
-            tolerance,
-        )[0]
-        for name, definition in perturbation.settings.get("of", {}).items()
-        if perturbation.kind == "mixture"
+        name: calibrate_labels(*about, part, foreground_fractions, seed, tolerance)[0]
+        for name, part in perturbation.errors.items()
     }
-    settings = {key: value for key, value in perturbation.settings.items() if key != "of"}
-    error = CalibratedError(
-        perturbation.kind,
-        {},
-        foreground_fractions,
-        seed(perturbation.kind),
-        perturbation.code,
-        settings if perturbation.kind == "mixture" else perturbation.settings,
-        errors,
+    error = CalibratedError.unsized(
+        perturbation, foreground_fractions, seed(perturbation.kind), errors
     )
     sized = _size_volumes if error.acts_on_volumes or errors else _size_slices
     found: dict[int, Calibration] = {}

@@ -5,7 +5,7 @@ Shape legend: N slices, H height, W width.
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,26 +149,18 @@ def calibrated_error(
         seed: the seed of the draws.
     """
     names = dict(enumerate(data.class_names[1:], start=1))
-    settings = dict(perturbation.settings)
-    definitions = settings.pop("of") if perturbation.kind == "mixture" else {}
     errors = {
         name: calibrated_error(
             data,
-            Perturbation(**definition),
+            part,
             {structure: each["errors"][name] for structure, each in structures.items()},
             seed,
         )
-        for name, definition in definitions.items()
+        for name, part in perturbation.errors.items()
     }
-    return CalibratedError(
-        perturbation.kind,
-        {index: structures[name]["severity"] for index, name in names.items()},
-        _fractions(data),
-        seed,
-        perturbation.code,
-        settings,
-        errors,
-    )
+    severities = {index: structures[name]["severity"] for index, name in names.items()}
+    unsized = CalibratedError.unsized(perturbation, _fractions(data), seed, errors)
+    return replace(unsized, severities=severities)
 
 
 def perturbed_chunks(

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from labelnoise.data.storage import LabelFile
+from labelnoise.labels.objects import omission, spurious
 from labelnoise.labels.outlines import bias, interpolated, polygon, translation
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.labels.rater import rater
 from labelnoise.labels.volume import Draw, LabelVolume
+from labelnoise.study import Perturbation
 
 # What moves outlines: functions of a Volume.
 OUTLINE_KINDS: dict[str, Callable[..., np.ndarray]] = {
@@ -27,7 +29,7 @@ OUTLINE_KINDS: dict[str, Callable[..., np.ndarray]] = {
     "interpolated": interpolated,
 }
 # What adds or removes objects: functions of a LabelVolume.
-OBJECT_KINDS: dict[str, Callable[..., np.ndarray]] = {}
+OBJECT_KINDS: dict[str, Callable[..., np.ndarray]] = {"omission": omission, "spurious": spurious}
 # Volumes that were used last are kept up to this size, with what was computed of them.
 KEPT_BYTES = 512 * 1024**2
 # About that of labels, masks, objects and distances.
@@ -92,6 +94,21 @@ class CalibratedError:
             for name, each in labels.errors.items()
         }
         return cls(labels.kind, labels.severities, *shared, labels.code, labels.settings, errors)
+
+    @classmethod
+    def unsized(
+        cls,
+        perturbation: Perturbation,
+        foreground_fractions: Mapping[int, float],
+        seed: int,
+        errors: Mapping[str, Self],
+    ) -> Self:
+        """Return an error as it is defined, without severities; of a mixture with its `errors`."""
+        settings = dict(perturbation.settings)
+        if errors:
+            del settings["of"]
+        code = perturbation.code
+        return cls(perturbation.kind, {}, foreground_fractions, seed, code, settings, errors)
 
     def attributes(self) -> dict[str, Any]:
         """Return what `data.storage.write_labels` stores of it."""
