@@ -93,6 +93,19 @@ def test_any_slice_of_any_draw_alone_is_that_of_all_together(data, kind, severit
     assert (whole_NHW != data.read_labels(rows)).any()
 
 
+def test_slices_of_a_case_that_do_not_follow_on_each_other_are_of_one_hand(tmp_path):
+    data = write_balls(tmp_path / "apart.h5", numbers=[0, 2, 4, 6, 8])
+    error = error_of("rater", 1.5, **RATER | {"bias_share": 1.0})
+    changes = {}
+    for case in np.unique(data.case):
+        rows = np.flatnonzero(data.case == case)
+        larger = (Drawer(data, error).labels(rows, 0) > 0).sum(axis=(1, 2))
+        differences = larger - (data.read_labels(rows) > 0).sum(axis=(1, 2)).astype(int)
+        assert (differences >= 0).all() or (differences <= 0).all()
+        changes[case] = np.sign(differences.sum())
+    assert set(changes.values()) >= {-1, 1}
+
+
 def test_kinds_that_act_on_slices_are_drawn_as_ever(data):
     rows, error = data.rows("validation"), error_of("choppy", 1.5)
     found_NHW = Drawer(data, error).labels(rows, 2)

@@ -35,7 +35,8 @@ def rater(
     Gaussian field of variance (1 - bias_share) severity^2 and exponential covariance, both times
     (radius of the object / 5 mm)^gamma. Outside, the nearest object counts. The field belongs to
     the slice and the constant to the object's number in reading order, so that several structures
-    of a volume move by one warp.
+    of a volume move by one warp; slices of a case that do not follow on each other share the
+    constant, as one person outlines them.
 
     Args:
         volume: the mask; distances are 3-D where it has several slices.
@@ -56,7 +57,7 @@ def rater(
     if severity == 0 or volume.box is None or mask_ZHW.all():
         return wrong_nHW
     scale_O = severity * (volume.objects.radius_O / RADIUS) ** gamma
-    normal_O = draw.of_volume().standard_normal(len(scale_O)).clip(-MOST, MOST)
+    normal_O = draw.of_case().standard_normal(len(scale_O)).clip(-MOST, MOST)
     offset_O = scale_O * (mean + np.sqrt(bias_share) * normal_O)
     spread_O = scale_O * np.sqrt(1 - bias_share)
     reach = max((offset_O + MOST * spread_O).max(), 0.0)
