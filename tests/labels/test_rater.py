@@ -59,7 +59,7 @@ def test_all_bias_moves_the_outline_by_one_distance():
     volume = ball(15, spacing_3=(1.0, 1.0, 1.0), shape=(50, 50, 50))
     for draw in range(4):
         found = wrong(volume, 2, draw, bias_share=1, gamma=0)
-        offset = 2 * Draw(5, draw, 3, 3).of_volume().standard_normal()
+        offset = 2 * Draw(5, draw, 3, 3).of_case().standard_normal()
         radius = np.cbrt(found.sum() * 3 / (4 * np.pi))
         assert radius == pytest.approx(15 + offset, abs=0.5)
 
