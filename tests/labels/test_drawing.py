@@ -8,9 +8,10 @@ import pytest
 from labelnoise.data.storage import Dataset, LabelFile, write_dataset, write_labels
 from labelnoise.errors import InputError
 from labelnoise.labels.calibration import calibrate_labels
-from labelnoise.labels.drawing import CalibratedError, Drawer, Volumes
+from labelnoise.labels.drawing import CalibratedError, Drawer, Volumes, draw_volume
 from labelnoise.labels.error import measure
 from labelnoise.labels.perturbations import draw_labels
+from labelnoise.labels.volume import Draw, LabelVolume
 from labelnoise.study import Perturbation
 
 SIZE, DEPTH = 32, 5
@@ -133,6 +134,29 @@ def test_structures_that_touch_move_together(tmp_path):
         assert (wrong_ZHW[inner] > 0).all()
         moved |= bool((wrong_ZHW[inner] != data.read_labels(data.rows("train"))[inner]).any())
     assert moved
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("rater", RATER | {"bias_share": 1.0}),
+        ("rater", RATER),
+        ("bias", {"sign": 1}),
+        ("bias", {"sign": -1}),
+        ("translation", {}),
+    ],
+)
+@pytest.mark.parametrize("severities", [{1: 1.0, 2: 1.0}, {1: 1.0, 2: 0.2}, {1: 0.2, 2: 1.0}])
+def test_structures_that_lie_apart_have_nothing_to_do_with_each_other(kind, settings, severities):
+    left, right = ball(5, 1, 16, 6), ball(5, 1, 16, 24)
+    for first, second in ((left, right), (right, left)):
+        volume = LabelVolume(first + 2 * second.astype(np.uint8), (np.nan, 1, 1))
+        nearer_first_HW = (np.arange(SIZE) < 15) == (first is left)
+        for number in range(5):
+            draw = Draw(0, number, 0, 0)
+            wrong_HW = draw_volume(volume, kind, severities, draw, [0], settings)[0]
+            assert 2 not in wrong_HW[:, nearer_first_HW]
+            assert 1 not in wrong_HW[:, ~nearer_first_HW]
 
 
 @pytest.mark.parametrize("draw", range(4))

@@ -101,3 +101,23 @@ def test_streams_of_a_draw_differ_by_their_key_alone():
     assert len(set(values)) == len(values)
     assert Draw(1, 2, 30, 20).of_slice(-1).random() == values[4]
     assert Draw(1, 2, 31, 20).of_case().random() == values[2]
+
+
+def test_what_a_union_claims_is_a_structures_own_where_it_is_nearest():
+    # Of a row 1 1 2 2 . . 2 2 . that lies on its own, and of what of 2 was given up.
+    labels_HW = np.zeros((3, 9), np.uint8)
+    labels_HW[1] = [1, 1, 2, 2, 0, 0, 2, 2, 0]
+    volume = LabelVolume(labels_HW[None], (np.nan, 1, 1))
+    claimed_1HW = np.ones((1, 3, 9), bool)
+    own = volume.own(1, claimed_1HW, [0])[0].astype(int)
+    # Beside the first two columns it is; the nearest of what is not 2 is 1 for the first 2 alone,
+    # above and below which is background, as near: either will do.
+    assert own[[0, 2]].tolist() == [[1, 1, 0, 0, 0, 0, 0, 0, 0]] * 2
+    assert own[1, [0, 1, 3, 4, 5, 6, 7, 8]].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+    # No structure is above 2, so all that its union claims is its own.
+    assert volume.own(2, claimed_1HW, [0]).all()
+
+
+def test_a_structure_that_a_higher_one_fills_to_the_edge_has_nothing_of_its_own():
+    volume = LabelVolume(np.full((2, 3, 3), 2, np.uint8), (1, 1, 1))
+    assert not volume.own(1, np.ones((1, 3, 3), bool), [1]).any()

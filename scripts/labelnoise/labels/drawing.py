@@ -364,8 +364,9 @@ def draw_volume(
     """Draw some slices of a volume with a kind that acts on volumes.
 
     A kind that moves outlines moves those of the nested volumes `LabelVolume.union`, all by the
-    same random numbers, and a pixel goes to the highest class index that claims it: structures that
-    touch keep their common outline, wherever it goes.
+    same random numbers, and a pixel goes to the highest class index that claims it and that is near
+    enough, see `LabelVolume.own`: structures that touch keep their common outline, wherever it
+    goes, and such that do not touch have nothing to do with each other.
 
     Args:
         volume: reference labels.
@@ -382,10 +383,11 @@ def draw_volume(
         return OBJECT_KINDS[kind](volume, severities, draw, wanted, **settings)
     move = partial(OUTLINE_KINDS[kind], draw=draw, wanted=wanted, **settings)
     labels_nHW = np.zeros((len(wanted), *volume.labels_ZHW.shape[1:]), np.uint8)
-    for index in sorted(severities):
+    for index in sorted(severities, reverse=True):
         union = volume.union(index)
         if union.box is not None:
-            labels_nHW[move(union, severities[index])] = index
+            claimed_nHW = move(union, severities[index]) & (labels_nHW == 0)
+            labels_nHW[volume.own(index, claimed_nHW, wanted)] = index
     return labels_nHW
 
 

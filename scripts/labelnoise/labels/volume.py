@@ -186,6 +186,7 @@ class LabelVolume:
         self.labels_ZHW, self.spacing_3, self.images_ZHW = labels_ZHW, spacing_3, images_ZHW
         self._structures: dict[int, Volume] = {}
         self._unions: dict[int, Volume] = {}
+        self._rims: dict[tuple[int, bool], _Rim] = {}
 
     def __len__(self) -> int:
         return len(self.labels_ZHW)
@@ -206,6 +207,66 @@ class LabelVolume:
         if index not in self._unions:
             self._unions[index] = Volume(self.labels_ZHW >= index, self.spacing_3)
         return self._unions[index]
+
+    def own(self, index: int, claimed_nHW: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
+        """Return which voxels of the moved `union(index)` the structure itself reached.
+
+        Where the higher structures in the union are not enclosed by this one, their own error is
+        what moves their outline; if it moves less than that of the union, what lies between is of
+        neither. So a voxel outside the union counts where the nearest voxel of the union is of this
+        structure, and one that a higher structure gave up where the nearest of what is not higher
+        is.
+
+        Args:
+            index: class index.
+            claimed_nHW: bool, where the moved union is and no higher structure.
+            wanted: positions of the n slices.
+
+        Returns:
+            (n, H, W) bool.
+        """
+        if self.union(index + 1).box is None:
+            return claimed_nHW
+        reference_nHW, slices_n = self.labels_ZHW[list(wanted)], np.asarray(wanted)
+        own_nHW = claimed_nHW & (reference_nHW == index)
+        for is_inside, among_nHW in ((False, reference_nHW < index), (True, reference_nHW > index)):
+            at = np.nonzero(claimed_nHW & among_nHW)
+            voxels_V3 = np.column_stack([slices_n[at[0]], *at[1:]])
+            own_nHW[at] = self._rim(index, is_inside).nearest_class(voxels_V3) == index
+        return own_nHW
+
+    def _rim(self, index, is_inside):
+        """Return the rim of the union, or for voxels inside of what is higher, that around it."""
+        if (index, is_inside) not in self._rims:
+            union = self.union(index + 1 if is_inside else index)
+            self._rims[index, is_inside] = _Rim(self, union, not is_inside)
+        return self._rims[index, is_inside]
+
+
+class _Rim:
+    """The voxels of a union that touch others, or those others, and their classes."""
+
+    def __init__(self, volume: LabelVolume, union: Volume, is_of_union: bool):
+        from scipy import ndimage  # here, since every training and test imports this module
+        from scipy.spatial import KDTree
+
+        box = union.grown_box(0.0)
+        mask = union.mask_ZHW[box]
+        rim = ~mask & ndimage.binary_dilation(mask)
+        if is_of_union:
+            # What lies beyond the box is no foreground, and beyond the volume nothing.
+            rim = mask & ndimage.binary_dilation(~mask)
+        self._scale_3 = [1.0 if np.isnan(length) else length for length in volume.spacing_3]
+        self._class_R = volume.labels_ZHW[box][rim]
+        corner_3 = [side.start for side in box]
+        self._tree = KDTree((np.argwhere(rim) + corner_3) * self._scale_3) if rim.any() else None
+
+    def nearest_class(self, voxels_V3: np.ndarray) -> np.ndarray:
+        """Return the class index of the nearest voxel of the rim, (V,); 0 without a rim."""
+        if self._tree is None:
+            return np.zeros(len(voxels_V3), np.uint8)
+        _, nearest_V = self._tree.query(voxels_V3 * self._scale_3)
+        return self._class_R[nearest_V]
 
 
 @dataclass(frozen=True)
