@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 
-from labelnoise.labels.fields import exponential_field
+from labelnoise.labels.fields import random_field
 from labelnoise.labels.volume import Draw, Volume
 
 EMPTY = Volume(np.zeros((6, 150, 120), bool), (2.0, 0.5, 1.0))
 ALL = (slice(0, 6), slice(0, 150), slice(0, 120))
-LENGTHS = {"length": 4.0, "length_z": 3.0}
+LENGTHS = {"length": 4.0, "length_z": 3.0, "smoothness": 1.0}
 
 
 def field(draw=0, wanted=range(6), box=ALL, volume=EMPTY, **lengths):
     lengths = LENGTHS | lengths
-    return np.array([*exponential_field(volume, Draw(7, draw, 0, 0), wanted, box, **lengths)])
+    return np.array([*random_field(volume, Draw(7, draw, 0, 0), wanted, box, **lengths)])
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,15 @@ def test_correlation_in_the_plane_is_exponential_in_mm(many, rows, columns):
     here = many[..., : many.shape[-2] - rows, : many.shape[-1] - columns]
     wanted = np.exp(-np.hypot(0.5 * rows, columns) / 4)
     assert abs((here * there).mean() - wanted) < 0.02
+
+
+@pytest.mark.parametrize("smoothness", [0.7, 1.5, 2.0])
+def test_smoothness_is_the_power_of_the_distance(smoothness):
+    fields = np.array([field(draw, smoothness=smoothness) for draw in range(20)])
+    for columns in (1, 2, 4):
+        wanted = np.exp(-((columns / 4) ** smoothness))
+        found = (fields[..., columns:] * fields[..., :-columns]).mean()
+        assert abs(found - wanted) < 0.03
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])

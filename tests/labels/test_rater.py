@@ -8,7 +8,8 @@ from scipy.stats import norm
 from labelnoise.labels.rater import rater
 from labelnoise.labels.volume import Draw, LabelVolume, Volume
 
-SETTINGS = {"bias_share": 0.3, "mean": 0.0, "length": 3.0, "length_z": 2.0, "gamma": 0.2}
+SETTINGS = {"bias_share": 0.3, "mean": 0.0, "length": 3.0, "length_z": 2.0}
+SETTINGS |= {"gamma": 0.2, "smoothness": 1.2, "across": 1.5}
 MASKS = arrays.arrays(bool, st.tuples(*[st.integers(1, 9)] * 3))
 SPACING = (2.0, 0.7, 0.9)
 
@@ -58,7 +59,7 @@ def test_slices_may_come_twice():
 def test_all_bias_moves_the_outline_by_one_distance():
     volume = ball(15, spacing_3=(1.0, 1.0, 1.0), shape=(50, 50, 50))
     for draw in range(4):
-        found = wrong(volume, 2, draw, bias_share=1, gamma=0)
+        found = wrong(volume, 2, draw, bias_share=1, gamma=0, across=1)
         offset = 2 * Draw(5, draw, 3, 3).of_case().standard_normal()
         radius = np.cbrt(found.sum() * 3 / (4 * np.pi))
         assert radius == pytest.approx(15 + offset, abs=0.5)
@@ -66,7 +67,7 @@ def test_all_bias_moves_the_outline_by_one_distance():
 
 def test_mean_is_in_units_of_severity():
     volume = ball(15)
-    grown = wrong(volume, 0.001, mean=3000.0, gamma=0)
+    grown = wrong(volume, 0.001, mean=3000.0, gamma=0, across=1)
     box, distance = volume.signed_distance(5)
     assert abs(grown[box].sum() / (distance <= 3).sum() - 1) < 0.01
 
@@ -75,7 +76,7 @@ def test_displacements_grow_with_the_radius_to_the_power_gamma():
     share = []
     for radius in (10, 20):
         volume = ball(radius)
-        grown = wrong(volume, 0.001, mean=1000.0, gamma=1)
+        grown = wrong(volume, 0.001, mean=1000.0, gamma=1, across=1)
         box, distance = volume.signed_distance(9)
         share.append(grown[box].sum() / (distance <= volume.objects.radius_O[0] / 5).sum())
     np.testing.assert_allclose(share, 1, atol=0.02)
@@ -88,6 +89,16 @@ def test_a_voxel_is_foreground_as_often_as_the_displacement_is_beyond_its_distan
     found = [wrong(volume, 1, k, bias_share=0.4, length=1, gamma=0)[0] for k in range(300)]
     distance_W = (np.arange(80) - 39.5) / 4
     np.testing.assert_allclose(np.mean(found, axis=(0, 1)), norm.sf(distance_W), atol=0.06)
+
+
+def test_outlines_move_as_many_times_as_far_across_slices():
+    box = np.zeros((21, 40, 40), bool)
+    box[6:15, 5:35, 5:35] = True
+    volume = Volume(box, (4.0, 1.0, 1.0))
+    grown = wrong(volume, 0.001, mean=2400.0, gamma=0, across=3)
+    # 2.4 mm from half a pixel outside the last centre; slices are 4 / 3 mm apart where across is 3.
+    assert np.flatnonzero(grown.any(axis=(1, 2))).tolist() == list(range(4, 17))
+    assert np.flatnonzero(grown[10, 20]).tolist() == list(range(3, 37))
 
 
 def test_several_objects_each_have_an_offset():

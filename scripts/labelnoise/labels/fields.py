@@ -1,4 +1,4 @@
-"""Stationary Gaussian random fields on volumes: exponential covariance, any slice alone.
+"""Stationary Gaussian random fields on volumes, any slice alone.
 
 Shape legend: Z slices of a volume, n slices asked for, H height, W width, h and w those of a box.
 
@@ -26,7 +26,7 @@ NOISE_MEAN = 510
 NOISE_SD = np.sqrt(4 * (256**2 - 1) / 12)
 
 
-def exponential_field(
+def random_field(
     volume: Volume,
     draw: Draw,
     wanted: Sequence[int],
@@ -34,13 +34,14 @@ def exponential_field(
     *,
     length: float,
     length_z: float,
+    smoothness: float,
 ) -> Iterator[np.ndarray]:
     """Yield, slice after slice, a field of mean 0 and standard deviation 1 in a box of the plane.
 
-    The correlation of two voxels is exp(-d / length) at distance d mm in the plane, times
-    exp(-dz / length_z) at distance dz mm across slices. At a voxel the field is the same, to
-    rounding, whatever the box and the other slices that are wanted. A slice wraps around, as if its
-    left side were joined to its right one at a distance of REACH lengths.
+    The correlation of two voxels is exp(-(d / length)^smoothness) at distance d mm in the plane,
+    times exp(-dz / length_z) at distance dz mm across slices. At a voxel the field is the same, to
+    rounding, whatever the box and the other slices that are wanted. A slice's noise wraps around
+    after one and a half times its size, or 64 pixels more than it where that is longer.
 
     Args:
         volume: whose grid the field lies on; the mask plays no part.
@@ -49,6 +50,7 @@ def exponential_field(
         box: whose rows and columns the field is wanted for; slices are not looked at.
         length: mm, above 0.
         length_z: mm, at least 0; 0 makes slices independent.
+        smoothness: above 0, at most 2; 1 is the exponential covariance.
 
     Yields:
         (h, w) float32, one for each wanted position.
@@ -58,16 +60,18 @@ def exponential_field(
 
     shape_HW = volume.mask_ZHW.shape[1:]
     between, *pixel_2 = volume.spacing_3
+    # A kernel longer than the noise would count some of it twice.
     reach_2 = tuple(
-        min(ceil(REACH * length / side), max(shape_HW)) for side in pixel_2
-    )  # a kernel longer than the slice would take time for nothing
+        min(ceil(REACH * length / side), (period - 1) // 2)
+        for side, period in zip(pixel_2, _periods(shape_HW), strict=True)
+    )
     weights = _weights(between, length_z)
     size_2 = [side.stop - side.start for side in box[1:]]
     padded_2 = tuple(
         next_fast_len(size + 2 * reach, real=True)
         for size, reach in zip(size_2, reach_2, strict=True)
     )
-    kernel = _kernel(reach_2, tuple(pixel_2), length, padded_2)
+    kernel = _kernel(reach_2, tuple(pixel_2), length, smoothness, padded_2)
     noises: dict[int, np.ndarray] = {}
     for position in wanted:
         needed = [position - step for step in range(len(weights))]
@@ -82,6 +86,12 @@ def exponential_field(
         yield field[2 * reach_2[0] :, 2 * reach_2[1] :][: size_2[0], : size_2[1]]
 
 
+def _periods(shape_HW):
+    """Return after how many pixels the noise of a slice wraps around."""
+    height, width = (size + max(size // 2, 64) for size in shape_HW)
+    return height, width
+
+
 def _weights(between, length_z):
     """Return the weights of a slice's noise and that of the slices before it, float32.
 
@@ -94,13 +104,14 @@ def _weights(between, length_z):
 
 
 @lru_cache(maxsize=8)
-def _kernel(reach_2, pixel_2, length, padded_2):
-    """Return the transform of the kernel that makes the exponential covariance of white noise.
+def _kernel(reach_2, pixel_2, length, smoothness, padded_2):
+    """Return the transform of the kernel that makes the covariance of white noise.
 
     Args:
         reach_2: pixels from the kernel's centre to its ends.
         pixel_2: mm between rows and columns.
         length: mm.
+        smoothness: exponent of the distance.
         padded_2: size of the torus that noise is filtered on.
 
     Returns:
@@ -114,7 +125,7 @@ def _kernel(reach_2, pixel_2, length, padded_2):
         np.minimum(np.arange(wide), wide - np.arange(wide)) * side
         for wide, side in zip(wide_2, pixel_2, strict=True)
     ]
-    covariance = np.exp(-np.hypot(mm[0][:, None], mm[1]) / length)
+    covariance = np.exp(-((np.hypot(mm[0][:, None], mm[1]) / length) ** smoothness))
     power = np.maximum(rfft2(covariance).real, 0)
     wide = np.roll(irfft2(np.sqrt(power), wide_2), reach_2, (0, 1))
     kernel = wide[: 2 * reach_2[0] + 1, : 2 * reach_2[1] + 1]
@@ -127,7 +138,7 @@ def _noise(draw, position, shape_HW, box, reach_2):
 
     Rows and columns outside the slice are those of its grid, which wraps around.
     """
-    height, width = (size + reach for size, reach in zip(shape_HW, reach_2, strict=True))
+    height, width = _periods(shape_HW)
     words = (width + 1) // 2  # of 64 bits a row, two pixels each
     rows, columns = (
         np.arange(side.start - reach, side.stop + reach)

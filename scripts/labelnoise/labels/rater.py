@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from labelnoise.labels.fields import exponential_field
+from labelnoise.labels.fields import random_field
 from labelnoise.labels.volume import Draw, Volume
 
 RADIUS = 5.0  # mm, of the object for which severity is the displacement
@@ -27,13 +27,15 @@ def rater(
     length: float,
     length_z: float,
     gamma: float,
+    smoothness: float,
+    across: float,
 ) -> np.ndarray:
     """Move outlines as a person's outline of the same object differs from what it should be.
 
     A voxel is foreground where its signed distance from the outline, in mm, is at most the
     displacement there: a constant of the object, N(mean severity, bias_share severity^2), plus a
-    Gaussian field of variance (1 - bias_share) severity^2 and exponential covariance, both times
-    (radius of the object / 5 mm)^gamma. Outside, the nearest object counts. The field belongs to
+    stationary Gaussian field of variance (1 - bias_share) severity^2, both times (radius of the
+    object / 5 mm)^gamma. Outside, the nearest object counts. The field belongs to
     the slice and the constant to the object's number in reading order, so that several structures
     of a volume move by one warp; slices of a case that do not follow on each other share the
     constant, as one person outlines them.
@@ -48,6 +50,8 @@ def rater(
         length: mm in the plane at which the field's correlation is 1 / e, above 0.
         length_z: mm across slices at which it is, at least 0.
         gamma: exponent of the object's radius.
+        smoothness: p of the correlation exp(-(distance / length)^p) in the plane, in (0, 2].
+        across: how many times as far outlines move across slices as in the plane, above 0.
 
     Returns:
         (n, H, W) bool, new.
@@ -61,12 +65,15 @@ def rater(
     offset_O = scale_O * (mean + np.sqrt(bias_share) * normal_O)
     spread_O = scale_O * np.sqrt(1 - bias_share)
     reach = max((offset_O + MOST * spread_O).max(), 0.0)
-    box, distance = volume.signed_distance(reach)
-    nearest = volume.nearest_object(reach)
+    near = volume.squeezed(across)
+    box, distance = near.signed_distance(reach)
+    nearest = near.nearest_object(reach)
     slices, rows, columns = box
     inside = [at for at, each in enumerate(wanted) if slices.start <= each < slices.stop]
     positions = [wanted[at] for at in inside]
-    fields = exponential_field(volume, draw, positions, box, length=length, length_z=length_z)
+    fields = random_field(
+        volume, draw, positions, box, length=length, length_z=length_z, smoothness=smoothness
+    )
     offset_O, spread_O = offset_O.astype(np.float32), spread_O.astype(np.float32)
     for at, position, field_hw in zip(inside, positions, fields, strict=True):
         object_hw = nearest[position - slices.start]
