@@ -69,8 +69,16 @@ def natural(mask_HW: np.ndarray, severity: float, rng: np.random.Generator) -> n
     their own object, and overlapping objects merge.
 
     The severity holds at the 5 draws; over the whole contour the displacement's root mean square is
-    0.94 of it. Objects grow, since outward counts for more area than inward: a disc of radius 24 px
-    by 0.7 % at a severity of 2, one of 16 px by 9 % and one of 8 px by 29 % at 5.
+    0.94 of it, half way between two draws 0.87. The first draw is always at the topmost row of an
+    object, the others follow at fifths of the contour: every slice and every draw errs most at the
+    same places, by 15 % more than between them. Rays meet elongated objects aslant: an ellipse with
+    half axes of 45 and 12 px moves by 0.66 of the severity at right angles to its outline, 0.43 at
+    the least. Edges along rows and columns stay until they move by half a pixel: the mean shift of
+    a disc of radius 40 px is 0.73 of severities from 1 on, but 0.34 of 0.3 and 0.10 of 0.2.
+
+    Objects grow, since outward counts for more area than inward, small ones most: at a severity of
+    2 a disc of radius 24 px by 0.5 %, one of 8 px by 5 %, one of 4 px by 20 % and one of 3 px by
+    28 %; at 5 one of 16 px by 8 %, one of 8 px by 28 % and one of 4 px by 54 %.
 
     Unlike the 2018 code: contours are sub-pixel (it cut points to whole pixels), holes stay holes,
     the curve closes smoothly, and a displacement is limited to the length of its ray, so that a
