@@ -38,7 +38,7 @@ OUTLINES = {
 }
 # Functions of the labels of a volume, and probabilities or numbers of copies.
 OBJECTS = {
-    "omission": (partial(objects.omission, of="objects", size_exponent=0), 0.5),
+    "omission": (partial(objects.omission, of="objects", size_exponent=0, radius=5), 0.5),
     "spurious": (partial(objects.spurious, where="anywhere"), 0.5),
 }
 REPEATS, LOOP_REPEATS, VOLUME_REPEATS = 200, 5, 7

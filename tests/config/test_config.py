@@ -35,6 +35,7 @@ SLOPE = {"kind": "slope", "dataset": "phantom", "error": "natural", "above": 1}
 
 
 RATER = {"kind": "rater", "target_dice": 0.9}
+CLICKS = {"kind": "polygon", "clicks": 8}
 
 
 def mixture(of=("natural-0.95", "choppy-0.95"), **settings):
@@ -407,6 +408,7 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ("perturbations/x", {**RATER, "severity": 3}, ["perturbations.x", "not both"]),
         ("perturbations/x", {"kind": "omission", "severity": 2}, ["x.severity", "2", "<= 1"]),
         ("perturbations/x", {"kind": "bias", "severity": 1, "sign": 0}, ["x.sign", "0"]),
+        ("perturbations/x", {**CLICKS, "severity": 3}, ["x.severity", "3", "clicks", "<= 1"]),
         ("perturbations/x", {"kind": "mixture"}, ["perturbations.x", "'of'"]),
         ("perturbations/x", mixture(["natural-0.95", "mine"]), ["x.of", "'mine'", "choppy-0.90"]),
         ("perturbations/x", mixture(["natural-0.95"]), ["x.of"]),

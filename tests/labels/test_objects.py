@@ -14,9 +14,9 @@ from labelnoise.labels.objects import omission, spurious
 from labelnoise.labels.volume import Draw, LabelVolume
 
 KINDS = {
-    "objects": partial(omission, of="objects", size_exponent=0),
-    "small objects": partial(omission, of="objects", size_exponent=2),
-    "cases": partial(omission, of="cases", size_exponent=0),
+    "objects": partial(omission, of="objects", size_exponent=0, radius=5),
+    "small objects": partial(omission, of="objects", size_exponent=2, radius=5),
+    "cases": partial(omission, of="cases", size_exponent=0, radius=5),
     "anywhere": partial(spurious, where="anywhere"),
     "intensity": partial(spurious, where="intensity"),
 }
@@ -144,9 +144,10 @@ def test_small_objects_are_left_out_more_often_and_by_the_rule():
     labels_ZHW = np.zeros((1, 200, 200), np.uint8)
     labels_ZHW[:, 5:15, 5:15] = 1  # of the radius of a disc of 100 px, 5.64 px
     labels_ZHW[:, 60:160, 60:160] = 1  # ten times that
-    for length, small in [(1.0, 1 - 0.8 ** (5 / 5.642)), (0.5, 1 - 0.8 ** (10 / 5.642))]:
+    for length, radius in [(1.0, 5.0), (0.5, 5.0), (0.5, 2.5)]:
         volume = LabelVolume(labels_ZHW, (NAN, length, length))
-        kind = partial(omission, of="objects", size_exponent=1)
+        kind = partial(omission, of="objects", size_exponent=1, radius=radius)
+        small = 1 - 0.8 ** (radius / length / 5.642)
         drawn = [kind(volume, {1: 0.2}, Draw(seed, 0, 0, 0), [0])[0] for seed in range(400)]
         large = 1 - (1 - small) ** 0.1
         for chance, place in [(small, (8, 8)), (large, (80, 80))]:

@@ -257,6 +257,11 @@ def _check_perturbation(name, perturbation, defined):
             f"config key 'perturbations.{name}.severity' is {perturbation['severity']}; for random "
             "it is a probability, expected a number <= 1."
         )
+    elif perturbation.get("clicks") and perturbation.get("severity", 0) > 1:
+        raise InputError(
+            f"config key 'perturbations.{name}.severity' is {perturbation['severity']}; with "
+            "clicks it is a share of the way to the polygon, expected a number <= 1."
+        )
 
 
 def _check_families(config):

@@ -16,7 +16,6 @@ import numpy as np
 from labelnoise.errors import InputError
 from labelnoise.labels.volume import Box, Draw, LabelVolume, Volume
 
-RADIUS = 5.0  # mm, of the object that is left out with the probability that severity is
 TRIES = 200  # places that are tried for a copy
 SAMPLED = 64  # voxels that are looked at before all of a copy is
 
@@ -29,23 +28,25 @@ def omission(
     *,
     of: str,
     size_exponent: float,
+    radius: float,
 ) -> np.ndarray:
     """Leave out objects, or all labels of a case, as what is overlooked.
 
     An object of radius r (that of the ball, in one slice of the disc, of its size) is left out with
-    probability 1 - (1 - severity) ^ ((5 mm / r) ^ size_exponent). What was left out at a severity
+    probability 1 - (1 - severity) ^ ((radius / r) ^ size_exponent). What was left out at a severity
     is at any larger one. Its voxels go to the class that holds most of the area around it: those of
     a lesion to the organ, those of an organ to the background. Objects that touch and are both left
     out count as one.
 
     Args:
         volume: the labels.
-        severities: the probability for r = 5 mm, or of a case, in [0, 1].
+        severities: the probability of an object of that radius, or of a case, in [0, 1].
         draw: whose volume decides on objects, whose case on cases.
         wanted: positions of slices in the volume.
         of: "objects", or "cases" to leave out all structures together, whatever their size.
         size_exponent: at least 0; above it, small objects are overlooked more often than large
             ones.
+        radius: mm, of the objects that severity is the probability of.
 
     Returns:
         class indices (n, H, W), uint8: the slices asked for.
@@ -61,7 +62,7 @@ def omission(
                 omitted_ZHW |= volume.structure(index).mask_ZHW
             continue
         objects = volume.structure(index).objects
-        chance_O = 1 - (1 - severity) ** ((RADIUS / objects.radius_O) ** size_exponent)
+        chance_O = 1 - (1 - severity) ** ((radius / objects.radius_O) ** size_exponent)
         is_omitted_O = draw.of_volume(index).random(len(chance_O)) < chance_O
         omitted_ZHW |= np.append(False, is_omitted_O)[objects.labels_ZHW]
     if not omitted_ZHW[wanted].any():
