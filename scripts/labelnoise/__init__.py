@@ -4,14 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labelnoise.evaluation.predict import predict_file
+    from labelnoise.labels.generator import perturb
     from labelnoise.training.checkpoints import load_run
 
-__all__ = ["load_run", "predict_file"]
+__all__ = ["load_run", "perturb", "predict_file"]
 __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on demand, since they import torch, which tables and status do without.
+    # Imported on demand, since some import torch, which tables, status and `perturb` do without.
     if name == "load_run":
         from labelnoise.training.checkpoints import load_run
 
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from labelnoise.evaluation.predict import predict_file
 
         return predict_file
+    if name == "perturb":
+        from labelnoise.labels.generator import perturb
+
+        return perturb
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

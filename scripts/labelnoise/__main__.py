@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from labelnoise.commands import predict
+from labelnoise.commands import perturb, predict
 from labelnoise.jobs.script import explain
 
-COMMANDS = (predict,)
+COMMANDS = (predict, perturb)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,6 +4,7 @@ import difflib
 import reprlib
 from collections.abc import Iterable
 from math import isfinite
+from typing import NamedTuple
 
 from jsonschema import ValidationError
 
@@ -25,16 +26,26 @@ def shown(value: object) -> str:
     return _shorten.repr(value)
 
 
-def where(path: Iterable[str | int]) -> str:
+class Naming(NamedTuple):
+    """How messages call a key, and all that keys are in."""
+
+    key: str
+    whole: str
+
+
+CONFIG = Naming("config key", "the config")
+
+
+def where(path: Iterable[str | int], naming: Naming = CONFIG) -> str:
     """Return the key at a path as messages name it, unprintable characters escaped."""
     parts = (str(part) for part in path)
     key = ".".join(part if part.isprintable() else ascii(part)[1:-1] for part in parts)
-    return f"config key '{key}'" if key else "the config"
+    return f"{naming.key} '{key}'" if key else naming.whole
 
 
-def schema_sentence(error: ValidationError) -> str:
+def schema_sentence(error: ValidationError, naming: Naming = CONFIG) -> str:
     """Return one sentence that tells the user what an error of the schema means."""
-    named, found, rule = where(error.absolute_path), error.instance, error.validator_value
+    named, found, rule = where(error.absolute_path, naming), error.instance, error.validator_value
     is_wrong = f"{named} is {shown(found)}"
     match error.validator:
         case "additionalProperties":

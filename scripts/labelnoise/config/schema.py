@@ -10,7 +10,14 @@ import jsonschema
 import yaml
 from jsonschema.exceptions import best_match, relevance
 
-from labelnoise.config.messages import LARGEST_INTEGER, schema_sentence, shown, where
+from labelnoise.config.messages import (
+    CONFIG,
+    LARGEST_INTEGER,
+    Naming,
+    schema_sentence,
+    shown,
+    where,
+)
 from labelnoise.errors import InputError
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
@@ -28,10 +35,38 @@ def check_schema(config: dict) -> None:
     Raises:
         InputError: a key is unknown, missing, of another type or out of range.
     """
-    _check_values(config, (), count(1))
-    error = best_match(_validator().iter_errors(config), key=_unknown_key_first)
+    _check(config, _validator(), CONFIG)
+
+
+def check_part(value: dict, part: str, naming: Naming) -> None:
+    """Refuse what does not fit a definition of the schema, naming the key.
+
+    Args:
+        value: a mapping.
+        part: name of the definition, such as "perturbation".
+        naming: what messages call the keys.
+
+    Raises:
+        InputError: see `check_schema`.
+    """
+    _check(value, _validator().evolve(schema=_part(part)), naming)
+
+
+def _check(value, validator, naming):
+    _check_values(value, (), count(1), naming)
+    error = best_match(validator.iter_errors(value), key=_unknown_key_first)
     if error is not None:
-        raise InputError(schema_sentence(error))
+        raise InputError(schema_sentence(error, naming))
+
+
+def part_keys(value: dict, part: str) -> list[str]:
+    """Return the keys that a definition of the schema has, given those that choose among several.
+
+    Args:
+        value: such as {"kind": "rater"}.
+        part: name of the definition, such as "perturbation".
+    """
+    return [*_at(_part(part), value)["properties"]]
 
 
 def name_fault(text: str) -> str:
@@ -51,6 +86,15 @@ def canonical(config: dict) -> dict:
         config: a mapping that fits the schema. It is not changed.
     """
     return _form(config, _schema())
+
+
+def canonical_part(value: dict, part: str) -> dict:
+    """Return the canonical form of a mapping that fits a definition of the schema."""
+    return _form(value, _part(part))
+
+
+def _part(part):
+    return {"$ref": f"#/$defs/{part}"}
 
 
 @cache
@@ -73,9 +117,9 @@ def _has_group(value):
     return not isinstance(value, str) or re.compile(value).groups > 0
 
 
-def _check_values(value, path, counted):
+def _check_values(value, path, counted, naming):
     """Refuse values that YAML can make and JSON does not have, which the schema ignores."""
-    named = where(path)
+    named = where(path, naming)
     if next(counted) > MOST_VALUES or len(path) > DEEPEST:
         raise InputError(f"{named} goes beyond {MOST_VALUES} values or {DEEPEST} levels; cut it.")
     if isinstance(value, dict):
@@ -84,10 +128,10 @@ def _check_values(value, path, counted):
                 raise InputError(
                     f"{named} has the key {shown(name)}, which is not text; put it in quotes."
                 )
-            _check_values(item, (*path, name), counted)
+            _check_values(item, (*path, name), counted, naming)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _check_values(item, (*path, index), counted)
+            _check_values(item, (*path, index), counted, naming)
     elif isinstance(value, float) and not isfinite(value):
         raise InputError(f"{named} is {value}; expected a finite number.")
     elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:

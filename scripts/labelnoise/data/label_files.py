@@ -21,11 +21,17 @@ from nibabel.openers import ImageOpener
 from PIL import Image
 
 from labelnoise.data.sources.folders import check_file
-from labelnoise.data.sources.images import open_picture, read_mask
+from labelnoise.data.sources.images import open_picture, read_image, read_mask
 from labelnoise.data.sources.label_values import whole_numbers
 from labelnoise.data.sources.raw_files import is_nrrd, read_header
 from labelnoise.data.sources.volume_files import read_volume
-from labelnoise.data.sources.volumes import Volume, resolve_plane, slices_of, volume_of
+from labelnoise.data.sources.volumes import (
+    Volume,
+    match_grid,
+    resolve_plane,
+    slices_of,
+    volume_of,
+)
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
 
@@ -55,11 +61,15 @@ class LabelImage:
         path: the file.
         values_SHW: label values, whole numbers.
         spacing_3: distance of slices, rows and columns in mm; NaN where the file does not say.
+        volume: the same, as the file holds it; None of a picture.
+        plane: of a volume's slices.
     """
 
     path: Path
     values_SHW: np.ndarray
     spacing_3: np.ndarray
+    volume: Volume | None
+    plane: str
     _write: Callable[[Path, np.ndarray], None]
 
     def write(self, path: Path, values_SHW: np.ndarray) -> None:
@@ -74,6 +84,35 @@ class LabelImage:
         if values_SHW.shape != self.values_SHW.shape:
             raise ValueError(f"labels {values_SHW.shape} for {self.values_SHW.shape} of {path}")
         self._write(path, values_SHW)
+
+    def read_images(self, path: Path) -> np.ndarray:
+        """Read the image of these labels.
+
+        Args:
+            path: a volume on the grid of the labels up to permuted and flipped axes, or a picture
+                of their size, of which colour becomes luminance.
+
+        Returns:
+            (S, H, W), any number type.
+
+        Raises:
+            InputError: it cannot be read, is on another grid, or holds NaN or infinity.
+        """
+        if self.volume is None:
+            images_SHW = read_image(path)[None]
+            if images_SHW.shape != self.values_SHW.shape:
+                raise InputError(
+                    f"{path} is {_times(images_SHW.shape[1:])} pixels (height x width), but its "
+                    f"labels {self.path} are {_times(self.values_SHW.shape[1:])}; pair the right "
+                    "files."
+                )
+        else:
+            images, names = read_volume(path), ("the image", "its label")
+            array_IJK = match_grid(self.volume, images, f"{path}, image of {self.path}", names)
+            images_SHW, _ = slices_of(Volume(array_IJK, self.volume.affine), self.plane)
+        if not np.isfinite(images_SHW).all():
+            raise InputError(f"{path} holds NaN or infinity, expected finite values; correct it.")
+        return images_SHW
 
 
 def read_labels(path: Path, plane: str = "acquired") -> LabelImage:
@@ -140,7 +179,7 @@ def check_output(path: Path, output: Path) -> None:
 
 def _read_volume(path, plane):
     is_nifti = ending_of(path) in (".nii.gz", ".nii")
-    volume = read_volume(path, key="channel")
+    volume = read_volume(path)
     header, dtype, slope, inter, pack = _nifti_form(path) if is_nifti else _raw_form(path)
     values_IJK = _whole(volume.array_IJK, path)
     if dtype.itemsize > 4 and values_IJK.max(initial=0) >= LARGEST_OF_WIDE:
@@ -149,14 +188,15 @@ def _read_volume(path, plane):
             f"{LARGEST_OF_WIDE - 1} in numbers of 64 bits; renumber its labels."
         )
     plane = resolve_plane(volume, plane, str(path))
-    values_SHW, spacing_3 = slices_of(Volume(values_IJK, volume.affine), plane)
+    volume = Volume(values_IJK, volume.affine)
+    values_SHW, spacing_3 = slices_of(volume, plane)
 
     def write(target, wrong_SHW):
         wrong_IJK = volume_of(wrong_SHW, volume.affine, plane)
         with whole_file(target) as temporary, open(temporary, "wb") as file:
             pack(file, target, header, _stored(wrong_IJK, dtype, slope, inter))
 
-    return LabelImage(path, values_SHW, spacing_3, write)
+    return LabelImage(path, values_SHW, spacing_3, volume, plane, write)
 
 
 def _whole(array_IJK, path):
@@ -263,7 +303,7 @@ def _read_picture(path):
             painted = _painted(picture, wrong_SHW[0].astype(values_HW.dtype))
             painted.save(temporary, format=picture.format, **_kept(picture))
 
-    return LabelImage(path, values_SHW, np.full(3, np.nan), write)
+    return LabelImage(path, values_SHW, np.full(3, np.nan), None, "", write)
 
 
 def _painted(picture, values_HW):
@@ -293,3 +333,7 @@ def _kept(picture):
         kept["tiffinfo"] = {tag: picture.tag_v2[tag] for tag in TIFF_TAGS if tag in picture.tag_v2}
         kept.pop("dpi", None)
     return kept
+
+
+def _times(numbers):
+    return " x ".join(map(str, numbers))

@@ -107,7 +107,7 @@ def calibrate(
     """
     trial, balance = _trial(masks_NHW, kind, foreground_fraction, seed, share)
     if kind == "random" and target_dice < 1:
-        rate = _flip_probability(target_dice, foreground_fraction, balance, share)
+        rate = flip_probability(target_dice, foreground_fraction, balance, share)
         return _outcome(trial, rate)
     return _calibrated(trial, target_dice, tolerance)
 
@@ -116,11 +116,11 @@ def _calibrated(trial, target_dice, tolerance, most=inf):
     """Return the Calibration of a trial's parts, on as many draws as that takes."""
     if target_dice == 1:
         return _outcome(trial, 0.0)
-    severity = _solve(trial, target_dice, tolerance, most=most)
+    severity = solve(trial, target_dice, tolerance, most=most)
     more = _more_draws(trial, severity, tolerance)
     if more is None:
         return _outcome(trial, severity)
-    severity = _solve(more, target_dice, tolerance, most=most, near=severity)
+    severity = solve(more, target_dice, tolerance, most=most, near=severity)
     return _outcome(more, severity, len(trial.tried))
 
 
@@ -216,7 +216,7 @@ def _size_volumes(error, source, rows, structures, perturbation, tolerance):
     """Yield index and Calibration of each structure under a kind that acts on volumes."""
     share, inner = error.settings.get("share", 1.0), without_share(error)
     volumes, cases = Volumes(source), _spread_cases(source, rows)
-    most = 1.0 if error.settings.get("clicks") else MOST.get(error.kind, inf)
+    most = most_severity(error)
     severities: dict[int, float] = {}
     for index in sorted(structures, reverse=True):
         sized = replace(inner, severities=dict(severities))
@@ -293,13 +293,11 @@ def _outcome(trial, severity, evaluations=0):
 
 
 class Part(Protocol):
-    """What is perturbed as one: a slice, or the slices of a case.
+    """What is perturbed as one: a slice, or the slices of a case."""
 
-    Attributes:
-        masks: its reference masks (H, W), of one structure.
-    """
-
-    masks: list[np.ndarray]
+    @property
+    def masks(self) -> Sequence[np.ndarray]:
+        """Its reference masks (H, W), of one structure."""
 
     def perturbed(self, severity: float, draw: int) -> Iterable[np.ndarray]:
         """Yield the perturbed masks of one draw: the same random numbers for every severity."""
@@ -442,11 +440,25 @@ def _odds(masks):
     return foreground / max(size - foreground, 1)
 
 
-def _flip_probability(target_dice, foreground_fraction, balance, share):
-    """Return the severity of `random` whose expected counts give the target."""
+def flip_probability(
+    target_dice: float, foreground_fraction: float | None, balance: float, share: float
+) -> float:
+    """Return the severity of `random` whose expected counts give the target.
+
+    Args:
+        target_dice: wanted label Dice, in (0, 1].
+        foreground_fraction: share of foreground pixels, by which background flips.
+        balance: background pixels that flip per foreground pixel that does; 1 where the fraction is
+            that of the labels themselves.
+        share: of the slices, that are hit.
+
+    Raises:
+        InputError: no probability gives it.
+    """
     # 1 - target at balance 1 and share 1.
     probability = 2 * (1 - target_dice) / (2 + target_dice * (balance - 1)) / share
-    highest = min(1, (1 - foreground_fraction) / max(foreground_fraction, 1e-9))
+    fraction = foreground_fraction or 0.0
+    highest = min(1, (1 - fraction) / max(fraction, 1e-9))
     if probability > highest:
         flipped = share * highest
         lowest = 2 * (1 - flipped) / (2 * (1 - flipped) + flipped * (1 + balance))
@@ -454,11 +466,31 @@ def _flip_probability(target_dice, foreground_fraction, balance, share):
     return probability
 
 
-def _solve(trial, target_dice, tolerance, near=None, most=inf):
+def most_severity(error: CalibratedError | Perturbation) -> float:
+    """Return the largest severity that the kind of an error has."""
+    return 1.0 if error.settings.get("clicks") else MOST.get(error.kind, inf)
+
+
+def solve(
+    trial: Trial,
+    target_dice: float,
+    tolerance: float,
+    near: float | None = None,
+    most: float = inf,
+    accepted: float | None = None,
+) -> float:
     """Return the severity whose label Dice is nearest to the target, found by Brent's method.
 
-    near: a severity close to it, if one is known.
-    most: the largest severity that the kind has.
+    Args:
+        trial: where severities are tried.
+        target_dice: wanted label Dice, in (0, 1).
+        tolerance: ten times the difference at which the search ends.
+        near: a severity close to it, if one is known.
+        most: the largest severity that the kind has.
+        accepted: largest accepted difference, if it is not the tolerance.
+
+    Raises:
+        InputError: no severity comes that near.
     """
 
     def gap(severity):
@@ -475,6 +507,15 @@ def _solve(trial, target_dice, tolerance, near=None, most=inf):
         if high > min(8 * max(trial.parts[0].masks[0].shape), most):
             lowest = min(map(trial.label_dice, trial.tried))
             raise InputError(_unreachable(trial.kind, target_dice, lowest))
+    tolerated = tolerance if accepted is None else accepted
+    if gap(low) <= 0:
+        if -gap(low) > tolerated:
+            raise InputError(
+                f"{trial.kind}: target label Dice {target_dice} is out of reach on these masks, as "
+                f"the errors of other structures alone make it {trial.label_dice(low):.3f}; choose "
+                "a target below that."
+            )
+        return low
     # Here, since those who only draw labels do without it.
     from scipy.optimize import brentq
 
@@ -482,7 +523,7 @@ def _solve(trial, target_dice, tolerance, near=None, most=inf):
     # side is taken.
     brentq(gap, low, high, xtol=1e-4, rtol=1e-4, disp=False)
     severity = min(trial.tried, key=lambda tried: abs(gap(tried)))
-    if abs(gap(severity)) > tolerance:
+    if abs(gap(severity)) > tolerated:
         raise InputError(_skipped(trial, target_dice))
     return severity
 

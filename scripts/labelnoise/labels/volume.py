@@ -218,7 +218,9 @@ class LabelVolume:
             self._unions[index] = Volume(self.labels_ZHW >= index, self.spacing_3)
         return self._unions[index]
 
-    def own(self, index: int, claimed_nHW: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
+    def own(
+        self, index: int, claimed_nHW: np.ndarray, wanted: Sequence[int] | np.ndarray
+    ) -> np.ndarray:
         """Return which voxels of the moved `union(index)` the structure itself reached.
 
         Where the higher structures in the union are not enclosed by this one, their own error is

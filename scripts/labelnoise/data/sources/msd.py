@@ -111,8 +111,15 @@ def _path(settings):
 
 
 def _about(settings):
-    """Read dataset.json."""
-    path = _path(settings)
+    return read_about(_path(settings))
+
+
+def read_about(path: Path) -> dict:
+    """Read dataset.json.
+
+    Raises:
+        InputError: it is missing, or a value is not of the type that it has to be.
+    """
     if not path.is_file():
         raise InputError(
             f"{path} does not exist, expected the description of a Decathlon task or of an nnU-Net "
@@ -144,7 +151,7 @@ def _classes(settings, about):
     # nnU-Net's "ignore" marks voxels that nobody annotated: no class, and not background either.
     classes = {
         name: values
-        for name, values in _labels(path, about).items()
+        for name, values in label_values(path, about).items()
         if values != [0] and name != "ignore"
     }
     if not 0 < len(classes) <= MOST_CLASSES:
@@ -163,8 +170,12 @@ def _classes(settings, about):
     return classes
 
 
-def _labels(path, about):
-    """Return the labels of dataset.json, {name: values}, whichever of them is the key."""
+def label_values(path: Path, about: dict) -> dict[str, list[int]]:
+    """Return the labels of dataset.json, {name: values}, whichever of them is the key.
+
+    Raises:
+        InputError: they are no names with whole numbers.
+    """
     labels = about.get("labels", {})
     if labels and all(key.isdecimal() for key in labels):
         pairs = [(name, value) for value, name in labels.items()]
@@ -202,7 +213,7 @@ def _value(value):
 def _warn_of_ignore(settings, about):
     """Say it where voxels that nobody annotated become background, as `others` has it."""
     path = _path(settings)
-    if settings["others"] == "background" and "ignore" in _labels(path, about):
+    if settings["others"] == "background" and "ignore" in label_values(path, about):
         logger.warning(
             "%s: voxels of the label `ignore`, which nobody annotated, become background, since "
             "`others` is background",
