@@ -9,7 +9,6 @@ objects are found anew each time.
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -20,26 +19,24 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 import label_oracle  # noqa: E402
-from labelnoise.labels import objects, outlines, perturbations  # noqa: E402
-from labelnoise.labels.rater import rater  # noqa: E402
+from labelnoise.config.rules import error_settings  # noqa: E402
+from labelnoise.config.schema import canonical  # noqa: E402
+from labelnoise.labels import perturbations  # noqa: E402
+from labelnoise.labels.drawing import CalibratedError, draw_volume  # noqa: E402
 from labelnoise.labels.volume import Draw, LabelVolume  # noqa: E402
 
 # The severities of the 2018 code for a label Dice of 0.90 on liver.
 SEVERITIES = {"natural": 52**0.5, "choppy": 10.5, "random": 0.10}
-HAND = {"bias_share": 0.34, "mean": 0, "length": 2.7, "length_z": 1.5, "gamma": 0.23}
-# Functions of a binary volume, and severities in mm or slices.
-OUTLINES = {
-    "rater": (partial(rater, **HAND), 3.0),
-    "bias": (partial(outlines.bias, sign=1), 3.0),
-    "translation": (outlines.translation, 5.0),
-    "polygon": (partial(outlines.polygon, clicks=None), 3.0),
-    "clicks": (partial(outlines.polygon, clicks=12), 1.0),
-    "interpolated": (outlines.interpolated, 3.0),
-}
-# Functions of the labels of a volume, and probabilities or numbers of copies.
-OBJECTS = {
-    "omission": (partial(objects.omission, of="objects", size_exponent=0, radius=5), 0.5),
-    "spurious": (partial(objects.spurious, where="anywhere"), 0.5),
+# Errors of volumes, as in a config: mm, slices, a probability, copies.
+VOLUME_ERRORS = {
+    "rater": {"kind": "rater", "severity": 3.0},
+    "bias": {"kind": "bias", "severity": 3.0},
+    "translation": {"kind": "translation", "severity": 5.0},
+    "polygon": {"kind": "polygon", "severity": 3.0},
+    "clicks": {"kind": "polygon", "severity": 1.0, "clicks": 12},
+    "interpolated": {"kind": "interpolated", "severity": 3.0},
+    "omission": {"kind": "omission", "severity": 0.5},
+    "spurious": {"kind": "spurious", "severity": 0.5},
 }
 REPEATS, LOOP_REPEATS, VOLUME_REPEATS = 200, 5, 7
 SPACING = (3.0, 0.8, 0.8)
@@ -81,18 +78,18 @@ def milliseconds(function, mask_HW, arguments, repeats):
     return 1000 * median(times)
 
 
-def milliseconds_a_slice(kind, labels_ZHW, repeats):
+def milliseconds_a_slice(error, labels_ZHW, repeats):
     """Return the median time of one draw of a whole volume, in milliseconds per slice."""
+    completed = canonical({"perturbations": {"timed": error}})["perturbations"]["timed"]
+    severities = {1: completed["severity"]}
+    settings = CalibratedError(
+        error["kind"], severities, {}, 0, settings=error_settings(completed)
+    ).own_settings
     times, wanted = [], range(len(labels_ZHW))
     for number in range(repeats):
         volume, draw = LabelVolume(labels_ZHW, SPACING), Draw(0, number, 0, 0)
         start = perf_counter()
-        if kind in OUTLINES:
-            function, severity = OUTLINES[kind]
-            function(volume.union(1), severity, draw, wanted)
-        else:
-            function, severity = OBJECTS[kind]
-            function(volume, {1: severity}, draw, wanted)
+        draw_volume(volume, error["kind"], severities, draw, wanted, settings)
         times.append(perf_counter() - start)
     return 1000 * median(times) / len(labels_ZHW)
 
@@ -106,12 +103,12 @@ def main():
             ours = milliseconds(getattr(perturbations, kind), mask_HW, arguments, REPEATS)
             loops = milliseconds(getattr(label_oracle, kind), mask_HW, arguments, LOOP_REPEATS)
             print(f"{kind:12} {name:6} {share:10.1%} {ours:8.3f} {loops:9.1f} {loops / ours:6.0f}")
-    for kind in [*OUTLINES, *OBJECTS]:
+    for kind, error in VOLUME_ERRORS.items():
         for name, labels_ZHW in volumes().items():
             if kind == "interpolated" and len(labels_ZHW) == 1:
                 continue
             repeats = REPEATS if len(labels_ZHW) == 1 else VOLUME_REPEATS
-            ours = milliseconds_a_slice(kind, labels_ZHW, repeats)
+            ours = milliseconds_a_slice(error, labels_ZHW, repeats)
             print(f"{kind:12} {name:6} {labels_ZHW.mean():10.1%} {ours:8.3f}")
 
 
