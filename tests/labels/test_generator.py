@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 import labelnoise
 from labelnoise.labels.drawing import CalibratedError, Drawer
-from labelnoise.labels.generator import ACCEPTED, KINDS, Reference, perturb
+from labelnoise.labels.generator import ACCEPTED, KINDS, Reference, define_error, perturb
 from refusals import refusal
 
 SPACING = (3.0, 1.0, 1.0)
@@ -114,8 +114,9 @@ def test_any_array_keeps_its_shape_type_and_values(labels, dtype, kind, seed):
 
 def test_the_draw_is_that_of_a_study_on_the_same_labels():
     labels = organs(values=(1, 2)).astype(np.uint8)
-    chosen = {"bias_share": 1.0, "mean": 0.0, "length": 3.0, "length_z": 0.0, "gamma": 0.0}
-    error = CalibratedError("rater", {1: 1.2, 2: 1.2}, {}, 11, settings=chosen)
+    chosen = {"bias_share": 0.5, "length_z": 4.0}
+    completed = define_error("rater", None, 1.2, chosen).settings
+    error = CalibratedError("rater", {1: 1.2, 2: 1.2}, {}, 11, settings=completed)
     source = Reference(labels, np.array(SPACING))
     expected = Drawer(source, error).labels(range(len(labels)), 2)
     found = perturb(labels, "rater", severity=1.2, spacing=SPACING, seed=11, draw=2, **chosen)
