@@ -97,6 +97,33 @@ def test_an_unknown_kind_is_refused_with_the_known_ones():
         perturb(disc(8, 4, 4, 2), "nature", 1, generator())
 
 
+@pytest.mark.parametrize("kind", ["natural", "choppy", "random"])
+@pytest.mark.parametrize(
+    ("mask", "severity", "says"),
+    [
+        (5 * disc(9, 4, 4, 3), 1.0, "the mask holds 5, expected 0 and 1 alone"),
+        (-disc(9, 4, 4, 3).astype(int), 1.0, "the mask holds -1, expected 0 and 1 alone"),
+        (np.zeros((2, 3, 4), np.uint8), 1.0, r"an array \(2, 3, 4\) of uint8, expected an array"),
+        (np.ones((3, 4)), 1.0, r"an array \(3, 4\) of float64, expected"),
+        ([[0, 1]], 1.0, "the mask is list, expected"),
+        (disc(9, 4, 4, 3), float("nan"), "the severity is nan, expected a finite number"),
+        (disc(9, 4, 4, 3), float("inf"), "the severity is inf"),
+        (disc(9, 4, 4, 3), -1, "the severity is -1"),
+    ],
+)
+def test_what_is_no_mask_or_no_severity_is_refused(kind, mask, severity, says):
+    with pytest.raises(InputError, match=says):
+        perturb(mask, kind, severity, generator(), 0.1)
+    own = getattr(perturbations, kind)
+    with pytest.raises(InputError, match=says):
+        own(mask, severity, generator(), *([0.1] if kind == "random" else []))
+
+
+def test_a_probability_above_1_is_refused():
+    with pytest.raises(InputError, match=r"random: the severity is 1\.5, a probability"):
+        random(disc(9, 4, 4, 3), 1.5, generator(), 0.1)
+
+
 # Natural
 
 

@@ -45,9 +45,11 @@ def perturb(
         A new mask of the same shape, uint8 in {0, 1}.
 
     Raises:
-        InputError: the kind is unknown, or see `random` and `perturb_own`.
+        InputError: what is given is no mask, no severity or no kind, or see `random` and
+            `perturb_own`.
     """
     if kind == "control":
+        _check(mask_HW, 0)
         return mask_HW.copy()
     if kind == "natural":
         return natural(mask_HW, severity, rng)
@@ -56,8 +58,31 @@ def perturb(
     if kind == "random":
         return random(mask_HW, severity, rng, foreground_fraction)
     if is_own(kind):
+        _check(mask_HW, severity)
         return perturb_own(mask_HW, kind, severity, rng)
     raise InputError(f"perturbation kind {kind!r} is unknown: choose one of {', '.join(KINDS)}.")
+
+
+def _check(mask_HW, severity):
+    """Refuse what is no mask, or no severity; the time that takes is small beside any kind's."""
+    is_mask = isinstance(mask_HW, np.ndarray) and mask_HW.ndim == 2 and mask_HW.dtype.kind in "bui"
+    if not is_mask:
+        found = type(mask_HW).__name__
+        if isinstance(mask_HW, np.ndarray):
+            found = f"an array {mask_HW.shape} of {mask_HW.dtype}"
+        raise InputError(
+            f"the mask is {found}, expected an array (height, width) of whole numbers 0 and 1 or "
+            "truth values; `labelnoise.perturb` takes volumes and any labels."
+        )
+    high = mask_HW.max(initial=0)
+    low = mask_HW.min(initial=0) if mask_HW.dtype.kind == "i" else 0
+    if low < 0 or high > 1:
+        raise InputError(
+            f"the mask holds {high if high > 1 else low}, expected 0 and 1 alone; "
+            "`labelnoise.perturb` takes any labels."
+        )
+    if not 0 <= severity < np.inf:
+        raise InputError(f"the severity is {severity}, expected a finite number of at least 0.")
 
 
 def natural(mask_HW: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
@@ -93,7 +118,11 @@ def natural(mask_HW: np.ndarray, severity: float, rng: np.random.Generator) -> n
 
     Returns:
         A new mask, uint8 in {0, 1}.
+
+    Raises:
+        InputError: what is given is no mask, or no severity.
     """
+    _check(mask_HW, severity)
     if severity == 0 or not mask_HW.any():
         return mask_HW.copy()
     contours = find_contours(mask_HW)
@@ -121,7 +150,11 @@ def choppy(mask_HW: np.ndarray, severity: float, rng: np.random.Generator) -> np
 
     Returns:
         A new mask, uint8 in {0, 1}.
+
+    Raises:
+        InputError: what is given is no mask, or no severity.
     """
+    _check(mask_HW, severity)
     if severity == 0 or not mask_HW.any():
         return mask_HW.copy()
     width = mask_HW.shape[1]
@@ -156,8 +189,12 @@ def random(
         A new mask, uint8 in {0, 1}.
 
     Raises:
-        InputError: f is missing or out of range, or p f / (1 - f) is above 1.
+        InputError: what is given is no mask or no probability, f is missing or out of range, or
+            p f / (1 - f) is above 1.
     """
+    _check(mask_HW, severity)
+    if severity > 1:
+        raise InputError(f"random: the severity is {severity}, a probability, expected at most 1.")
     background_rate = flip_rate(severity, foreground_fraction)
     noisy_HW = np.array(mask_HW, order="C")  # reshape(-1) below must be a view
     if severity == 0:
