@@ -137,6 +137,17 @@ def test_structures_that_touch_move_together(tmp_path):
     assert moved
 
 
+def test_structures_that_touch_are_shifted_as_they_are():
+    labels_ZHW = np.zeros((1, SIZE, SIZE), np.uint8)
+    labels_ZHW[0, 10:22, 10:16], labels_ZHW[0, 10:22, 16:22] = 1, 2
+    volume = LabelVolume(labels_ZHW, (1.0, 1.0, 1.0))
+    for seed in range(8):
+        draw = Draw(seed, 0, 0, 0)
+        wrong_HW = draw_volume(volume, "translation", {1: 6.0, 2: 6.0}, draw, [0], {})[0]
+        row, column = np.argwhere(wrong_HW)[0] - 10
+        np.testing.assert_array_equal(wrong_HW, np.roll(labels_ZHW[0], (row, column), (0, 1)))
+
+
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [

@@ -383,6 +383,10 @@ def draw_volume(
         return OBJECT_KINDS[kind](volume, severities, draw, wanted, **settings)
     move = partial(OUTLINE_KINDS[kind], draw=draw, wanted=wanted, **settings)
     labels_nHW = np.zeros((len(wanted), *volume.labels_ZHW.shape[1:]), np.uint8)
+    if kind == "translation":  # structures keep their shape, so each moves as it is
+        for index in sorted(severities):
+            labels_nHW[move(volume.structure(index), severities[index])] = index
+        return labels_nHW
     for index in sorted(severities, reverse=True):
         union = volume.union(index)
         if union.box is not None:
