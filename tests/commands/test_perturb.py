@@ -89,6 +89,35 @@ def test_a_picture_has_the_spacing_that_is_said(tmp_path, capsys):
     assert f"value 255 label Dice {dice(mask > 0, wrong > 0):.3f} (severity 1)" in said
 
 
+def test_an_error_of_a_config(tmp_path, capsys):
+    path, output = save(tmp_path / "a.nii", organ(), spacing=SPACING), tmp_path / "b.nii"
+    entry = "kind: rater, bias_share: 1, mean: 0.5, target_dice: 0.8, draws: per_epoch"
+    config = tmp_path / "study.yaml"
+    config.write_text(f"perturbations: {{thick: {{{entry}}}, none: {{kind: control}}}}")
+    expected = {"bias_share": 1, "mean": 0.5}
+    bare = tmp_path / "raters.yaml"
+    for text in (f"{{{entry}}}", f"people: {{{entry}}}"):
+        bare.write_text(text)
+        run(capsys, path, "-o", output, "--error", bare)
+        found = labelnoise.perturb(organ(), "rater", dice=0.8, spacing=SPACING, **expected)
+        np.testing.assert_array_equal(read(output), found)
+    run(
+        capsys, path, "-o", output, "--error", config, "thick", "--severity", "1", "--set", "mean=0"
+    )
+    found = labelnoise.perturb(organ(), "rater", severity=1, spacing=SPACING, bias_share=1)
+    np.testing.assert_array_equal(read(output), found)
+    for arguments, says in (
+        (["--error", config], "defines 2 perturbations, expected one; name one of: thick, none."),
+        (["--error", config, "thin"], "defines no perturbation 'thin'"),
+        (["--error", config, "thick", "thin"], "--error takes a file and at most one name"),
+        (["--error", config, "none"], "the kind is 'control', expected one of"),
+        (["--error", config, "thick", "--kind", "bias"], "one of --kind and --error"),
+        (["--dice", "0.9"], "one of --kind and --error"),
+        (["--error", tmp_path / "none.yaml"], "none.yaml cannot be read"),
+    ):
+        assert says in refused(capsys, path, "-o", tmp_path / "c.nii", *arguments)
+
+
 def write_folder(folder, radii=(6, 8, 10, 11)):
     for number, radius in enumerate(radii):
         save(folder / "sub" / f"c{number}.nii.gz", organ(radius), spacing=SPACING)

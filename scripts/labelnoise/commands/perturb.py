@@ -19,6 +19,7 @@ examples:
   labelnoise perturb labels.nrrd -o thick.nrrd --kind bias --severity 1.5 --set sign=1
   labelnoise perturb masks/ -o wrong/ --kind rater --dice 0.9 --spacing 0.25 0.25
   labelnoise perturb Dataset007_Liver -o Dataset107_Wrong --kind rater --dice 0.85
+  labelnoise perturb masks/ -o wrong/ --error raters.yaml --each
 """
 
 
@@ -36,7 +37,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     output = "file of the same format; or a folder, existing or with / at its end"
     argument("-o", "--output", required=True, metavar="OUTPUT", help=output)
     kinds = "rater, bias, translation, polygon, interpolated, omission, spurious, natural, choppy"
-    argument("--kind", required=True, help=f"{kinds} or random")
+    argument("--kind", help=f"{kinds} or random")
+    error = "kind, settings and size of a perturbation in a config instead, such as of fit-raters"
+    argument("--error", nargs="+", metavar=("FILE.yaml", "NAME"), help=error)
     argument("--dice", type=float, metavar="D", help="label Dice of each structure, above 0 to 1")
     argument("--severity", type=float, metavar="S", help="the kind's own parameter, instead")
     argument("--seed", type=int, default=0, metavar="N", help="equal seeds give equal files (0)")
@@ -70,9 +73,8 @@ def perturb(arguments: argparse.Namespace) -> None:
     from labelnoise.labels.generator import check_whole, define_error
 
     given = arguments.labels
-    error = define_error(
-        arguments.kind, arguments.dice, arguments.severity, parse_settings(arguments.set)
-    )
+    entry = _entry(arguments)
+    error = define_error(entry.pop("kind"), entry.pop("dice"), entry.pop("severity"), entry)
     request = label_sets.Request(
         error,
         check_whole("seed", arguments.seed),
@@ -101,6 +103,51 @@ def perturb(arguments: argparse.Namespace) -> None:
             given, output, request, arguments.pattern, arguments.image
         )
     print(f"{output}: {len(record['cases'])} files; {_said(record['structures'])}")
+
+
+def _entry(arguments):
+    """Return kind, dice, severity and settings that are asked for."""
+    settings = parse_settings(arguments.set)
+    size = {"dice": arguments.dice, "severity": arguments.severity}
+    if (arguments.kind is None) == (arguments.error is None):
+        raise InputError("the error is to be named by one of --kind and --error; give one of them.")
+    if arguments.kind is not None:
+        return {"kind": arguments.kind, **size, **settings}
+    if len(arguments.error) > 2:
+        raise InputError("--error takes a file and at most one name; remove the others.")
+    entry = read_error(*arguments.error)
+    if size == {"dice": None, "severity": None}:
+        size = {"dice": entry.get("target_dice"), "severity": entry.get("severity")}
+    kept = {key: entry[key] for key in entry if key not in ("target_dice", "severity", "draws")}
+    return {**kept, **size, **settings}
+
+
+def read_error(path: str, name: str | None = None) -> dict[str, Any]:
+    """Return an entry of the `perturbations` of a config, or of a file that holds them alone.
+
+    Raises:
+        InputError: the file cannot be read, or has no such entry, or several and none is named.
+    """
+    from labelnoise.config.reading import read_file
+
+    content = read_file(path)
+    content = content.get("perturbations", content)
+    if not isinstance(content, dict):
+        content = {}
+    if "kind" in content:
+        content = {name or "": content}
+    defined = {
+        key: dict(entry)
+        for key, entry in content.items()
+        if isinstance(entry, dict) and "kind" in entry
+    }
+    if name in defined:
+        return defined[name]
+    if name is None and len(defined) == 1:
+        return next(iter(defined.values()))
+    listed = ", ".join(map(str, defined)) or "none"
+    found = f"no perturbation {name!r}" if name else f"{len(defined)} perturbations"
+    raise InputError(f"{path} defines {found}, expected one; name one of: {listed}.")
 
 
 def parse_settings(texts: list[str]) -> dict[str, Any]:
