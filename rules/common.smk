@@ -70,6 +70,10 @@ def targets():
     # Figures are of a dataset, all else is of its folds.
     names += [vars(run) | {"dataset": base_of(run.dataset)} for run in runs]
     files = {output.apply_wildcards(each) for each in names for output in outputs}
+    # Of errors that are not given there are no given labels.
+    files -= {results.fill(results.given, run).as_posix() for run in runs} - {
+        path.as_posix() for name in study.matrix["dataset"] for path in given_of(name, study.errors)
+    }
     return [*(rule.name for rule in workflow.rules), *sorted(files)]
 
 
@@ -96,6 +100,27 @@ def first_fold_file(wildcards):
 def state_of_source(dataset):
     """What the job that prepares a dataset depends on besides the config; see `source_state`."""
     return source_state(study.datasets[dataset], results, dataset).word
+
+
+@cache
+def state_of_given(dataset, perturbation):
+    """What the job that prepares given labels depends on besides the config."""
+    settings = study.given_settings(dataset, perturbation)
+    return source_state(settings, results, dataset, perturbation).word
+
+
+def given_of(dataset, perturbations):
+    """The files of given labels that some perturbations take, of a dataset or its fold."""
+    names = dict.fromkeys(name for each in perturbations for name in study.given_in(each))
+    return [
+        results.fill(results.given, {"dataset": base_of(dataset), "perturbation": name})
+        for name in names
+    ]
+
+
+def given_labels(wildcards):
+    """The files of given labels that the job's perturbation takes."""
+    return given_of(wildcards.dataset, [wildcards.perturbation])
 
 
 def grows(amount):

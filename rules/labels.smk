@@ -25,9 +25,32 @@ rule prepare_dataset:
         "../scripts/prepare_dataset.py"
 
 
+# Once for all folds of a dataset, whose rows are the same.
+rule prepare_given:
+    input:
+        dataset=first_fold_file,
+    output:
+        given=results.given,
+    log:
+        results.log("prepare_given"),
+    conda:
+        "../envs/study.yaml"
+    threads: 2
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(240),
+    params:
+        settings=lambda wildcards: study.given_settings(wildcards.dataset, wildcards.perturbation),
+        seed=study.seed,
+        source=lambda wildcards: state_of_given(wildcards.dataset, wildcards.perturbation),
+    script:
+        "../scripts/prepare_given.py"
+
+
 rule calibrate_perturbation:
     input:
         dataset=rules.prepare_dataset.output.dataset,
+        given=given_labels,
     output:
         calibration=results.calibration,
     log:
@@ -48,6 +71,7 @@ rule perturb_labels:
     input:
         dataset=rules.prepare_dataset.output.dataset,
         calibration=rules.calibrate_perturbation.output.calibration,
+        given=given_labels,
     output:
         labels=results.labels,
         measured=results.measured,
@@ -69,6 +93,7 @@ rule estimate_ceiling:
     input:
         dataset=rules.prepare_dataset.output.dataset,
         calibration=rules.calibrate_perturbation.output.calibration,
+        given=given_labels,
     output:
         ceiling=results.ceiling,
     log:

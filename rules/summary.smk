@@ -292,6 +292,7 @@ rule plot_perturbations:
             )
             for name in study.errors
         ],
+        given=lambda wildcards: given_of(wildcards.dataset, study.errors),
     output:
         pdf=results.figure("perturbations/{dataset}.pdf"),
         png=report(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from labelnoise.jobs.script import logged
+from labelnoise.jobs.script import given_files, logged
 from labelnoise.labels.dataset import calibrate_dataset
 from labelnoise.own_code import use_own_code
 from labelnoise.study import Perturbation
@@ -17,6 +17,7 @@ def main(smk):
             Perturbation(**smk.params.perturbation),
             seed=smk.params.seed,
             path=Path(smk.output.calibration),
+            given=given_files(smk),
         )
 
 

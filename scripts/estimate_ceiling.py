@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from labelnoise.evaluation.ceiling import estimate_ceiling
-from labelnoise.jobs.script import logged
+from labelnoise.jobs.script import given_files, logged
 from labelnoise.own_code import use_own_code
 from labelnoise.study import Perturbation
 
@@ -18,6 +18,7 @@ def main(smk):
             smk.params.losses,
             seed=smk.params.seed,
             path=Path(smk.output.ceiling),
+            given=given_files(smk),
         )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from labelnoise.jobs.script import logged
+from labelnoise.jobs.script import given_files, logged
 from labelnoise.labels.dataset import perturb_dataset
 from labelnoise.own_code import use_own_code
 from labelnoise.study import Perturbation
@@ -19,6 +19,7 @@ def main(smk):
             seed=smk.params.seed,
             labels=Path(smk.output.labels),
             measured=Path(smk.output.measured),
+            given=given_files(smk),
         )
 
 

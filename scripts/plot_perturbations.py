@@ -1,7 +1,7 @@
 """Draw every kind and size of label error on a disc and on slices of one dataset."""
 
 from labelnoise.data.storage import Dataset
-from labelnoise.jobs.script import logged
+from labelnoise.jobs.script import given_files, logged
 from labelnoise.own_code import use_own_code
 from labelnoise.report.figures.canvas import save_all
 from labelnoise.report.figures.perturbations import draw_perturbations, perturbed_rows
@@ -13,7 +13,9 @@ def main(smk):
     with logged(smk.log[0]), Dataset(smk.input.dataset) as data:
         use_own_code(smk.config["modules"])
         names = perturbations(Study.of(smk.config).drawn)
-        rows = perturbed_rows(data, smk.input.calibrations, names, smk.params.seed)
+        rows = perturbed_rows(
+            data, smk.input.calibrations, names, smk.params.seed, given_files(smk)
+        )
         save_all(draw_perturbations(*rows), smk.output)
 
 

@@ -1,6 +1,7 @@
 """What a dataset was made from: its definition, and the files of its source by name, size, content.
 
-Preparing a dataset writes its manifest. Later, whether the source is still the same is seen from
+Preparing a dataset writes its manifest, and preparing given labels theirs: settings with the key
+`given` make the labels' folder the source. Later, whether the source is still the same is seen from
 names, sizes and modification times; the content is read again only of files whose time is another
 one, so that a copy or a `touch` changes nothing and a rewritten file does. A digest is SHA-256.
 
@@ -154,6 +155,9 @@ def list_source(settings: Mapping[str, Any]) -> dict[str, tuple[File, str]]:
 
 def _places(settings: Mapping[str, Any]) -> Iterator[tuple[str, Path, str]]:
     """Yield what a source reads: prefix of names, file or folder, and its own name."""
+    if given := settings.get("given"):
+        yield "", Path(given["labels_folder"]), ""
+        return
     folder, labels = settings.get("folder"), settings.get("labels_folder")
     if split := settings.get("split", {}).get("file"):
         yield "split:", Path(split), Path(split).name
@@ -242,15 +246,32 @@ class SourceState:
     change: str = ""
 
 
-def known_files(results: Results, dataset: str) -> dict[str, File]:
-    """Return the files of a dataset's source whose content was read before, see `read_source`."""
-    names = {"dataset": dataset}
-    manifest = Manifest.read(results.fill(results.manifest, names))
+def known_files(results: Results, dataset: str, given: str | None = None) -> dict[str, File]:
+    """Return the files of a source whose content was read before, see `read_source`.
+
+    Args:
+        results: the study's results tree.
+        dataset: the dataset's name.
+        given: the perturbation, if the source is that of given labels.
+    """
+    manifest_path, seen = _records(results, dataset, given)
+    manifest = Manifest.read(manifest_path)
     files = manifest.source.files if manifest and manifest.source else {}
-    return {**files, **_read_seen(results.fill(results.seen, names))}
+    return {**files, **_read_seen(seen)}
 
 
-def source_state(settings: Mapping[str, Any], results: Results, dataset: str) -> SourceState:
+def _records(results, dataset, given):
+    """Return where a manifest is, and what was read since."""
+    names = {"dataset": dataset, "perturbation": given or ""}
+    patterns = (results.manifest, results.seen)
+    if given is not None:
+        patterns = (results.given_manifest, results.given_seen)
+    return [results.fill(pattern, names) for pattern in patterns]
+
+
+def source_state(
+    settings: Mapping[str, Any], results: Results, dataset: str, given: str | None = None
+) -> SourceState:
     """Compare the source of a dataset with what the dataset's file was made from.
 
     Content is read only of files whose name and size are the same and whose modification time is
@@ -260,14 +281,15 @@ def source_state(settings: Mapping[str, Any], results: Results, dataset: str) ->
         settings: the dataset's settings.
         results: the study's results tree.
         dataset: the dataset's name.
+        given: the perturbation, if the source is that of given labels.
 
     Returns:
         Its word is that of the manifest while nothing has changed, and where the source is absent.
     """
     if not any(_places(settings)):
         return SourceState(None)
-    names = {"dataset": dataset}
-    manifest = Manifest.read(results.fill(results.manifest, names))
+    manifest_path, seen = _records(results, dataset, given)
+    manifest = Manifest.read(manifest_path)
     try:
         listed = list_source(settings)
     except InputError as error:
@@ -278,7 +300,7 @@ def source_state(settings: Mapping[str, Any], results: Results, dataset: str) ->
     before = manifest.source.files
     if not listed:
         return SourceState(manifest.state)
-    rewritten = _rewritten(listed, before, results.fill(results.seen, names))
+    rewritten = _rewritten(listed, before, seen)
     changes = {
         "added": sorted(listed.keys() - before.keys()),
         "removed": sorted(before.keys() - listed.keys()),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from labelnoise.config import load_config
+from labelnoise.config.given import READING_KEYS, given_settings
 from labelnoise.config.rules import (
     AXES,
     ERROR_KEYS,
@@ -30,6 +31,7 @@ RECIPE_ADDITIONS = ("schedule", "augmentation")
 # What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
+    "prepare_given": "{dataset}/{perturbation}",
     "calibrate_perturbation": "{dataset}/{perturbation}",
     "estimate_ceiling": "{dataset}/{perturbation}",
     "perturb_labels": LABELS,
@@ -379,6 +381,21 @@ class Results:
         return self.root / "datasets/.{dataset}.seen.json"
 
     @property
+    def given(self) -> Path:
+        """Labels of the kind `given`, prepared; of a dataset with folds for all of them."""
+        return self.root / "given/{dataset}/{perturbation}.h5"
+
+    @property
+    def given_manifest(self) -> Path:
+        """What they were made from, as `manifest` for a dataset."""
+        return self.root / "given/{dataset}/{perturbation}.json"
+
+    @property
+    def given_seen(self) -> Path:
+        """Files of them that were read since, as their times had changed."""
+        return self.root / "given/{dataset}/.{perturbation}.seen.json"
+
+    @property
     def calibration(self) -> Path:
         """Severities of an error, per structure."""
         return self.root / "calibration/{dataset}/{perturbation}.json"
@@ -473,6 +490,8 @@ class Study:
         tolerances: {structure: distance up to which surfaces agree}, "*" for those not listed, in
             mm or, where the dataset has no spacing, in pixels.
         modules: {name: file} of the user's own code.
+        given: {name: settings} of the perturbations that are given labels: where these are read
+            from, see `given_settings`.
     """
 
     seed: int
@@ -486,6 +505,7 @@ class Study:
     questions: Mapping[str, Mapping[str, Any]]
     tolerances: Mapping[str, float]
     modules: Mapping[str, Path] = field(default_factory=dict)
+    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Mapping[str, Any], modules: Mapping[str, Path] | None = None) -> Self:
@@ -515,6 +535,11 @@ class Study:
             questions={name: config["claims"][name] for name in config["matrix"]["claims"]},
             tolerances=config["tolerances"],
             modules=modules,
+            given={
+                name: {key: error[key] for key in READING_KEYS if key in error}
+                for name, error in config["perturbations"].items()
+                if error["kind"] == "given"
+            },
         )
 
     @property
@@ -564,6 +589,24 @@ class Study:
         return [
             name for name in self.matrix["perturbation"] if not self.perturbations[name].is_control
         ]
+
+    def given_in(self, perturbation: str) -> list[str]:
+        """Return the given labels that a perturbation takes: itself, or of a mixture some parts."""
+        parts = [perturbation, *self.perturbations[perturbation].errors]
+        return [name for name in parts if name in self.given]
+
+    def given_settings(self, dataset: str, name: str) -> dict[str, Any]:
+        """Return the settings by which a dataset's source reads given labels.
+
+        Args:
+            dataset: its name without a fold.
+            name: the perturbation.
+
+        Raises:
+            InputError: see `labelnoise.config.given.given_settings`.
+        """
+        settings = self.datasets[self.folds_of(dataset)[0]]
+        return given_settings(dataset, settings, name, self.given[name])
 
     @property
     def drawn(self) -> list[tuple[str, str, str]]:

@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from labelnoise.config.channels import channel_names, intensity_settings, is_by_channel
+from labelnoise.config.given import READING_KEYS, TAKEN, given_settings, label_settings
 from labelnoise.config.messages import shown
 from labelnoise.errors import InputError
 from labelnoise.folds import fold_count
@@ -44,6 +45,7 @@ def apply_rules(config: dict) -> None:
     _check_augmented(config)
     for name, perturbation in config["perturbations"].items():
         _check_perturbation(name, perturbation, config["perturbations"])
+    _check_given_labels(config)
     _check_families(config)
     _complete_claims(config)
 
@@ -51,12 +53,14 @@ def apply_rules(config: dict) -> None:
 def error_settings(perturbation: Mapping[str, Any]) -> dict[str, Any]:
     """Return what distinguishes errors of one kind besides size and draws.
 
-    A share of 1 is none: so the records of versions without shares stay what they are.
+    A share of 1 is none: so the records of versions without shares stay what they are. Where given
+    labels are read from does not count: the labels do.
 
     Args:
         perturbation: an entry of the config's `perturbations`, in canonical form.
     """
-    settings = {key: value for key, value in perturbation.items() if key not in ERROR_KEYS}
+    left_out = {*ERROR_KEYS, *(READING_KEYS if perturbation["kind"] == "given" else ())}
+    settings = {key: value for key, value in perturbation.items() if key not in left_out}
     if settings.get("share") == 1:
         del settings["share"], settings["share_of"]
     return settings
@@ -66,8 +70,10 @@ def error_family(name: str, kind: str, settings: Mapping[str, Any]) -> str:
     """Return what errors that differ in nothing but size and draws have in common.
 
     It is their kind; where that has settings, the name without the size at its end, `thick` for
-    `thick-0.90`.
+    `thick-0.90`; of given labels, which have no size to choose, the whole name.
     """
+    if kind == "given":
+        return name
     return re.sub(r"[-_.]?[0-9.]+$", "", name) or name if settings else kind
 
 
@@ -123,7 +129,7 @@ def _complete_dataset(name, dataset):
     if "split" in dataset:
         _check_split(f"config key 'datasets.{name}.split", dataset["split"])
     intensity_settings(name, dataset, channel_names(dataset))
-    _check_classes(name, dataset)
+    _check_classes(f"datasets.{name}", dataset)
 
 
 def _check_split(key, split):
@@ -160,7 +166,7 @@ def _check_folds(key, split):
 
 
 def _check_classes(name, dataset):
-    key = f"config key 'datasets.{name}"
+    key = f"config key '{name}"
     classes = dataset.get("classes", {})
     if "background" in classes or dataset.get("structure") == "background":
         section = "classes" if classes else "structure"
@@ -241,9 +247,19 @@ def _check_perturbation(name, perturbation, defined):
     if perturbation["kind"] == "mixture":
         _check_mixture(name, perturbation, defined)
         return
-    if perturbation["kind"] == "given":
-        return
     sizes = [size for size in ("target_dice", "severity") if size in perturbation]
+    if perturbation["kind"] == "given":
+        if sizes:
+            raise InputError(
+                f"{key} has {' and '.join(sizes)}, but is given: how wrong its labels are is "
+                "measured, not chosen; remove it."
+            )
+        if perturbation["draws"] != 1:
+            raise InputError(
+                f"config key 'perturbations.{name}.draws' is {perturbation['draws']}, but given "
+                "labels are one draw; remove it."
+            )
+        return
     if perturbation["kind"] == "control":
         if sizes or perturbation["draws"] != 1:
             raise InputError(f"{key} is a control, which has no error; remove its other keys.")
@@ -261,6 +277,46 @@ def _check_perturbation(name, perturbation, defined):
         raise InputError(
             f"config key 'perturbations.{name}.severity' is {perturbation['severity']}; with "
             "clicks it is a share of the way to the polygon, expected a number <= 1."
+        )
+
+
+def _check_given_labels(config):
+    """Refuse given labels that the sources of the matrix cannot read."""
+    perturbations, chosen = config["perturbations"], config["matrix"]["perturbation"]
+    parts = (
+        perturbations[name].get("of", ()) for name in chosen if _is(perturbations[name], "mixture")
+    )
+    for name in dict.fromkeys([*chosen, *chain.from_iterable(parts)]):
+        given = perturbations[name]
+        if not _is(given, "given"):
+            continue
+        reading, taken = {key: given[key] for key in READING_KEYS if key in given}, {"folder"}
+        for dataset in config["matrix"]["dataset"]:
+            settings = given_settings(dataset, config["datasets"][dataset], name, reading)
+            taken |= {*TAKEN[settings["source"]]}
+            _check_given_classes(dataset, settings, name)
+        for key in reading:
+            if key not in taken:
+                sources = [source for source, keys in TAKEN.items() if key in keys]
+                raise InputError(
+                    f"config key 'perturbations.{name}.{key}' is for the source "
+                    f"{' or '.join(sources)}, of which 'matrix.dataset' names none; remove it."
+                )
+
+
+def _is(perturbation, kind):
+    return perturbation["kind"] == kind
+
+
+def _check_given_classes(dataset, settings, name):
+    merged = label_settings(settings)
+    _check_classes(f"perturbations.{name}", merged)
+    # Where the dataset has none they are its source's, which preparing compares with.
+    known, found = settings.get("classes"), merged.get("classes")
+    if known and found and set(known) != set(found):
+        raise InputError(
+            f"config key 'perturbations.{name}.classes' names {', '.join(found)}, but the dataset "
+            f"'{dataset}' has {', '.join(known)}; give the values of exactly these."
         )
 
 

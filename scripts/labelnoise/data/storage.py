@@ -46,6 +46,8 @@ SPLITS = ("train", "validation", "test")
 # What a dataset file holds besides where it has to: the source's names of cases (N,), and indices
 # into SPLITS of the rows in each fold (F, N).
 SOURCE_CASES, FOLDS = "source_case", "fold_split"
+# What a label file holds of the given labels that its own are drawn from, a group for each error.
+GIVEN = "given"
 UNKNOWN_SPACING = (np.nan,) * 3
 
 
@@ -316,7 +318,7 @@ class LabelWriter:
     """Fill an open label file, any slices of any of its `draws` in any order."""
 
     def __init__(self, file: h5py.File, shape_DMHW: tuple[int, int, int, int]):
-        self.draws = shape_DMHW[0]
+        self._file, self.draws = file, shape_DMHW[0]
         chunk = (1, 1, *shape_DMHW[2:])
         self._labels_DMHW = file.create_dataset(
             "labels", shape_DMHW, np.uint8, chunks=chunk, **STORED
@@ -328,6 +330,17 @@ class LabelWriter:
         stop = start + len(labels_NHW)
         self._labels_DMHW[draw, start:stop] = labels_NHW
         self._missing_DM[draw, start:stop] = False
+
+    def write_given(self, name: str, given: "GivenLabels") -> None:
+        """Store given labels that these labels are drawn from, by the name of their error."""
+        group = self._file.require_group(f"{GIVEN}/{name}")
+        write_array(group, "row", given.rows)
+        shape = self._labels_DMHW.shape[2:]
+        stored = group.create_dataset(
+            "labels", (len(given.rows), *shape), np.uint8, chunks=(1, *shape), **STORED
+        )
+        for place, row in enumerate(given.rows):
+            stored[place] = given.read([row])[0]
 
     def finish(self) -> None:
         """Refuse a file in which a slice is missing: HDF5 would read it as all background."""
@@ -599,6 +612,7 @@ class LabelFile(_Reader):
         errors: of a mixture, {name: kind, severities, code and settings} of those it is of.
         rows: (M,) rows of the dataset file.
         shape: (H, W).
+        given: {name of the error: given labels that the file's are drawn from}.
 
     Raises:
         InputError: the file is missing, truncated, foreign, of another version or inconsistent.
@@ -624,7 +638,11 @@ class LabelFile(_Reader):
         shape = file["labels"].shape
         self._check(len(shape) == 4, f"/labels has shape {shape}, expected (D, M, H, W)")
         self.stored_draws, self.shape = shape[0], tuple(shape[2:])
-        self._position = {int(row): position for position, row in enumerate(self.rows)}
+        self._position = _positions(self.rows)
+        self.given = {
+            name: GivenLabels(self, group["row"][:], f"{GIVEN}/{name}/labels")
+            for name, group in file.get(GIVEN, {}).items()
+        }
         expected = (_stored(self.draws), len(self._position))
         self._check(
             shape[:2] == expected and len(self.rows) == len(self._position),
@@ -644,18 +662,69 @@ class LabelFile(_Reader):
         """
         if not 0 <= draw < self.stored_draws:
             raise IndexError(f"draw {draw} of {self.path}, which stores {self.stored_draws}")
+        return self.read_stored("labels", self._position, rows, draw)
+
+    def read_stored(
+        self,
+        key: str,
+        positions: Mapping[int, int],
+        rows: Sequence[int] | np.ndarray,
+        *before: int,
+    ) -> np.ndarray:
+        """Read the slices of rows from a stack of the file.
+
+        Args:
+            key: the stack.
+            positions: {row of the dataset: position in it}.
+            rows: (n,).
+            before: index of the axes before that position.
+        """
         labels_NHW = np.empty((len(rows), *self.shape), np.uint8)
         try:
-            places = [self._position[int(row)] for row in rows]
+            places = [positions[int(row)] for row in rows]
         except KeyError as error:
             raise self._unusable(f"it has no labels for row {error} of its dataset") from None
         try:
-            labels = self._file()["labels"]
+            labels = self._file()[key]
             for position, place in enumerate(places):
-                labels_NHW[position] = labels[draw, place]
+                labels_NHW[position] = labels[(*before, place)]
         except DAMAGED as error:
             raise self._unusable(f"its slices cannot be read ({error})") from None
         return labels_NHW
+
+
+class GivenLabels:
+    """Labels that are given for some rows of a dataset, as a label file holds them.
+
+    Attributes:
+        rows: (M,) rows of the dataset file.
+    """
+
+    def __init__(self, file: LabelFile, rows: np.ndarray, key: str, *before: int):
+        self.rows = rows
+        self._file, self._key, self._before = file, key, before
+        self._position = _positions(rows)
+
+    @classmethod
+    def of(cls, file: LabelFile) -> Self:
+        """Return the labels of a file that `given.prepare_given` wrote."""
+        return cls(file, file.rows, "labels", 0)
+
+    def has(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return which rows have labels, bool (n,)."""
+        return np.array([int(row) in self._position for row in rows], bool)
+
+    def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return labels_nHW, uint8 class indices, of rows that have some.
+
+        Raises:
+            InputError: a row has none, or the file is damaged.
+        """
+        return self._file.read_stored(self._key, self._position, rows, *self._before)
+
+
+def _positions(rows):
+    return {int(row): position for position, row in enumerate(rows)}
 
 
 def _stored(draws: int | str) -> int:

@@ -22,7 +22,7 @@ import pandas as pd
 from labelnoise import counts
 from labelnoise.data.storage import Dataset
 from labelnoise.files import read_json, write_csv
-from labelnoise.labels.dataset import calibrated_error
+from labelnoise.labels.dataset import NONE_GIVEN, calibrated_error, read_given
 from labelnoise.labels.drawing import Drawer
 from labelnoise.seeds import ceiling_seed
 from labelnoise.study import Perturbation
@@ -175,6 +175,7 @@ def estimate_ceiling(
     losses: Mapping[str, tuple[str, float | None]],
     seed: int,
     path: Path,
+    given: Mapping[str, Path] = NONE_GIVEN,
 ) -> None:
     """Write the ceilings of all recipes under one perturbation, on the clean labels of test slices.
 
@@ -184,7 +185,7 @@ def estimate_ceiling(
     `standard_error` and `change_on_doubling`; the same with `_at_half` for P > 1/2, whatever the
     loss; `label_dice`, the Dice of one draw itself, as a ratio of expected counts, which is what a
     network scores that memorises fixed labels; and `draws`. Scores of a loss whose decision is not
-    known are NaN.
+    known are NaN. Test slices without given labels are left out, where the perturbation takes such.
 
     Args:
         dataset: the dataset file.
@@ -193,20 +194,22 @@ def estimate_ceiling(
         losses: {recipe: name of its loss, and its own share of background}.
         seed: the study's seed.
         path: the CSV file.
+        given: the files of the given labels that the perturbation takes, by name.
     """
     calibrated = read_json(calibration, ("perturbation", "structures"))
     name = calibrated["perturbation"]
     with Dataset(dataset) as data:
         own_seed = ceiling_seed(seed, data.name, name)
-        error = calibrated_error(data, perturbation, calibrated["structures"], own_seed)
+        structures, sources = calibrated["structures"], read_given(given)
+        error = calibrated_error(data, perturbation, structures, own_seed, sources)
         rules = {
             recipe: partial(loss_rule, loss, background_share(share, data))
             for recipe, (loss, share) in losses.items()
         }
-        draws = GROUPS if perturbation.is_control else FEWEST_DRAWS
+        draws = FEWEST_DRAWS if error.is_random else GROUPS
         kept: Kept | None = {} if _size_of_kept(data) <= KEPT_BYTES else None
         while True:
-            table = _tabulate(data, draws, partial(_draw, Drawer(data, error)), rules, kept)
+            table = _tabulate(data, draws, Drawer(data, error), rules, kept)
             largest = table.filter(regex="^(standard_error|change)").max(axis=None)
             log.info("%d draws: an error of at most %.4f", draws, largest)
             # NaN if no test slice, true or drawn, holds a structure.
@@ -233,9 +236,10 @@ def _size_of_kept(data):
     return pixels * (len(data.class_names) - 1) * GROUPS * np.dtype(TALLY).itemsize
 
 
-def _tabulate(data, draws, draw, rules, kept):
+def _tabulate(data, draws, drawer, rules, kept):
     """Return the table of `estimate_ceiling`, without dataset and perturbation."""
-    slices = ((int(row), data.read_labels([row])[0]) for row in data.rows("test"))
+    rows, draw = data.rows("test"), partial(_draw, drawer)
+    slices = ((int(row), data.read_labels([row])[0]) for row in rows[drawer.knows(rows)])
     names = data.class_names[1:]
     found = dict(zip(names, count_shares(slices, draw, draws, len(names), kept), strict=True))
     return pd.DataFrame(

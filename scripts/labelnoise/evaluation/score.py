@@ -47,7 +47,7 @@ class Scan:
         counts_NC4: tp, fp, fn, tn of each slice and class, integers on the CPU.
         predicted_NCHW: bool, where each class's probability is over 0.5.
         clean, perturbed: {case: histograms (S, 2, B)} against the clean labels and against wrong
-            ones.
+            ones, of which some slices may have none.
     """
 
     counts_NC4: torch.Tensor
@@ -234,14 +234,19 @@ def scan_slices(
         parts.append(count_pixels(predicted_NCHW, labels_NHW).cpu())
         masks.append(predicted_NCHW.cpu().numpy())
         batch = rows[start : start + len(labels_NHW)]
-        true_NHW = labels_NHW.cpu().numpy().astype(np.uint8)
-        wrong_NHW = torch.from_numpy(drawer.labels(batch, 0, true_NHW)).to(device)
+        wrong_NHW = labels_NHW.cpu().numpy().astype(np.uint8)
+        known_N = drawer.knows(batch)
+        wrong_NHW[known_N] = drawer.labels(batch[known_N], 0, wrong_NHW[known_N])
+        against = (
+            (clean, labels_NHW, np.ones(len(batch), bool)),
+            (perturbed, torch.from_numpy(wrong_NHW).to(device), known_N),
+        )
         cases = data.case[batch]
         for place, index in enumerate(range(1, len(data.class_names))):
             scores_NHW = log_odds(logits_NCHW, index)
             for case in dict.fromkeys(cases):
-                here = torch.from_numpy(cases == case).to(device)
-                for found, truth_NHW in ((clean, labels_NHW), (perturbed, wrong_NHW)):
+                for found, truth_NHW, counted_N in against:
+                    here = torch.from_numpy(counted_N & (cases == case)).to(device)
                     binned_2B = bin_log_odds(scores_NHW[here], truth_NHW[here] == index)
                     found[case][place] += binned_2B
     return Scan(torch.cat(parts), np.concatenate(masks), clean, perturbed)

@@ -57,6 +57,11 @@ def logged(path: str) -> Iterator[None]:
         logging.shutdown()
 
 
+def given_files(smk: Any) -> dict[str, Path]:
+    """Return the files of the given labels that a rule's job takes, by the perturbation's name."""
+    return {Path(path).stem: Path(path) for path in smk.input.given}
+
+
 def last_error(path: Path) -> str | None:
     """Return the sentence of the error that a log of `logged` ends in.
 

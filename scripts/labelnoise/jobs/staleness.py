@@ -31,6 +31,7 @@ class Staleness:
         # Many runs share them.
         self._dataset = cache(self._of_dataset)
         self._calibration = cache(self._of_calibration)
+        self._given = cache(self._of_given)
         self._labels = cache(self._of_labels)
         self._modified = cache(_modified)
 
@@ -66,7 +67,32 @@ class Staleness:
     def _of_calibration(self, dataset: str, perturbation: str) -> str | None:
         names = {"dataset": dataset, "perturbation": perturbation}
         record = _read(self.results.fill(self.results.calibration, names))
-        return self._of_perturbation(record, perturbation)
+        if changed := self._of_perturbation(record, perturbation):
+            return changed
+        for name in self.study.given_in(perturbation):
+            if changed := self._given(base_of(dataset), name):
+                return changed
+            path = self.results.fill(
+                self.results.given, {**names, "dataset": base_of(dataset), "perturbation": name}
+            )
+            used = record.get("given", {}).get(name)
+            if used is not None and path.exists() and used != sha256_of(path):
+                return f"{path} is not the one that the labels were made with"
+        return None
+
+    def _of_given(self, dataset: str, name: str) -> str | None:
+        path = self.results.fill(
+            self.results.given_manifest, {"dataset": dataset, "perturbation": name}
+        )
+        manifest = Manifest.read(path)
+        if manifest is None:
+            return None
+        settings = self.study.given_settings(dataset, name)
+        found = manifest.settings
+        if changed := self._differences(f"{dataset}, {name}", found, settings, manifest.seed):
+            return changed
+        change = source_state(settings, self.results, dataset, name).change
+        return f"given labels {name} of {dataset}: {change}" if change else None
 
     def _of_labels(self, dataset: str, perturbation: str, repeat: int) -> str | None:
         if changed := self._calibration(dataset, perturbation):

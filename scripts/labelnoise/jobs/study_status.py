@@ -27,6 +27,7 @@ from typing import Any, Self
 from labelnoise.consistency import definition_facts, differences, label_facts, misfits
 from labelnoise.errors import InputError
 from labelnoise.files import read_json
+from labelnoise.folds import base_of
 from labelnoise.jobs.locks import Holder, holder_of
 from labelnoise.jobs.script import last_error
 from labelnoise.jobs.staleness import Staleness
@@ -148,7 +149,7 @@ def look_at(study: Study) -> StudyStatus:
     survey = _Survey(study)
     runs = [survey.look_at(run) for run in study.runs]
     failures = [
-        *_failures_before(runs, study.results),
+        *_failures_before(runs, study),
         *survey.failures,
         *_failures_after(study),
     ]
@@ -290,24 +291,38 @@ def _is_tested(folder: RunFolder, tolerances: Mapping[str, float]) -> bool:
     return all(tolerances.get(name, tolerances["*"]) == tolerance for name, tolerance in used)
 
 
-def _failures_before(runs: list[RunStatus], results: Results) -> Iterator[Failure]:
+def _failures_before(runs: list[RunStatus], study: Study) -> Iterator[Failure]:
     """Yield failures of the jobs whose files the runs need, in the order of the jobs."""
     waiting = [status.run for status in runs if status.state in ("waiting", "outdated")]
+    results = study.results
     outputs = {
         "prepare_dataset": results.dataset,
+        "prepare_given": results.given,
         "calibrate_perturbation": results.calibration,
         "perturb_labels": results.labels,
     }
     for rule, output in outputs.items():
-        blocked: dict[str, list[Run]] = {}
+        blocked: dict[str, tuple[dict[str, str], list[Run]]] = {}
         for run in waiting:
-            blocked.setdefault(JOBS[rule].format(**asdict(run)), []).append(run)
-        for name, those in blocked.items():
-            log = results.fill(results.log(rule), those[0])
-            if results.fill(output, those[0]).exists():
+            for names in _jobs_of(rule, run, study):
+                name = JOBS[rule].format(**names)
+                blocked.setdefault(name, (names, []))[1].append(run)
+        for name, (names, those) in blocked.items():
+            log = results.fill(results.log(rule), names)
+            if results.fill(output, names).exists():
                 continue
             if sentence := last_error(log):
                 yield Failure(rule, name, log, sentence, len(those))
+
+
+def _jobs_of(rule: str, run: Run, study: Study) -> list[dict[str, str]]:
+    """Return the wildcards of a rule's jobs that a run needs."""
+    names = {key: str(value) for key, value in asdict(run).items()}
+    if rule != "prepare_given":
+        return [names]
+    # One for all folds of a dataset.
+    of_all = {"dataset": base_of(run.dataset)}
+    return [names | of_all | {"perturbation": each} for each in study.given_in(run.perturbation)]
 
 
 def _failures_after(study: Study) -> Iterator[Failure]:

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import ceil, inf, nan
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
 from labelnoise.counts import dice, overlap
+from labelnoise.data.storage import GivenLabels
 from labelnoise.errors import InputError
 from labelnoise.labels.drawing import (
     CalibratedError,
@@ -158,6 +160,7 @@ def calibrate_labels(
     foreground_fractions: Mapping[int, float],
     seed: Callable[[str], int],
     tolerance: float = TOLERANCE,
+    given: Mapping[str, GivenLabels] = MappingProxyType({}),
 ) -> tuple[CalibratedError, dict[int, Calibration]]:
     """Give an error the size that its definition asks for, for each structure of some labels.
 
@@ -172,23 +175,34 @@ def calibrate_labels(
         foreground_fractions: {class index: share of foreground pixels}.
         seed: from a kind to the seed of its draws.
         tolerance: see `calibrate`.
+        given: the labels of the errors of the kind `given`, by name: of the error itself, or of
+            those of a mixture.
 
     Returns:
         The error, whose `seed` is that of these draws, and what each structure came to; the
-        severities of a mixture, which are those of its errors, are NaN.
+        severities of a mixture, which are those of its errors, and of given labels, which have
+        none, are NaN.
 
     Raises:
         InputError: a target is out of the kind's reach; the message names the structure.
     """
     about = (source, rows, structures)
     errors = {
-        name: calibrate_labels(*about, part, foreground_fractions, seed, tolerance)[0]
+        name: calibrate_labels(
+            *about,
+            part,
+            foreground_fractions,
+            seed,
+            tolerance,
+            {name: given[name]} if name in given else {},
+        )[0]
         for name, part in perturbation.errors.items()
     }
     error = CalibratedError.unsized(
-        perturbation, foreground_fractions, seed(perturbation.kind), errors
+        perturbation, foreground_fractions, seed(perturbation.kind), errors, given
     )
     sized = _size_volumes if error.acts_on_volumes or errors else _size_slices
+    sized = sized if error.given is None else _measure_given
     found: dict[int, Calibration] = {}
     for index, calibration in sized(error, source, rows, structures, perturbation, tolerance):
         found[index] = calibration
@@ -210,6 +224,21 @@ def _size_slices(error, source, rows, structures, perturbation, tolerance):
             else:
                 target = perturbation.target_dice
                 yield index, calibrate(masks, error.kind, target, *about, tolerance, share)
+
+
+def _measure_given(error, source, rows, structures, perturbation, tolerance):
+    """Yield index and Calibration of each structure of given labels, over all rows."""
+    share = error.settings.get("share", 1.0)
+    for index, name in structures.items():
+        reference = Masks(source, rows, index)
+        with naming(name):
+            if not any(mask_HW.any() for mask_HW in reference):
+                raise InputError(_empty(error.kind, len(rows)))
+        wrong = ((error.given.read([row])[0] == index).astype(np.uint8) for row in rows)
+        found = measure_sums(reference, wrong)
+        if share != 1:
+            found = found.mixed(measure_sums(reference, reference), share)
+        yield index, Calibration(nan, found.error(), draws=1, draw_sd=0.0, evaluations=0)
 
 
 def _size_volumes(error, source, rows, structures, perturbation, tolerance):

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from labelnoise.data.storage import Dataset, write_labels
+from labelnoise.data.storage import Dataset, GivenLabels, LabelFile, write_labels
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, sha256_of, write_record
 from labelnoise.labels.calibration import calibrate_labels
@@ -25,10 +26,16 @@ log = logging.getLogger(__name__)
 
 # Slices that are perturbed at a time, so that memory does not grow with the dataset.
 CHUNK = 64
+NONE_GIVEN: Mapping[str, Path] = MappingProxyType({})
 
 
 def calibrate_dataset(
-    dataset: Path, name: str, perturbation: Perturbation, seed: int, path: Path
+    dataset: Path,
+    name: str,
+    perturbation: Perturbation,
+    seed: int,
+    path: Path,
+    given: Mapping[str, Path] = NONE_GIVEN,
 ) -> None:
     """Find the severity of a perturbation for each structure of a dataset; write it as JSON.
 
@@ -41,6 +48,7 @@ def calibrate_dataset(
         name, perturbation: the perturbation's name in the config, and its definition.
         seed: the study's seed.
         path: the JSON file.
+        given: the files of the given labels that the perturbation takes, by name.
 
     Raises:
         InputError: a target is out of the kind's reach; the message names dataset and structure.
@@ -55,6 +63,7 @@ def calibrate_dataset(
                 perturbation,
                 _fractions(data),
                 partial(calibration_seed, seed, data.name),
+                given=read_given(given),
             )
         except InputError as mistake:
             raise InputError(f"dataset {data.name}, {mistake}") from mistake
@@ -73,6 +82,7 @@ def calibrate_dataset(
             **_names(data, name, perturbation),
             "definition": perturbation.as_dict(),
             "seed": seed,
+            **_digests(given),
         }
         write_record(path, {**about, "structures": structures})
 
@@ -85,6 +95,7 @@ def perturb_dataset(
     seed: int,
     labels: Path,
     measured: Path,
+    given: Mapping[str, Path] = NONE_GIVEN,
 ) -> None:
     """Write the perturbed labels of a repeat, and their error, measured on the training slices.
 
@@ -99,12 +110,15 @@ def perturb_dataset(
         seed: the study's seed.
         labels: the HDF5 file.
         measured: the JSON file, written last.
+        given: the files of the given labels that the perturbation takes, by name. The HDF5 file
+            holds them too, of all slices that have some: all that its labels can be drawn from.
     """
     calibrated = read_json(calibration, ("perturbation", "structures"))
     name, draws = calibrated["perturbation"], perturbation.draws
     with Dataset(dataset) as data:
         own_seed = label_seed(seed, data.name, name, repeat)
-        error = calibrated_error(data, perturbation, calibrated["structures"], own_seed)
+        sources = read_given(given)
+        error = calibrated_error(data, perturbation, calibrated["structures"], own_seed, sources)
         drawer = Drawer(data, error)
         train, validation = data.rows("train"), data.rows("validation")
         rows = np.concatenate([train, validation])
@@ -112,6 +126,8 @@ def perturb_dataset(
         with write_labels(
             labels, rows=rows, shape=data.shape, **about, **error.attributes()
         ) as writer:
+            for each, source in sources.items():
+                writer.write_given(each, source)
             for draw in range(writer.draws):
                 for start, perturbed_NHW in perturbed_chunks(drawer, rows, draw):
                     writer.write(draw, start, perturbed_NHW)
@@ -128,6 +144,7 @@ def perturb_dataset(
             "definition": perturbation.as_dict(),
             "seed": seed,
             "calibration": sha256_of(calibration),
+            **_digests(given),
             "repeat": repeat,
             "draws": draws,
         }
@@ -139,6 +156,7 @@ def calibrated_error(
     perturbation: Perturbation,
     structures: Mapping[str, Mapping[str, Any]],
     seed: int,
+    given: Mapping[str, GivenLabels] = MappingProxyType({}),
 ) -> CalibratedError:
     """Return a calibrated error, to be drawn from a dataset.
 
@@ -147,6 +165,7 @@ def calibrated_error(
         perturbation: its definition.
         structures: those of the JSON file that `calibrate_dataset` wrote.
         seed: the seed of the draws.
+        given: see `calibration.calibrate_labels`.
     """
     names = dict(enumerate(data.class_names[1:], start=1))
     errors = {
@@ -155,12 +174,22 @@ def calibrated_error(
             part,
             {structure: each["errors"][name] for structure, each in structures.items()},
             seed,
+            {name: given[name]} if name in given else {},
         )
         for name, part in perturbation.errors.items()
     }
     severities = {index: structures[name]["severity"] for index, name in names.items()}
-    unsized = CalibratedError.unsized(perturbation, _fractions(data), seed, errors)
+    unsized = CalibratedError.unsized(perturbation, _fractions(data), seed, errors, given)
     return replace(unsized, severities=severities)
+
+
+def read_given(given: Mapping[str, Path]) -> dict[str, GivenLabels]:
+    """Open files of given labels.
+
+    Raises:
+        InputError: a file cannot be used.
+    """
+    return {name: GivenLabels.of(LabelFile(path)) for name, path in given.items()}
 
 
 def perturbed_chunks(
@@ -183,6 +212,12 @@ def measure_structure(drawer: Drawer, rows: np.ndarray, draws: int, index: int) 
     return measure(reference, perturbed)
 
 
+def _digests(given: Mapping[str, Path]) -> dict[str, Any]:
+    """Return what a record holds of given labels, {} where there are none."""
+    digests = {name: sha256_of(path) for name, path in given.items()}
+    return {"given": digests} if digests else {}
+
+
 def _fractions(data: Dataset) -> dict[int, float]:
     return {index: data.foreground_fraction[index] for index in range(1, len(data.class_names))}
 
@@ -195,6 +230,6 @@ def _sizes_within(error: CalibratedError, index: int) -> dict[str, Any]:
 
 def _names(data: Dataset, name: str, perturbation: Perturbation) -> dict[str, str]:
     names = {"dataset": data.name, "perturbation": name, "kind": perturbation.kind}
-    if perturbation.settings:
-        names["family"] = perturbation.family(name)
+    if (family := perturbation.family(name)) != perturbation.kind:
+        names["family"] = family
     return names if perturbation.code is None else {**names, "code": perturbation.code}

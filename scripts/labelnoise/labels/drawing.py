@@ -8,11 +8,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from labelnoise.data.storage import LabelFile
+from labelnoise.data.storage import GivenLabels, LabelFile
 from labelnoise.labels.objects import omission, spurious
 from labelnoise.labels.outlines import bias, interpolated, polygon, translation
 from labelnoise.labels.perturbations import draw_labels
@@ -75,6 +76,7 @@ class CalibratedError:
         code: digest of the user's own code, or None.
         settings: the kind's own, and `share`, `share_of`; see the schema.
         errors: of a mixture, those that cases have, by name.
+        given: the labels, of the kind `given`.
     """
 
     kind: str
@@ -84,16 +86,32 @@ class CalibratedError:
     code: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     errors: Mapping[str, "CalibratedError"] = field(default_factory=dict)
+    given: GivenLabels | None = None
 
     @classmethod
     def of(cls, labels: LabelFile) -> Self:
         """Return the error that a label file was drawn with."""
         shared = (labels.foreground_fractions, labels.seed)
         errors = {
-            name: cls(each["kind"], each["severities"], *shared, each["code"], each["settings"])
+            name: cls(
+                each["kind"],
+                each["severities"],
+                *shared,
+                each["code"],
+                each["settings"],
+                given=labels.given.get(name),
+            )
             for name, each in labels.errors.items()
         }
-        return cls(labels.kind, labels.severities, *shared, labels.code, labels.settings, errors)
+        return cls(
+            labels.kind,
+            labels.severities,
+            *shared,
+            labels.code,
+            labels.settings,
+            errors,
+            labels.given.get(labels.perturbation),
+        )
 
     @classmethod
     def unsized(
@@ -102,13 +120,19 @@ class CalibratedError:
         foreground_fractions: Mapping[int, float],
         seed: int,
         errors: Mapping[str, Self],
+        given: Mapping[str, GivenLabels] = MappingProxyType({}),
     ) -> Self:
-        """Return an error as it is defined, without severities; of a mixture with its `errors`."""
+        """Return an error as it is defined, without severities.
+
+        Of a mixture with its `errors`, of the kind `given` with its labels, the only ones there.
+        """
         settings = dict(perturbation.settings)
         if errors:
             del settings["of"]
         code = perturbation.code
-        return cls(perturbation.kind, {}, foreground_fractions, seed, code, settings, errors)
+        labels = next(iter(given.values())) if perturbation.kind == "given" else None
+        about = (foreground_fractions, seed, code, settings, errors, labels)
+        return cls(perturbation.kind, {}, *about)
 
     def attributes(self) -> dict[str, Any]:
         """Return what `data.storage.write_labels` stores of it."""
@@ -120,6 +144,11 @@ class CalibratedError:
                 for name, error in self.errors.items()
             },
         }
+
+    @property
+    def is_random(self) -> bool:
+        """Whether one draw differs from another."""
+        return self.kind not in ("control", "given") or "share" in self.settings
 
     @property
     def own_settings(self) -> dict[str, Any]:
@@ -286,8 +315,16 @@ class Drawer:
                 labels_nHW[places] = drawer._draw(rows_n[places], draw, reference_nHW[places])
         return labels_nHW
 
+    def knows(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return which rows can be drawn, bool (n,): all, unless given labels lack some."""
+        given = [each.error.given for each in (self, *self._drawers.values())]
+        known_n = [labels.has(rows) for labels in given if labels is not None]
+        return np.logical_and.reduce([np.ones(len(rows), bool), *known_n])
+
     def _draw(self, rows_n, draw, reference_nHW):
         error = self.error
+        if error.given is not None:
+            return error.given.read(rows_n)
         if not error.acts_on_volumes:
             return draw_labels(
                 reference_nHW,

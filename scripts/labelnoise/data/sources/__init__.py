@@ -45,11 +45,13 @@ class Case:
             indices, slice numbers (S,) and, where the source knows it, the spacing (3,) of slices,
             rows and columns in mm, NaN where it does not.
         split: "train", "validation" or "test" where the source decides, else None.
+        numbers: the slice numbers, where each slice is a file of its own, else None.
     """
 
     name: str
     read: Callable[[], tuple]
     split: str | None = None
+    numbers: tuple[int, ...] | None = None
 
 
 def open_source(name: str) -> ModuleType:

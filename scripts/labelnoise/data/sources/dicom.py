@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labelnoise.config.given import label_settings
 from labelnoise.data.sources import Case, Settings, folders
 from labelnoise.data.sources.dicom_headers import scan
 from labelnoise.data.sources.dicom_seg import read_segmentation, referenced_series
@@ -49,7 +50,7 @@ def cases(settings: Settings, seed: int) -> list[Case]:
         InputError: a folder is missing or holds no series, a case has no series or several, a
             series has a gap or two kinds of slices, or a case has no label or several.
     """
-    folder = Path(settings["folder"])
+    settings, folder = label_settings(settings), Path(settings["folder"])
     found = scan(folder)
     series = _series(folder, found, settings)
     labels = _labels(folder, found, settings, series)
@@ -189,14 +190,15 @@ def _segmentations(place, found, series):
 def _labelled(folder, series, labels, settings):
     """Return the cases that have a label; others are refused or skipped, as `unlabelled` says."""
     without = sorted(set(series) - set(labels))
-    if without and (settings["unlabelled"] == "refuse" or len(without) == len(series)):
+    skips = "given" in settings or settings["unlabelled"] == "skip"
+    if without and (not skips or len(without) == len(series)):
         spare = ", ".join(sorted(set(labels) - set(series))) or "none"
         raise InputError(
             f"{folder}: {len(without)} of {len(series)} cases have no label ({', '.join(without)}; "
             f"labels left over: {spare}), expected one each; add the labels, let `case` and "
             "`labels` give both the same name, or set `unlabelled: skip`."
         )
-    if without:
+    if without and "given" not in settings:
         # Logs name no patient.
         logger.warning(
             "%d cases have no label and are left out; `unlabelled: refuse` names them", len(without)

@@ -128,18 +128,23 @@ def find_cases(folder: Path, pattern: str, key: str, folder_key: str) -> dict[st
 
 
 def pair_up(
-    where: str | Path, images: Mapping[str, Path], labels: Mapping[str, Path], unlabelled: str
+    where: str | Path, images: Mapping[str, Path], labels: Mapping[str, Path], settings: Settings
 ) -> dict[str, tuple[Path, Path]]:
     """Map each case that has image and label to both paths, in the order of names.
 
     Args:
         where: the place, for messages.
         images, labels: {case: path}.
-        unlabelled: "refuse" or "skip" images without a label.
+        settings: with `unlabelled`, "refuse" or "skip" images without a label; of given labels
+            whatever has no partner is left out, which `given.prepare_given` reports.
 
     Raises:
         InputError: labels have no image, or images no label and `unlabelled` is "refuse".
     """
+    if "given" in settings:
+        if spare := set(labels) - set(images):
+            logger.info("%d of %d labels belong to no image", len(spare), len(labels))
+        return {name: (images[name], labels[name]) for name in sorted({*images} & {*labels})}
     missing = sorted(set(labels) - set(images))
     if missing:
         raise InputError(
@@ -150,7 +155,7 @@ def pair_up(
     missing = sorted(set(images) - set(labels))
     if missing:
         found = f"{len(missing)} of {len(images)} images have no label"
-        if unlabelled == "refuse":
+        if settings["unlabelled"] == "refuse":
             listed = list_names(images[name] for name in missing)
             raise InputError(
                 f"{where}: {found} ({listed}), expected one each; add the labels, or set "

@@ -9,6 +9,7 @@ stands for in `image_name` and `mask_name`; images and masks then may lie in one
 read from that name.
 """
 
+import logging
 from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from labelnoise.config.given import label_settings
 from labelnoise.data.colour import luminance
 from labelnoise.data.sources import Case, Settings, folders
 from labelnoise.data.sources.folders import check_file, describe_folder, shown_folder
 from labelnoise.data.sources.label_values import to_class_indices
 from labelnoise.data.sources.patterns import match_all
 from labelnoise.errors import InputError, reason
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 LOSSY = (".jpg", ".jpeg")
@@ -45,14 +49,26 @@ def cases(settings: Settings, seed: int) -> list[Case]:
     """
     pairs, pattern = _pairs(settings), settings["case"]
     matches = match_all(pattern, pairs, "`case`")
-    slices = defaultdict(list)
+    masks = {name: mask for name, (_, mask) in pairs.items()}
+    if "given" in settings:
+        settings = label_settings(settings)
+        masks = _given_masks(settings)
+        if spare := set(masks) - set(pairs):
+            logger.info("%d of %d masks belong to no image", len(spare), len(masks))
+    slices, counted = defaultdict(list), Counter()
     for name in sorted(pairs):
-        case, number = _parse(matches[name], pairs[name][0], pattern)
-        number = len(slices[case]) if number is None else number
-        slices[case].append((number, *pairs[name]))
+        image = pairs[name][0]
+        case, number = _parse(matches[name], image, pattern)
+        number = counted[case] if number is None else number
+        counted[case] += 1
+        if name in masks:
+            slices[case].append((number, image, masks[name]))
     meaning = {key: settings[key] for key in ("classes", "ignore", "others")}
     read = partial(_read, meaning=meaning, colour=settings["colour"])
-    return [Case(name, partial(read, sorted(slices[name]))) for name in sorted(slices)]
+    return [
+        Case(name, partial(read, files), numbers=tuple(number for number, *_ in files))
+        for name, files in sorted((name, sorted(files)) for name, files in slices.items())
+    ]
 
 
 def describe(settings: Settings) -> dict:
@@ -75,13 +91,25 @@ def _pairs(settings):
                 f"{_shared(settings)}, so add each missing {other} or remove the rest"
                 f"{_hint(images, masks)}."
             )
-    for mask in masks.values():
+    _check_lossless(masks.values())
+    return {name: (images[name], masks[name]) for name in images}
+
+
+def _given_masks(settings):
+    """Return {name that image and mask share: path} of given masks; other files do not count."""
+    files = _files(Path(settings["labels_folder"]), "mask_name")
+    masks, _ = _split(files, settings["mask_name"])
+    _check_lossless(masks.values())
+    return masks
+
+
+def _check_lossless(masks):
+    for mask in masks:
         if mask.suffix.lower() in LOSSY:
             raise InputError(
                 f"{mask} is a JPEG, expected a lossless mask: JPEG changes values at every "
                 "boundary, which would be label errors of its own; export the masks as PNG."
             )
-    return {name: (images[name], masks[name]) for name in images}
 
 
 def _named_files(folder, settings):

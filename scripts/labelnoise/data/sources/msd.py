@@ -18,6 +18,7 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
+from labelnoise.config.given import label_settings
 from labelnoise.config.schema import name_fault
 from labelnoise.data.sources import Case, Settings
 from labelnoise.data.sources.folders import (
@@ -53,7 +54,7 @@ def cases(settings: Settings, seed: int) -> list[Case]:
         InputError: `dataset.json` is missing or not understood, a file is missing, a case comes
             twice, no channel is chosen among several, or a label value means two things.
     """
-    about = _about(settings)
+    settings, about = label_settings(settings), _about(settings)
     classes, channels = _classes(settings, about), _channels(settings, about)
     parts, labels = defaultdict(list), {}
     for channel in channels:
@@ -283,6 +284,10 @@ def _listed_pairs(settings, about, channel):
             f"{path} lists no pair under `training` and gives no `file_ending`, expected one of "
             "the two; correct `folder` or the file."
         )
+    if "given" in settings:
+        given = Path(settings["labels_folder"])
+        found = {name: (part, given / label.name) for name, (part, label) in pairs.items()}
+        pairs = {name: pair for name, pair in found.items() if os.path.isfile(pair[1])}
     files = [file for (image, _), label in pairs.values() for file in (image, label)]
     missing = [file for file in files if not os.path.isfile(file)]
     if missing:
@@ -312,18 +317,16 @@ def _found_pairs(settings, about, channel):
         )
     ends = f"_{channel:04d}{ending}"
     images, labels = (
-        find_cases(
-            folder / part,
-            f"(.+){re.escape(end)}",
-            "`file_ending` and `channel`",
-            "`folder`",
+        find_cases(place, f"(.+){re.escape(end)}", "`file_ending` and `channel`", "`folder`")
+        for place, end in (
+            (folder / "imagesTr", ends),
+            (Path(settings.get("labels_folder") or folder / "labelsTr"), ending),
         )
-        for part, end in (("imagesTr", ends), ("labelsTr", ending))
     )
     where = f"{folder}, images that end in {ends}"
-    pairs = pair_up(where, images, labels, settings["unlabelled"])
+    pairs = pair_up(where, images, labels, settings)
     promised = about.get("numTraining", len(pairs))
-    if promised != len(pairs):
+    if promised != len(pairs) and "given" not in settings:
         logger.warning("dataset.json counts %s training cases, %d are there", promised, len(pairs))
     # A file holds one channel, so none is left to choose inside it.
     return {name: ((image, None), label) for name, (image, label) in pairs.items()}

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import combinations
 from pathlib import Path
 
+from labelnoise.config.given import label_settings
 from labelnoise.data.sources import Case, Settings, folders
 from labelnoise.data.sources.folders import (
     describe_folder,
@@ -32,6 +33,7 @@ def cases(settings: Settings, seed: int) -> list[Case]:
         InputError: a folder is missing, nothing matches, a case comes twice, or an image or label
             has no partner, in any channel.
     """
+    settings = label_settings(settings)
     folder = Path(settings["folder"])
     key = "folder" if settings["labels_folder"] is None else "labels_folder"
     patterns, several = _patterns(settings), isinstance(settings["images"], dict)
@@ -44,13 +46,11 @@ def cases(settings: Settings, seed: int) -> list[Case]:
                 "patterns so that no name matches both."
             )
     pairs = {
-        name: pair_up(
-            f"{folder}, {name}" if several else folder, images, labels, settings["unlabelled"]
-        )
+        name: pair_up(f"{folder}, {name}" if several else folder, images, labels, settings)
         for name, images in found.items()
     }
     how, cases = pair_settings(settings), []
-    for name in sorted(labels):
+    for name in sorted(set(labels).intersection(*pairs.values())):
         parts = [(images[name][0], settings["channel"]) for images in pairs.values()]
         read = partial(read_pair, parts if several else parts[0], labels[name], **how)
         cases.append(Case(name, read))

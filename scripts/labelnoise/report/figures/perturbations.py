@@ -10,7 +10,7 @@ import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.files import read_json
-from labelnoise.labels.dataset import calibrated_error
+from labelnoise.labels.dataset import NONE_GIVEN, calibrated_error, read_given
 from labelnoise.labels.drawing import Drawer, Volumes, draw_volume, without_share
 from labelnoise.labels.perturbations import perturb
 from labelnoise.labels.volume import Draw, LabelVolume
@@ -44,7 +44,11 @@ def draw_perturbations(rows: list[list[Overlay]], titles: list[str]) -> Figure:
 
 
 def perturbed_rows(
-    data: Dataset, calibrations: list[Path], names: Mapping[str, str], seed: int
+    data: Dataset,
+    calibrations: list[Path],
+    names: Mapping[str, str],
+    seed: int,
+    given: Mapping[str, Path] = NONE_GIVEN,
 ) -> tuple[list[list[Overlay]], list[str]]:
     """Perturb a disc and two slices of a dataset with every calibrated error.
 
@@ -55,6 +59,7 @@ def perturbed_rows(
         calibrations: calibration files, in the order of the figure's columns.
         names: display names of their perturbations, see `style.perturbations`.
         seed: the study's seed.
+        given: the files of the given labels that the errors take, by name; a disc has none.
 
     Returns:
         (rows, titles) for `draw_perturbations`.
@@ -70,17 +75,20 @@ def perturbed_rows(
     contents = [
         read_json(Path(path), ("perturbation", "definition", "structures")) for path in calibrations
     ]
-    errors = [_error(data, content, seed) for content in contents]
+    sources = read_given(given)
+    errors = [_error(data, content, seed, sources) for content in contents]
     volumes = Volumes(data)
     rows, titles = [], []
     for index, chosen in typical_rows(data, "train", 2).items():
         disc_HW, title = disc(data.shape[0]), row_title(data, index, "disc")
         wrong = [_on_disc(disc_HW, error, index, title, _pixel(data, error)) for error in errors]
-        rows.append(_panels(contents, names, None, disc_HW, wrong))
-        titles.append(title)
+        if any(mask_HW is not None for mask_HW in wrong):
+            rows.append(_panels(contents, names, None, disc_HW, wrong))
+            titles.append(title)
         for row in chosen:
             images_NKHW, labels_NHW = data.read([row])
-            wrong = [Drawer(data, error, volumes).labels([row], 0)[0] == index for error in errors]
+            drawn = [Drawer(data, error, volumes).labels([row], 0)[0] for error in errors]
+            wrong = [(labels_HW == index).astype(np.uint8) for labels_HW in drawn]
             reference_HW = (labels_NHW[0] == index).astype(np.uint8)
             rows.append(_panels(contents, names, data.grey(images_NKHW)[0], reference_HW, wrong))
             titles.append(row_title(data, index, slice_name(data, row)))
@@ -89,16 +97,18 @@ def perturbed_rows(
 
 def _panels(contents, names, image_HW, reference_HW, wrong):
     return [
-        Overlay(names[of["perturbation"]], image_HW, reference_HW, mask_HW.astype(np.uint8))
+        Overlay(names[of["perturbation"]], image_HW, reference_HW, mask_HW)
         for of, mask_HW in zip(contents, wrong, strict=True)
     ]
 
 
-def _error(data, content, seed):
+def _error(data, content, seed, given):
     """Return the error of a calibration file as it is where it hits."""
     perturbation = Perturbation(**content["definition"])
     own_seed = derive(seed, "gallery", content["perturbation"])
-    error = calibrated_error(data, perturbation, content["structures"], own_seed)
+    name = content["perturbation"]
+    own = {each: given[each] for each in (name, *perturbation.errors) if each in given}
+    error = calibrated_error(data, perturbation, content["structures"], own_seed, own)
     for each in (error, *error.errors.values()):
         if is_own(each.kind):
             load_own(each.kind, each.code)
@@ -125,9 +135,13 @@ def _pixel(data, error):
 
 
 def _on_disc(disc_HW, error, index, title, pixel):
-    """Perturb a disc; for a kind that acts on volumes, the middle of a ball."""
-    # Of a mixture, the first error.
-    error = next(iter(error.errors.values()), error)
+    """Perturb a disc; for a kind that acts on volumes, the middle of a ball; None if it cannot be.
+
+    Of a mixture, the first error that can.
+    """
+    drawable = (each for each in error.errors.values() or [error] if each.given is None)
+    if (error := next(drawable, None)) is None:
+        return None
     severity, own_seed = error.severities[index], derive(error.seed, title)
     if not error.acts_on_volumes:
         rng = np.random.default_rng(own_seed)
