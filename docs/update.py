@@ -14,7 +14,10 @@ from labelnoise.study import Results, read_study  # noqa: E402
 STUDIES = {
     "demo": ("README.md", ["answer", "degradation"]),
     "replication-liver": ("docs/replication.md", ["claims", "table1", "slopes", "thresholds"]),
+    "second-annotator": ("docs/second-annotator.md", ["answer", "degradation"]),
 }
+# Studies whose slices are not ours to ship, so that no picture of them is copied.
+UNSHOWN = ("second-annotator",)
 
 
 def main():
@@ -25,16 +28,19 @@ def main():
         if not results.figure("slopes.png").exists():
             print(f"left as it is: {document}, since {made} is not finished")
             continue
-        copy_figures(results, ROOT / "docs" / study)
+        copy_figures(results, ROOT / "docs" / study, study in UNSHOWN)
         texts = [results.table(f"{table}.md").read_text() for table in tables]
-        if document == "README.md":
+        if "degradation" in tables:
             texts = [texts[0], first_part(texts[1])]
         insert(ROOT / document, "\n".join(texts))
         print(f"updated: {document}")
 
 
-def copy_figures(results, folder):
-    """Copy the study's tables, its figures, and of the figures with a variant each the last."""
+def copy_figures(results, folder, unshown=False):
+    """Copy the study's tables, its figures, and of the figures with a variant each the last.
+
+    Pictures of slices are left out if they are to be `unshown`.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in ("answer.md", "claims.md", "degradation.md", "thresholds.md"):
@@ -42,7 +48,7 @@ def copy_figures(results, folder):
             shutil.copy(results.table(name), folder / name)
     for name in ("answer.png", "degradation.png", "runs.png", "slopes.png", "thresholds.png"):
         shutil.copy(results.figure(name), folder / name)
-    for kind in ("perturbations", "predictions", "roc"):
+    for kind in ("roc",) if unshown else ("perturbations", "predictions", "roc"):
         last = sorted(results.figure(kind).rglob("*.png"))[-1]
         shutil.copy(last, folder / f"{kind}.png")
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from labelnoise.data.storage import Dataset, GivenLabels, LabelFile, write_dataset, write_labels
+from labelnoise.labels import calibration
 from labelnoise.labels.dataset import calibrate_dataset, perturb_dataset
 from labelnoise.labels.drawing import CalibratedError, Drawer
 from labelnoise.study import Perturbation
@@ -14,6 +15,13 @@ SIZE, CASES = 8, 10
 SPLITS = ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
 GIVEN = Perturbation("given")
 CHOPPY = Perturbation("choppy", severity=1.0)
+
+
+@pytest.fixture(autouse=True)
+def fewer_draws(monkeypatch):
+    """Calibration has tests of its own."""
+    monkeypatch.setattr(calibration, "ENOUGH_SLICES", 12)
+    monkeypatch.setattr(calibration, "STANDARD_ERROR", 100)
 
 
 @pytest.fixture
