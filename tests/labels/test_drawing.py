@@ -16,7 +16,7 @@ from labelnoise.study import Perturbation
 
 SIZE, DEPTH = 32, 5
 RATER = {"bias_share": 0.3, "mean": 0.0, "length": 3.0, "length_z": 4.0, "gamma": 0.0}
-RATER |= {"smoothness": 1.0, "across": 1.0}
+RATER |= {"smoothness": 1.0, "across": 1.0, "spread": 0.0}
 
 
 def ball(radius, depth=DEPTH, row=15.5, column=15.5):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -23,6 +23,7 @@ def slow_distance(mask_ZHW, spacing_3):
     return found
 
 
+@settings(deadline=None)
 @given(MASKS, st.floats(0, 9))
 def test_distances_are_those_to_the_nearest_voxel_of_the_other_kind(mask_ZHW, reach):
     spacing_3 = (2.5, 0.5, 1.0)
@@ -30,6 +31,7 @@ def test_distances_are_those_to_the_nearest_voxel_of_the_other_kind(mask_ZHW, re
     np.testing.assert_allclose(distance, slow_distance(mask_ZHW, spacing_3)[box], rtol=1e-6)
 
 
+@settings(deadline=None)
 @given(MASKS, st.floats(0, 5), st.floats(0, 5))
 def test_what_was_asked_before_changes_nothing(mask_ZHW, reach, before):
     volume = Volume(mask_ZHW, (1, 1, 1))

@@ -34,7 +34,7 @@ OBJECT_KINDS: dict[str, Callable[..., np.ndarray]] = {"omission": omission, "spu
 # Volumes that were used last are kept up to this size, with what was computed of them.
 KEPT_BYTES = 512 * 1024**2
 # About that of labels, masks, objects and distances.
-BYTES_PER_VOXEL = 12
+BYTES_PER_VOXEL = 16
 # Settings of any kind, which its function does not take.
 OUTER_SETTINGS = ("share", "share_of", "pixel", "weights")
 # Purposes of random numbers that no kind draws.

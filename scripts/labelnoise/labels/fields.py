@@ -15,9 +15,9 @@ import numpy as np
 
 from labelnoise.labels.volume import Box, Draw, Volume
 
-# Lengths after which the kernel in the plane ends, and the weight at which that across slices does:
-# correlations are right to .01 and .03.
-REACH = 3
+# Correlation in the plane and weight across slices at which the kernel ends; correlations are right
+# to .01 and .03.
+LEAST_CORRELATION = 0.05
 LEAST_WEIGHT = 0.03
 
 # Noise is the sum of four bytes: twice as fast as normal numbers, and any row can be had alone. Its
@@ -60,9 +60,10 @@ def random_field(
 
     shape_HW = volume.mask_ZHW.shape[1:]
     between, *pixel_2 = volume.spacing_3
+    reach = length * (-np.log(LEAST_CORRELATION)) ** (1 / smoothness)
     # A kernel longer than the noise would count some of it twice.
     reach_2 = tuple(
-        min(ceil(REACH * length / side), (period - 1) // 2)
+        int(min(ceil(reach / side), (period - 1) // 2))
         for side, period in zip(pixel_2, _periods(shape_HW), strict=True)
     )
     weights = _weights(between, length_z)
@@ -71,7 +72,7 @@ def random_field(
         next_fast_len(size + 2 * reach, real=True)
         for size, reach in zip(size_2, reach_2, strict=True)
     )
-    kernel = _kernel(reach_2, tuple(pixel_2), length, smoothness, padded_2)
+    kernel = rfft2(_kernel(reach_2, tuple(pixel_2), length, smoothness), padded_2)
     noises: dict[int, np.ndarray] = {}
     for position in wanted:
         needed = [position - step for step in range(len(weights))]
@@ -104,18 +105,17 @@ def _weights(between, length_z):
 
 
 @lru_cache(maxsize=8)
-def _kernel(reach_2, pixel_2, length, smoothness, padded_2):
-    """Return the transform of the kernel that makes the covariance of white noise.
+def _kernel(reach_2, pixel_2, length, smoothness):
+    """Return the kernel that makes the covariance of white noise of four bytes.
 
     Args:
         reach_2: pixels from the kernel's centre to its ends.
         pixel_2: mm between rows and columns.
         length: mm.
         smoothness: exponent of the distance.
-        padded_2: size of the torus that noise is filtered on.
 
     Returns:
-        complex64, (padded rows, padded columns // 2 + 1), for noise of four bytes.
+        float32, (rows, columns), 2 reach + 1 of each.
     """
     from scipy.fft import irfft2, next_fast_len, rfft2
 
@@ -129,8 +129,7 @@ def _kernel(reach_2, pixel_2, length, smoothness, padded_2):
     power = np.maximum(rfft2(covariance).real, 0)
     wide = np.roll(irfft2(np.sqrt(power), wide_2), reach_2, (0, 1))
     kernel = wide[: 2 * reach_2[0] + 1, : 2 * reach_2[1] + 1]
-    kernel = kernel / (np.sqrt((kernel**2).sum()) * NOISE_SD)
-    return rfft2(kernel, padded_2).astype(np.complex64)
+    return (kernel / (np.sqrt((kernel**2).sum()) * NOISE_SD)).astype(np.float32)
 
 
 def _noise(draw, position, shape_HW, box, reach_2):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from labelnoise.labels.fields import random_field
-from labelnoise.labels.volume import Draw, Volume
+from labelnoise.labels.volume import SUPPORT, Draw, Volume
 
 RADIUS = 5.0  # mm, of the object for which severity is the displacement
 
@@ -29,13 +29,15 @@ def rater(
     gamma: float,
     smoothness: float,
     across: float,
+    spread: float,
 ) -> np.ndarray:
     """Move outlines as a person's outline of the same object differs from what it should be.
 
     A voxel is foreground where its signed distance from the outline, in mm, is at most the
     displacement there: a constant of the object, N(mean severity, bias_share severity^2), plus a
     stationary Gaussian field of variance (1 - bias_share) severity^2, both times (radius of the
-    object / 5 mm)^gamma. Outside, the nearest object counts. The field belongs to
+    object / 5 mm)^gamma. So are the lengths of the field, by the largest object: people's errors
+    look alike on objects of all sizes. Outside, the nearest object counts. The field belongs to
     the slice and the constant to the object's number in reading order, so that several structures
     of a volume move by one warp; slices of a case that do not follow on each other share the
     constant, as one person outlines them.
@@ -47,11 +49,14 @@ def rater(
         wanted: positions of the slices to return.
         bias_share: share of the variance that is constant over an object, in [0, 1].
         mean: mean of that constant in units of severity; above 0 labels are too large.
-        length: mm in the plane at which the field's correlation is 1 / e, above 0.
+        length: mm in the plane at which the field's correlation is 1 / e, above 0, for an object of
+            5 mm radius.
         length_z: mm across slices at which it is, at least 0.
         gamma: exponent of the object's radius.
         smoothness: p of the correlation exp(-(distance / length)^p) in the plane, in (0, 2].
         across: how many times as far outlines move across slices as in the plane, above 0.
+        spread: standard deviation of the logarithm of a factor of severity, drawn for a case: some
+            people take more care than others.
 
     Returns:
         (n, H, W) bool, new.
@@ -60,19 +65,28 @@ def rater(
     wrong_nHW = mask_ZHW[list(wanted)]  # a list makes it a copy
     if severity == 0 or volume.box is None or mask_ZHW.all():
         return wrong_nHW
-    scale_O = severity * (volume.objects.radius_O / RADIUS) ** gamma
+    care = np.exp(spread * draw.of_case(1).standard_normal())
+    size_O = (volume.objects.radius_O / RADIUS) ** gamma
+    scale_O = severity * care * size_O
     normal_O = draw.of_case().standard_normal(len(scale_O)).clip(-MOST, MOST)
     offset_O = scale_O * (mean + np.sqrt(bias_share) * normal_O)
     spread_O = scale_O * np.sqrt(1 - bias_share)
     reach = max((offset_O + MOST * spread_O).max(), 0.0)
+    reach += (SUPPORT + 1) * max(volume.spacing_3[1:])  # what is compared is the same in any box
     near = volume.squeezed(across)
-    box, distance = near.signed_distance(reach)
+    box, distance = near.sub_pixel_distance(reach)
     nearest = near.nearest_object(reach)
     slices, rows, columns = box
     inside = [at for at, each in enumerate(wanted) if slices.start <= each < slices.stop]
     positions = [wanted[at] for at in inside]
     fields = random_field(
-        volume, draw, positions, box, length=length, length_z=length_z, smoothness=smoothness
+        volume,
+        draw,
+        positions,
+        box,
+        length=length * size_O.max(),
+        length_z=length_z * size_O.max(),
+        smoothness=smoothness,
     )
     offset_O, spread_O = offset_O.astype(np.float32), spread_O.astype(np.float32)
     for at, position, field_hw in zip(inside, positions, fields, strict=True):
