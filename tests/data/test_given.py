@@ -1,6 +1,7 @@
 """Given labels: read by every source as its reference, on the same slices and the same grid."""
 
 import importlib.util
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -64,6 +65,27 @@ def test_a_copy_of_the_reference_is_the_reference_in_every_source(name):
     labels_NHW = given.read(given.rows)
     assert labels_NHW.any()
     np.testing.assert_array_equal(labels_NHW, data.read_labels(given.rows))
+
+
+def test_labels_of_a_decathlon_task_go_by_the_names_that_it_lists():
+    settings = your_data.datasets()["nnunet"]
+    folder = Path(settings["folder"])
+    your_data.WRITERS["nnunet"](folder)
+    names = [path.name for path in sorted((folder / "labelsTr").iterdir())]
+    pairs = [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names]
+    labels = {"0": "background", "1": "liver"}
+    about = {"modality": {"0": "CT"}, "labels": labels, "training": pairs}
+    (folder / "dataset.json").write_text(json.dumps(about))
+    shutil.copytree(folder / "labelsTr", "intern")
+    cases = [name.removesuffix(".nii.gz") for name in names]
+    split = {"train": cases[:3], "validation": cases[3:4], "test": cases[4:]}
+    Path("intern", names[5]).unlink()
+    data, given = prepare(settings | {"split": split})
+    last_N = data.case == "case006"
+    assert last_N.any() and (given.has(range(len(data))) == ~last_N).all()
+    np.testing.assert_array_equal(given.read(given.rows), data.read_labels(given.rows))
+    Path("intern", names[0]).unlink()
+    assert_refused([f"have no labels in intern ({cases[0]})"], prepare, settings | {"split": split})
 
 
 def square(height, width=4, top=2, left=2):
