@@ -14,7 +14,7 @@ from labelnoise.study import Results, read_study  # noqa: E402
 STUDIES = {
     "demo": ("README.md", ["answer", "degradation"]),
     "replication-liver": ("docs/replication.md", ["claims", "table1", "slopes", "thresholds"]),
-    "second-annotator": ("docs/second-annotator.md", ["answer", "degradation"]),
+    "second-annotator": ("docs/second-annotator.md", ["answer", "degradation", "claims"]),
 }
 # Studies whose slices are not ours to ship, so that no picture of them is copied.
 UNSHOWN = ("second-annotator",)
@@ -31,8 +31,8 @@ def main():
         copy_figures(results, ROOT / "docs" / study, study in UNSHOWN)
         texts = [results.table(f"{table}.md").read_text() for table in tables]
         if "degradation" in tables:
-            texts = [texts[0], first_part(texts[1])]
-        insert(ROOT / document, "\n".join(texts))
+            texts[1] = first_part(texts[1])
+        insert(ROOT / document, "\n\n".join(map(str.strip, texts)))
         print(f"updated: {document}")
 
 
