@@ -13,11 +13,12 @@ from labelnoise.study import Results, read_study  # noqa: E402
 # Study: the document that shows it, and the tables that stand there between two markers.
 STUDIES = {
     "demo": ("README.md", ["answer", "degradation"]),
+    "rater-errors": ("docs/rater-errors.md", ["answer", "degradation", "claims"]),
     "replication-liver": ("docs/replication.md", ["claims", "table1", "slopes", "thresholds"]),
     "second-annotator": ("docs/second-annotator.md", ["answer", "degradation", "claims"]),
 }
 # Studies whose slices are not ours to ship, so that no picture of them is copied.
-UNSHOWN = ("second-annotator",)
+UNSHOWN = ("second-annotator", "rater-errors", "replication-liver")
 
 
 def main():

@@ -64,3 +64,12 @@ def test_a_session_without_its_own_code_is_not_started(tmp_path, monkeypatch):
         InputError, match=r"'models\.x\.network' names 'mynets\.Net', .* no mynets\.py"
     ):
         new_session(complete(CONFIG | OWN), "mine", RUN, {}, ["own.yaml"])
+
+
+def test_a_session_of_a_mixture_keeps_its_errors(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    errors = {"thick": {"kind": "bias", "severity": 1}, "thin": {"kind": "bias", "severity": 2}}
+    errors["x"] = {"kind": "mixture", "of": ["thick", "thin"]}
+    started = new_session(complete(CONFIG | {"perturbations": errors}), "mine", RUN, {}, [])
+    study = read_study(started.save())
+    assert [*study.perturbations["x"].errors] == ["thick", "thin"]

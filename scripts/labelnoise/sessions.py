@@ -140,12 +140,17 @@ def new_session(
     }
     recipe = chosen["recipes"] = {**chosen["recipes"], **changes}
     recipe["keep"] = min(recipe["keep"], recipe["epochs"])
+    error = chosen["perturbations"]
+    # A mixture names other errors; `of` is another thing in other kinds.
+    named = error["of"] if error["kind"] == "mixture" else ()
+    parts = {part: deepcopy(config["perturbations"][part]) for part in named}
     whole = complete(
         {
             **config,
             "session": name,
             "pathvars": {"results": results_of(config).session(name).root.as_posix()},
             **{section: {getattr(run, axis): chosen[section]} for axis, section in AXES.items()},
+            "perturbations": {run.perturbation: error, **parts},
             "matrix": {axis: [getattr(run, axis)] for axis in AXES} | {"repeats": run.repeat + 1},
             "claims": {},
             "keep_state": True,
