@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from labelnoise.commands import perturb, predict
+from labelnoise.commands import fit_raters, perturb, predict
 from labelnoise.jobs.script import explain
 
-COMMANDS = (predict, perturb)
+COMMANDS = (predict, perturb, fit_raters)
 
 
 def main(argv: list[str] | None = None) -> None:

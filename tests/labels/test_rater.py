@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from scipy import ndimage
 from scipy.stats import norm
 
 from labelnoise.labels.rater import rater
@@ -96,7 +97,8 @@ def test_a_voxel_is_foreground_as_often_as_the_displacement_is_beyond_its_distan
     volume = Volume(half, (np.nan, 0.25, 0.25))
     found = [wrong(volume, 1, k, bias_share=0.4, length=1, gamma=0)[0] for k in range(300)]
     distance_W = (np.arange(80) - 39.5) / 4
-    np.testing.assert_allclose(np.mean(found, axis=(0, 1)), norm.sf(distance_W), atol=0.06)
+    # Islands and holes take a little from where pixels are seldom flipped.
+    np.testing.assert_allclose(np.mean(found, axis=(0, 1)), norm.sf(distance_W), atol=0.07)
 
 
 def test_outlines_move_as_many_times_as_far_across_slices():
@@ -107,6 +109,25 @@ def test_outlines_move_as_many_times_as_far_across_slices():
     # 2.4 mm from half a pixel outside the last centre; slices are 4 / 3 mm apart where across is 3.
     assert np.flatnonzero(grown.any(axis=(1, 2))).tolist() == list(range(4, 17))
     assert np.flatnonzero(grown[10, 20]).tolist() == list(range(3, 37))
+
+
+def test_every_part_touches_the_object_and_every_gap_the_background():
+    volume = ball(14)
+    for draw in range(5):
+        found = wrong(volume, 2, draw, length=0.5, smoothness=0.5, bias_share=0.0)
+        for each_HW, mask_HW in zip(found[2:13], volume.mask_ZHW[2:13], strict=True):
+            parts_HW, number = ndimage.label(each_HW, np.ones((3, 3)))
+            assert set(parts_HW[mask_HW]) - {0} == set(range(1, number + 1))
+            gaps_HW, number = ndimage.label(~each_HW)
+            assert set(gaps_HW[~mask_HW]) - {0} == set(range(1, number + 1))
+
+
+def test_objects_and_holes_that_are_there_stay():
+    mask = np.zeros((1, 60, 60), bool)
+    mask[0, 5:25, 5:25] = mask[0, 35:50, 35:50] = True
+    mask[0, 11:19, 11:19] = False
+    found = wrong(Volume(mask, (np.nan, 1, 1)), 0.3)[0]
+    assert ndimage.label(found)[1] == 2 and ndimage.label(~found)[1] == 2
 
 
 def test_several_objects_each_have_an_offset():

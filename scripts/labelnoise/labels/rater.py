@@ -37,7 +37,8 @@ def rater(
     displacement there: a constant of the object, N(mean severity, bias_share severity^2), plus a
     stationary Gaussian field of variance (1 - bias_share) severity^2, both times (radius of the
     object / 5 mm)^gamma. So are the lengths of the field, by the largest object: people's errors
-    look alike on objects of all sizes. Outside, the nearest object counts. The field belongs to
+    look alike on objects of all sizes. Islands and holes that the field makes beside the outline
+    are left out. Outside, the nearest object counts. The field belongs to
     the slice and the constant to the object's number in reading order, so that several structures
     of a volume move by one warp; slices of a case that do not follow on each other share the
     constant, as one person outlines them.
@@ -92,5 +93,31 @@ def rater(
     for at, position, field_hw in zip(inside, positions, fields, strict=True):
         object_hw = nearest[position - slices.start]
         moved_hw = offset_O[object_hw] + spread_O[object_hw] * field_hw.clip(-MOST, MOST)
-        wrong_nHW[at, rows, columns] = distance[position - slices.start] <= moved_hw
+        moved_hw = distance[position - slices.start] <= moved_hw
+        mask_hw = mask_ZHW[position, rows, columns]
+        wrong_nHW[at, rows, columns] = (
+            _of_one_line(moved_hw, mask_hw) if mask_hw.any() else moved_hw
+        )
     return wrong_nHW
+
+
+def _of_one_line(moved_hw, mask_hw):
+    """Return a mask without islands and holes that a rough field makes and no pen does.
+
+    Islands are parts that touch no object, holes parts of the background that touch none.
+
+    Args:
+        moved_hw: bool.
+        mask_hw: the mask that it was.
+    """
+    from scipy import ndimage  # here, since every training and test imports this module
+
+    parts_hw, number = ndimage.label(moved_hw, np.ones((3, 3)))
+    kept = np.zeros(number + 1, bool)
+    kept[parts_hw[mask_hw]] = True
+    kept[0] = False
+    gaps_hw, number = ndimage.label(~moved_hw)
+    is_open = np.zeros(number + 1, bool)
+    is_open[gaps_hw[~mask_hw]] = True
+    is_open[0] = False
+    return kept[parts_hw] | ~(moved_hw | is_open[gaps_hw])

