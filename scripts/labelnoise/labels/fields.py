@@ -18,7 +18,7 @@ from labelnoise.labels.volume import Box, Draw, Volume
 # Correlation in the plane and weight across slices at which the kernel ends; correlations are right
 # to .01 and .03.
 LEAST_CORRELATION = 0.05
-LEAST_WEIGHT = 0.03
+LEAST_WEIGHT = 0.1
 
 # Noise is the sum of four bytes: twice as fast as normal numbers, and any row can be had alone. Its
 # excess kurtosis is -0.3, that of the field nearer to 0 the more pixels a length is.
@@ -66,7 +66,8 @@ def random_field(
         int(min(ceil(reach / side), (period - 1) // 2))
         for side, period in zip(pixel_2, _periods(shape_HW), strict=True)
     )
-    weights = _weights(between, length_z)
+    # A slice alone has no neighbours to be like.
+    weights = _weights(between if len(volume) > 1 else np.nan, length_z)
     size_2 = [side.stop - side.start for side in box[1:]]
     padded_2 = tuple(
         next_fast_len(size + 2 * reach, real=True)
