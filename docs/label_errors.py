@@ -18,8 +18,8 @@ from labelnoise.report.figures.overlay import Overlay, draw_overlays  # noqa: E4
 
 PICTURE = ROOT / "docs" / "label-errors" / "kinds.png"
 DICE, SEED = 0.85, 2
-SIZE, SLICES = 96, 12
-SPACING = (5.0, 3.0, 3.0)  # mm between slices, rows and columns
+SIZE, SLICES = 160, 12
+SPACING = (5.0, 1.8, 1.8)  # mm between slices, rows and columns
 # Title of each panel: kind, and what is asked of it besides the label Dice.
 ERRORS = {
     "natural": ("natural", {}),
@@ -30,8 +30,8 @@ ERRORS = {
     "rater, no hand": ("rater", {"bias_share": 0}),
     "bias": ("bias", {}),
     "bias, thin": ("bias", {"sign": -1}),
-    "translation": ("translation", {}),
-    "polygon": ("polygon", {}),
+    "translation": ("translation", {"severity": 6}),
+    "polygon": ("polygon", {"severity": 8}),
     "polygon, 8 clicks": ("polygon", {"clicks": 8, "severity": 1}),
     "interpolated": ("interpolated", {"severity": 4}),
     "omission": ("omission", {"severity": 0.5}),
@@ -46,10 +46,9 @@ def main():
 
 @styled
 def draw():
-    """Draw a slice of a ball, of an organ, of scattered lesions, and of the organ's next slice."""
-    subjects = {"ball": ball(), "organ": organ(), "lesions": lesions()}
+    """Draw two slices of an organ that follow on each other, and one of scattered lesions."""
+    subjects = {"organ": organ(), "lesions": lesions()}
     shown = {
-        "ball": ("ball", 6),
         "organ": ("organ", 5),
         "next slice": ("organ", 6),
         "lesions": ("lesions", 6),
@@ -76,18 +75,13 @@ def perturb_all(labels_ZHW):
     return made
 
 
-def ball():
-    """A ball of 18 mm radius, no image."""
-    return None, (squared_mm(SLICES // 2, SIZE / 2, SIZE / 2) <= 18**2).astype(np.uint8)
-
-
 def lesions():
-    """Balls of 6 to 15 mm radius, no image."""
+    """Balls of 8 to 20 mm radius, no image."""
     rng = np.random.default_rng(SEED)
     labels_ZHW = np.zeros((SLICES, SIZE, SIZE), np.uint8)
-    for row in (20, 48, 76):
-        for column in (20, 48, 76):
-            z, radius = SLICES // 2 + rng.integers(-1, 2), rng.uniform(6, 15)
+    for row in (35, 80, 125):
+        for column in (35, 80, 125):
+            z, radius = SLICES // 2 + rng.integers(-1, 2), rng.uniform(8, 20)
             labels_ZHW |= squared_mm(z, row, column) <= radius**2
     return None, labels_ZHW
 

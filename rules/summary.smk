@@ -308,6 +308,7 @@ rule plot_perturbations:
         "../envs/study.yaml"
     params:
         seed=study.seed,
+        raters=[folder for folder in config["raters"] if Path(folder).is_dir()],
     script:
         "../scripts/plot_perturbations.py"
 

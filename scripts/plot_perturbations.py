@@ -14,7 +14,12 @@ def main(smk):
         use_own_code(smk.config["modules"])
         names = perturbations(Study.of(smk.config).drawn)
         rows = perturbed_rows(
-            data, smk.input.calibrations, names, smk.params.seed, given_files(smk)
+            data,
+            smk.input.calibrations,
+            names,
+            smk.params.seed,
+            given_files(smk),
+            smk.params.raters,
         )
         save_all(draw_perturbations(*rows), smk.output)
 

@@ -3,7 +3,9 @@ import yaml
 
 from labelnoise.__main__ import main
 from labelnoise.labels.raters import fitting
+from labelnoise.study import read_study
 from rater_folders import outlined, save
+from workflow_runs import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +34,27 @@ def test_a_folder_becomes_a_perturbation_a_figure_and_tables(tmp_path, capsys):
     assert "step 1: misfit" in said.err
 
 
+def test_sizes_make_an_overlay_that_a_study_runs(tmp_path):
+    write(tmp_path / "two", 4)
+    output = tmp_path / "two.yaml"
+    sizes = ["--sizes", "0.9", "0.85"]
+    main(["fit-raters", str(tmp_path / "two"), "-o", str(output), "--no-kinds", *sizes])
+    study = read_study(ROOT / "config.yaml", output)
+    assert study.drawn == [
+        ("control", "control", "1"),
+        ("two-0.90", "two", "1"),
+        ("two-0.85", "two", "1"),
+    ]
+    assert study.perturbations["two-0.85"].target_dice == 0.85
+    assert study.perturbations["two"].settings == study.perturbations["two-0.90"].settings
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--held-out", "0.9"], "--held-out is 0.9"),
         (["--seed", "-1"], "--seed is -1"),
+        (["--sizes", "0.9", "1"], "--sizes has 1.0"),
         (["--figure", "raters.svg"], ".pdf or .png"),
     ],
 )

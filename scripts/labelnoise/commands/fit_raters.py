@@ -16,6 +16,7 @@ grid. Some objects are left out of the fit, and tell how far it holds for others
 EXAMPLES = """\
 examples:
   labelnoise fit-raters annotators -o raters.yaml
+  labelnoise fit-raters annotators -o raters.yaml --sizes 0.95 0.90 0.85
   labelnoise fit-raters derivatives --label 2 -o tumour.yaml --figure tumour.png
 """
 
@@ -37,6 +38,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     argument("--figure", type=Path, metavar="FILE", help=figure)
     name = "name of the perturbation (that of the folder)"
     argument("--name", metavar="NAME", help=name)
+    sizes = "also entries of these label Dice, and a matrix of them: a study's overlay"
+    argument("--sizes", type=float, nargs="+", default=[], metavar="DICE", help=sizes)
     label = "label value that is the structure (all above 0)"
     argument("--label", type=int, metavar="VALUE", help=label)
     held_out = "share of the objects that is left out of the fit, with 6 objects or more (0.3)"
@@ -70,6 +73,9 @@ def fit_raters(arguments: argparse.Namespace) -> None:
 
     if not 0 <= arguments.held_out <= 0.8:
         raise InputError(f"--held-out is {arguments.held_out}, expected a share from 0 to 0.8.")
+    for size in arguments.sizes:
+        if not 0.01 <= size < 1:
+            raise InputError(f"--sizes has {size}, expected label Dice from 0.01 to below 1.")
     if arguments.seed < 0:
         raise InputError(f"--seed is {arguments.seed}, expected 0 or more.")
     if not arguments.folder.is_dir():
@@ -89,7 +95,8 @@ def fit_raters(arguments: argparse.Namespace) -> None:
     figure = draw_raters(found, outline_rows(outlined, found.fit.settings, arguments.seed))
     name = name_of(arguments.name or arguments.folder.resolve().name)
     save(figure, figure_path)
-    write_text(arguments.output, perturbation_yaml(name, found, arguments.folder.name))
+    entries = perturbation_yaml(name, found, arguments.folder.name, arguments.sizes)
+    write_text(arguments.output, entries)
     print(parameters_table(found), statistics_table(found), sep="\n\n")
     if found.likenesses:
         print("", kinds_table(found), sep="\n")

@@ -10,6 +10,7 @@ from labelnoise.errors import InputError
 from labelnoise.report.figures import canvas
 from labelnoise.report.figures.overlay import Overlay
 from labelnoise.report.figures.perturbations import disc, draw_perturbations, perturbed_rows
+from rater_folders import outlined, save
 
 
 def overlays():
@@ -76,6 +77,28 @@ def test_every_structure_is_perturbed_at_its_own_severity(data, tmp_path):
     assert (references[1].sum(), references[3].sum()) == (400, 100)
     changed = [(row[0].reference_HW != row[0].mask_HW).any() for row in rows]
     assert changed == [False, False, True, True]
+
+
+def test_people_stand_beside_what_the_errors_make_of_their_object(data, tmp_path):
+    people = outlined(3, raters=2)
+    for each in people:
+        for rater, mask_ZHW in enumerate(each.masks_RZHW):
+            save(tmp_path / "raters" / each.name / f"rater-{rater}.nii.gz", mask_ZHW)
+    structures = {"liver": {"severity": 1.0, "label_dice": 0.8}, "tumour": {"severity": 1.0}}
+    definition = {"kind": "choppy", "target_dice": 0.8}
+    content = {"perturbation": "choppy", "definition": definition, "structures": structures}
+    file = tmp_path / "choppy.json"
+    file.write_text(json.dumps(content))
+    folders = [str(tmp_path / "raters")]
+    rows, titles = perturbed_rows(data, [file], {"choppy": "choppy"}, seed=1, raters=folders)
+    assert titles[-1] == "raters" and {len(row) for row in rows} == {3}
+    assert [panel.title for panel in rows[-1]] == ["one person", "another", "choppy"]
+    assert all(panel.mask_HW is None for row in rows[:-1] for panel in row[:2])
+    *both, wrong = rows[-1]
+    middle = sorted(people, key=lambda each: each.consensus_ZHW.sum())[1]
+    areas = {int(area) for area in middle.masks_RZHW.sum(axis=(2, 3)).ravel()}
+    assert {int(panel.mask_HW.sum()) for panel in both} <= areas
+    assert (wrong.mask_HW != wrong.reference_HW).any()
 
 
 def test_no_error_is_nothing_to_draw(data):

@@ -182,13 +182,16 @@ def kinds_table(judgement: Judgement) -> str:
     return _markdown(rows)
 
 
-def perturbation_yaml(name: str, judgement: Judgement, source: str) -> str:
-    """Return an entry for a config's `perturbations`.
+def perturbation_yaml(
+    name: str, judgement: Judgement, source: str, sizes: Sequence[float] = ()
+) -> str:
+    """Return an entry for a config's `perturbations`, or what a study of several sizes overlays.
 
     Args:
         name: of the perturbation.
         judgement: the fit.
         source: where the people's masks are, for the comment.
+        sizes: label Dice of further entries; a matrix then selects these and the control.
     """
     dice = judgement.fitted.simulated_K[list(STATISTICS).index("dice_50")]
     lines = [
@@ -201,6 +204,13 @@ def perturbation_yaml(name: str, judgement: Judgement, source: str) -> str:
         "    kind: rater",
         *(f"    {key}: {_number(judgement.fit.settings[key])}" for key in SETTINGS),
     ]
+    named = {f"{name}-{size:.2f}": size for size in sizes}
+    for sized, size in named.items():
+        lines += [f"  {sized}:", "    kind: rater", f"    target_dice: {size:g}"]
+        shape = [key for key in SETTINGS if key != "severity"]
+        lines += [f"    {key}: {_number(judgement.fit.settings[key])}" for key in shape]
+    if named:
+        lines += ["matrix:", f"  perturbation: [{', '.join(['control', *named])}]"]
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,9 @@ from labelnoise.errors import InputError
 from labelnoise.files import read_json
 from labelnoise.labels.dataset import NONE_GIVEN, calibrated_error, read_given
 from labelnoise.labels.drawing import Drawer, Volumes, draw_volume, without_share
+from labelnoise.labels.generator import perturb as perturb_array
 from labelnoise.labels.perturbations import perturb
+from labelnoise.labels.raters.reading import read_folder
 from labelnoise.labels.volume import Draw, LabelVolume
 from labelnoise.own_code import is_own, load_own
 from labelnoise.report.figures.canvas import styled
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from labelnoise.data.storage import Dataset
+
+
+# Panels of two people's outlines, and how much of an object's sides is shown around it.
+PEOPLE = ("one person", "another")
+MARGIN = 0.25
 
 
 @styled
@@ -49,10 +56,13 @@ def perturbed_rows(
     names: Mapping[str, str],
     seed: int,
     given: Mapping[str, Path] = NONE_GIVEN,
+    raters: Sequence[str] = (),
 ) -> tuple[list[list[Overlay]], list[str]]:
     """Perturb a disc and two slices of a dataset with every calibrated error.
 
-    Several structures get rows of their own, a disc and one slice each.
+    Several structures get rows of their own, a disc and one slice each. Below them stands, of each
+    folder of raters, an object with the outlines of two people beside what the errors make of it at
+    the label Dice that they have on the dataset.
 
     Args:
         data: the dataset.
@@ -60,6 +70,7 @@ def perturbed_rows(
         names: display names of their perturbations, see `style.perturbations`.
         seed: the study's seed.
         given: the files of the given labels that the errors take, by name; a disc has none.
+        raters: folders of objects that several people outlined.
 
     Returns:
         (rows, titles) for `draw_perturbations`.
@@ -92,7 +103,10 @@ def perturbed_rows(
             reference_HW = (labels_NHW[0] == index).astype(np.uint8)
             rows.append(_panels(contents, names, data.grey(images_NKHW)[0], reference_HW, wrong))
             titles.append(row_title(data, index, slice_name(data, row)))
-    return rows, titles
+    people = [_by_people(Path(folder), contents, names, seed) for folder in raters]
+    if people:
+        rows = [[*_nobody(row[0]), *row] for row in rows]
+    return rows + people, titles + [Path(folder).name for folder in raters]
 
 
 def _panels(contents, names, image_HW, reference_HW, wrong):
@@ -100,6 +114,58 @@ def _panels(contents, names, image_HW, reference_HW, wrong):
         Overlay(names[of["perturbation"]], image_HW, reference_HW, mask_HW)
         for of, mask_HW in zip(contents, wrong, strict=True)
     ]
+
+
+def _nobody(panel):
+    """Return panels of people who did not outline what a panel shows."""
+    return [panel._replace(title=title, mask_HW=None) for title in PEOPLE]
+
+
+def _by_people(folder, contents, names, seed):
+    """Return panels of the folder's middle object by size, where its consensus is largest."""
+    objects = sorted(read_folder(folder), key=lambda each: each.consensus_ZHW.sum())
+    outlined = objects[len(objects) // 2]
+    margin = (round(min(outlined.masks_RZHW.shape[2:]) * MARGIN) + 1,) * 2
+    consensus_ZHW = np.pad(outlined.consensus_ZHW, ((0, 0), margin, margin)).astype(np.uint8)
+    shown = int(consensus_ZHW.sum(axis=(1, 2)).argmax())
+    reference_HW = consensus_ZHW[shown]
+    masks = [np.pad(mask_ZHW[shown], (margin, margin)) for mask_ZHW in outlined.masks_RZHW]
+    wrong = [
+        _at_label_dice(content, consensus_ZHW, outlined.spacing_3, seed) for content in contents
+    ]
+    return [
+        *(
+            Overlay(title, None, reference_HW, mask_HW.astype(np.uint8))
+            for title, mask_HW in zip(PEOPLE, masks, strict=False)
+        ),
+        *_panels(
+            contents,
+            names,
+            None,
+            reference_HW,
+            [None if each is None else each[shown] for each in wrong],
+        ),
+    ]
+
+
+def _at_label_dice(content, labels_ZHW, spacing_3, seed):
+    """Return labels with an error of the label Dice that it has on the dataset's first structure.
+
+    None where the error is none of its own, or cannot have that label Dice here.
+    """
+    settings = {
+        key: value
+        for key, value in content["definition"].get("settings", {}).items()
+        if key not in ("share", "share_of")
+    }
+    label_dice = next(iter(content["structures"].values()))["label_dice"]
+    kind = content["definition"]["kind"]
+    try:
+        return perturb_array(
+            labels_ZHW, kind, dice=label_dice, spacing=spacing_3, seed=seed, **settings
+        )
+    except InputError:
+        return None
 
 
 def _error(data, content, seed, given):
