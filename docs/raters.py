@@ -2,11 +2,14 @@
 
 python docs/raters.py ../shared/data/raters/*
 
-Figures show simulated outlines alone: the people's masks may not be shown here.
+Figures show simulated raters of made-up objects as large as the real ones, whose shapes are not
+ours to show.
 """
 
 import sys
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -20,6 +23,7 @@ from labelnoise.labels.raters.judging import (  # noqa: E402
     statistics_table,
 )
 from labelnoise.labels.raters.reading import read_folder  # noqa: E402
+from labelnoise.labels.raters.statistics import Outlined, radius_of  # noqa: E402
 from labelnoise.report.figures.canvas import save  # noqa: E402
 from labelnoise.report.figures.raters import draw_raters, outline_rows  # noqa: E402
 
@@ -57,7 +61,7 @@ def main(folders):
 def _part(folder):
     outlined = read_folder(folder)
     judged = judge(outlined, SEED, HELD_OUT, report=lambda line: print(f"{folder.name}: {line}"))
-    rows = outline_rows(outlined, judged.fit.settings, SEED, people=False)
+    rows = outline_rows(made_up(outlined), judged.fit.settings, SEED, people=False)
     picture = PAGE.with_suffix("") / f"{folder.name}.png"
     save(draw_raters(judged, rows), picture)
     texts = [
@@ -66,9 +70,30 @@ def _part(folder):
         parameters_table(judged),
         statistics_table(judged),
         kinds_table(judged),
-        f"![simulated outlines, and statistics of people and simulation](raters/{picture.name})",
+        f"![simulated raters of made-up objects, and statistics](raters/{picture.name})",
     ]
     return "\n\n".join(texts) + "\n"
+
+
+def made_up(outlined):
+    """Return lobed objects with the sizes and grids of others, each as two raters who agree."""
+    return [_lobed(each, place) for place, each in enumerate(outlined)]
+
+
+def _lobed(each, place):
+    radius = radius_of(each.consensus_ZHW, each.spacing_3)
+    between, *plane = each.spacing_3
+    sides = (radius if np.isnan(between) else between, *plane)
+    sizes = [2 * int(np.ceil(1.4 * radius / side)) + 1 for side in sides]
+    z, y, x = np.meshgrid(
+        *((np.arange(n) - n // 2) * side for n, side in zip(sizes, sides, strict=True)),
+        indexing="ij",
+    )
+    phases = np.random.default_rng(place).uniform(0, 2 * np.pi, 2)
+    angle = np.arctan2(y, x)
+    lobes = 1 + 0.15 * np.sin(2 * angle + phases[0]) + 0.08 * np.sin(3 * angle + phases[1])
+    mask_ZHW = np.sqrt(x**2 + y**2 + z**2) <= radius * lobes
+    return Outlined(each.name, np.stack([mask_ZHW] * len(each.masks_RZHW)), each.spacing_3)
 
 
 if __name__ == "__main__":
