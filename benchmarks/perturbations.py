@@ -29,7 +29,7 @@ from labelnoise.labels.volume import Draw, LabelVolume  # noqa: E402
 SEVERITIES = {"natural": 52**0.5, "choppy": 10.5, "random": 0.10}
 # Errors of volumes, as in a config: mm, slices, a probability, copies.
 VOLUME_ERRORS = {
-    "rater": {"kind": "rater", "severity": 3.0},
+    "rater": {"kind": "rater", "severity": 1.3},
     "bias": {"kind": "bias", "severity": 3.0},
     "translation": {"kind": "translation", "severity": 5.0},
     "polygon": {"kind": "polygon", "severity": 3.0},
