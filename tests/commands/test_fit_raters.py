@@ -39,7 +39,7 @@ def test_sizes_make_an_overlay_that_a_study_runs(tmp_path):
     output = tmp_path / "two.yaml"
     sizes = ["--sizes", "0.9", "0.85"]
     main(["fit-raters", str(tmp_path / "two"), "-o", str(output), "--no-kinds", *sizes])
-    study = read_study(ROOT / "config.yaml", output)
+    study = read_study(ROOT / "config.yaml", ROOT / "studies/demo.yaml", output)
     assert study.drawn == [
         ("control", "control", "1"),
         ("two-0.90", "two", "1"),

@@ -76,6 +76,6 @@ def test_another_setting_makes_again_its_own_runs_and_no_others(folder):
     counts = job_counts(snakemake(folder, study, "--dry-run", "results/tables/runs.csv"))
     # Its own and those of the mixture that it is part of.
     assert (counts["calibrate_perturbation"], counts["train_model"]) == (2, 2)
-    spelt = ERRORS["scatter-0.90"] | {"gamma": 0.65, "share": 1.0}
+    spelt = ERRORS["scatter-0.90"] | {"gamma": 0.6, "share": 1.0}
     study = STUDY | {"perturbations": ERRORS | {"scatter-0.90": spelt}}
     assert job_counts(snakemake(folder, study, "--dry-run", "results/tables/runs.csv")) == {}

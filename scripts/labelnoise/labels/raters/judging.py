@@ -210,7 +210,12 @@ def perturbation_yaml(
         shape = [key for key in SETTINGS if key != "severity"]
         lines += [f"    {key}: {_number(judgement.fit.settings[key])}" for key in shape]
     if named:
-        lines += ["matrix:", f"  perturbation: [{', '.join(['control', *named])}]"]
+        # Claims that a study selects may be about other errors: all are asked that can be.
+        lines += [
+            "matrix:",
+            f"  perturbation: [{', '.join(['control', *named])}]",
+            "  claims: null",
+        ]
     return "\n".join(lines) + "\n"
 
 
