@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from labelnoise.config import load_config, study_files
 from labelnoise.files import read_json, scratch_folder
@@ -25,8 +26,14 @@ def main(argv: list[str] | None = None) -> None:
     add("--configfile", "--configfiles", nargs="+", default=[], metavar="FILE", help=overlays)
     add("--run", help="the run, such as phantom/unet/plain/control/rep0 (a random one)")
     arguments = parser.parse_args(argv)
+    asked: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        sys.exit(128 + number)
+
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+        signal.signal(number, end)
     # A training that is stopped says that it can go on, and this one cannot.
     logging.disable(logging.WARNING)
     try:
@@ -38,6 +45,9 @@ def main(argv: list[str] | None = None) -> None:
         print(f"error: {explain(error)}", file=sys.stderr)
         # 1 means that the two were compared and differ.
         sys.exit(2)
+    # A signal may come where Python lets no exception out, as while an object is destroyed.
+    if asked:
+        sys.exit(128 + asked[0])
     sys.exit(0 if are_equal else 1)
 
 
