@@ -71,9 +71,10 @@ format: $(READY_TO_CHECK)
 report: known-study $(READY)
 	@$(BIN)/python scripts/make_report.py $(OVERLAY)
 
-## Copy the tables and figures that the documents show out of the studies that were run.
+## Copy the tables and figures that the documents show out of the studies that were run, and out of docs/speed/.
 docs: $(READY)
 	$(BIN)/python docs/update.py
+	$(BIN)/python docs/speed.py
 
 ## Resolve both lists in envs/ into versions and hashes, checks.txt without what requirements.txt holds; needs uv.
 lock:
