@@ -6,12 +6,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from labelnoise.config import load_config, study_files
 from labelnoise.files import read_json, scratch_folder
 from labelnoise.jobs.devices import lease_recorded_device, use_threads
 from labelnoise.jobs.script import explain
+from labelnoise.jobs.signals import ended_by
 from labelnoise.jobs.study_status import choose_finished, look_at
 from labelnoise.own_code import use_own_code
 from labelnoise.study import RunFolder, Study, find_modules
@@ -26,28 +26,18 @@ def main(argv: list[str] | None = None) -> None:
     add("--configfile", "--configfiles", nargs="+", default=[], metavar="FILE", help=overlays)
     add("--run", help="the run, such as phantom/unet/plain/control/rep0 (a random one)")
     arguments = parser.parse_args(argv)
-    asked: list[int] = []
-
-    def end(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        sys.exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
     # A training that is stopped says that it can go on, and this one cannot.
     logging.disable(logging.WARNING)
     try:
-        files = study_files(arguments.configfile)
-        are_equal = verify(load_config(*files), arguments.run, files)
+        with ended_by(signal.SIGTERM, signal.SIGHUP):
+            files = study_files(arguments.configfile)
+            are_equal = verify(load_config(*files), arguments.run, files)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         # 1 means that the two were compared and differ.
         sys.exit(2)
-    # A signal may come where Python lets no exception out, as while an object is destroyed.
-    if asked:
-        sys.exit(128 + asked[0])
     sys.exit(0 if are_equal else 1)
 
 

@@ -433,15 +433,3 @@ def plain(value):
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list | tuple) else repr(value)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_signal_while_an_object_is_destroyed_is_not_lost():
-    class Destroyed:
-        def __del__(self):
-            signal.raise_signal(signal.SIGTERM)
-
-    with pytest.raises(SystemExit) as left, state.ended_by_sigterm():
-        # Python prints and forgets what is raised in there.
-        Destroyed()
-    assert left.value.code == 143

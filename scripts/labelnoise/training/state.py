@@ -5,12 +5,10 @@ import logging
 import os
 import shutil
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Self
 
 import torch
@@ -19,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from labelnoise.errors import InputError
 from labelnoise.files import write_json
 from labelnoise.jobs.locks import is_abandoned
+from labelnoise.jobs.signals import ended_by
 from labelnoise.study import RunFolder, Task
 from labelnoise.training.archive import read_archive, write_archive
 from labelnoise.training.checkpoints import TopNSaver
@@ -255,27 +254,11 @@ def leave_if_abandoned() -> None:
 def ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the process with exit code 143, cleaning up on the way out.
 
-    The state of the last whole epoch is on the disk already. Outside the main thread, where Python
-    handles no signals, this does nothing.
+    The state of the last whole epoch is on the disk already.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    asked: list[int] = []
-
-    def end(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
     try:
-        yield
-        # A signal may come where Python lets no exception out, as while an object is destroyed.
-        if asked:
-            raise SystemExit(128 + asked[0])
+        with ended_by(signal.SIGTERM):
+            yield
     except (SystemExit, KeyboardInterrupt):
         log.warning("stopped; the training can go on from its last whole epoch")
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
