@@ -15,7 +15,7 @@ import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.labels.contours import Contours, bounding_box, fill, find_contours, ranges
-from labelnoise.labels.volume import SUPPORT, Draw, Volume, sub_pixel
+from labelnoise.labels.volume import MARGIN, SUPPORT, Draw, Volume, sub_pixel
 
 
 def bias(
@@ -40,8 +40,7 @@ def bias(
     if severity == 0 or volume.box is None:
         return moved_nHW
     plane = volume.spacing_3[1:]
-    # As far as distances that are compared depend on others.
-    reach = max(sign * severity, 0) + (SUPPORT + 1) * max(plane)
+    reach = severity + MARGIN * max(plane)
     box, distance = volume.signed_distance(reach)
     for moved_HW, position in zip(moved_nHW, wanted, strict=True):
         if box[0].start <= position < box[0].stop:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from labelnoise.labels.contours import bounding_box
 from labelnoise.labels.fields import random_field
-from labelnoise.labels.volume import SUPPORT, Draw, Volume
+from labelnoise.labels.volume import MARGIN, Draw, Volume
 
 RADIUS = 5.0  # mm, of the object for which severity is the displacement
 
@@ -72,8 +73,8 @@ def rater(
     normal_O = draw.of_case().standard_normal(len(scale_O)).clip(-MOST, MOST)
     offset_O = scale_O * (mean + np.sqrt(bias_share) * normal_O)
     spread_O = scale_O * np.sqrt(1 - bias_share)
-    reach = max((offset_O + MOST * spread_O).max(), 0.0)
-    reach += (SUPPORT + 1) * max(volume.spacing_3[1:])  # what is compared is the same in any box
+    reach = (np.abs(offset_O) + MOST * spread_O).max()
+    reach += MARGIN * max(volume.spacing_3[1:])  # what is compared is the same in any box
     near = volume.squeezed(across)
     box, distance = near.sub_pixel_distance(reach)
     nearest = near.nearest_object(reach)
@@ -91,7 +92,7 @@ def rater(
     )
     offset_O, spread_O = offset_O.astype(np.float32), spread_O.astype(np.float32)
     for at, position, field_hw in zip(inside, positions, fields, strict=True):
-        object_hw = nearest[position - slices.start]
+        object_hw = nearest[position - slices.start] if len(size_O) > 1 else 0
         moved_hw = offset_O[object_hw] + spread_O[object_hw] * field_hw.clip(-MOST, MOST)
         moved_hw = distance[position - slices.start] <= moved_hw
         mask_hw = mask_ZHW[position, rows, columns]
@@ -112,6 +113,11 @@ def _of_one_line(moved_hw, mask_hw):
     """
     from scipy import ndimage  # here, since every training and test imports this module
 
+    one_hw = np.zeros_like(moved_hw)
+    box = tuple(
+        slice(max(side.start - 1, 0), side.stop + 1) for side in bounding_box(moved_hw | mask_hw)
+    )
+    moved_hw, mask_hw = moved_hw[box], mask_hw[box]
     parts_hw, number = ndimage.label(moved_hw, np.ones((3, 3)))
     kept = np.zeros(number + 1, bool)
     kept[parts_hw[mask_hw]] = True
@@ -120,4 +126,5 @@ def _of_one_line(moved_hw, mask_hw):
     is_open = np.zeros(number + 1, bool)
     is_open[gaps_hw[~mask_hw]] = True
     is_open[0] = False
-    return kept[parts_hw] | ~(moved_hw | is_open[gaps_hw])
+    one_hw[box] = kept.take(parts_hw) | ~(moved_hw | is_open.take(gaps_hw))
+    return one_hw

@@ -12,9 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from labelnoise.labels.contours import bounding_box
+from labelnoise.labels.distances import to_other_side
 
 SMOOTHED = 1.0  # pixels, standard deviation that brings distances between pixel centres below them
 SUPPORT = 4  # pixels, that its weights reach
+# Pixels to add to a reach: distances there pass through `sub_pixel`, which moves them by up to half
+# a pixel and looks at others SUPPORT pixels away along both axes.
+MARGIN = SUPPORT * 2**0.5 + 1
 
 # Box of a volume: ranges of slices, rows and columns.
 Box = tuple[slice, slice, slice]
@@ -63,20 +67,25 @@ class Volume:
     @cached_property
     def objects(self) -> Objects:
         """The connected components, in reading order."""
-        from scipy import ndimage  # here, since every training and test imports this module
-
-        labels_ZHW = np.zeros(self.mask_ZHW.shape, np.int32)
-        if self.box is None:
-            return Objects(labels_ZHW, np.zeros(0))
-        labels = labels_ZHW[self.box]
-        ndimage.label(self.mask_ZHW[self.box], np.ones((3, 3, 3), bool), labels)
-        voxels_O = np.bincount(labels.ravel())[1:]
+        labels_ZHW, voxels_O = self._components
         between, row, column = self.spacing_3
         if len(self) == 1:
             radius_O = np.sqrt(voxels_O * row * column / np.pi)
         else:
             radius_O = np.cbrt(voxels_O * between * row * column * 3 / (4 * np.pi))
         return Objects(labels_ZHW, radius_O)
+
+    @cached_property
+    def _components(self):
+        """The labels of the connected components and their numbers of voxels (O)."""
+        from scipy import ndimage  # here, since every training and test imports this module
+
+        labels_ZHW = np.zeros(self.mask_ZHW.shape, np.int32)
+        if self.box is None:
+            return labels_ZHW, np.zeros(0)
+        labels = labels_ZHW[self.box]
+        ndimage.label(self.mask_ZHW[self.box], np.ones((3, 3, 3), bool), labels)
+        return labels_ZHW, np.bincount(labels.ravel())[1:]
 
     @cached_property
     def object_boxes(self) -> list[Box]:
@@ -91,7 +100,9 @@ class Volume:
             return self
         if self._squeezed is None or self._squeezed[0] != factor:
             between, row, column = self.spacing_3
-            self._squeezed = factor, Volume(self.mask_ZHW, (between / factor, row, column))
+            squeezed = Volume(self.mask_ZHW, (between / factor, row, column))
+            squeezed._components = self._components
+            self._squeezed = factor, squeezed
         return self._squeezed[1]
 
     def grown_box(self, reach: float) -> Box:
@@ -119,10 +130,11 @@ class Volume:
         reach is used again.
 
         Args:
-            reach: mm around the foreground in which distances are wanted, at least 0.
+            reach: mm on both sides of the outline in which distances are wanted, at least 0.
 
         Returns:
-            (grown_box(reach), mm of the voxels in it, float32); -inf everywhere without background.
+            (grown_box(reach), mm of the voxels in it, float32); of what is further away than
+            `reach`, something more than that; -inf everywhere without background.
 
         Raises:
             ValueError: there is no foreground.
@@ -133,7 +145,8 @@ class Volume:
     def sub_pixel_distance(self, reach: float) -> tuple[Box, np.ndarray]:
         """Return the signed distance through `sub_pixel`.
 
-        What is less than SUPPORT pixels from the sides of the box depends on where they are.
+        What is less than SUPPORT pixels from the sides of the box depends on where they are, and
+        what is less than MARGIN pixels within the reach, or beyond it, on the reach.
 
         Returns:
             As `signed_distance`.
@@ -149,6 +162,8 @@ class Volume:
     def nearest_object(self, reach: float) -> np.ndarray:
         """Return which object is nearest to each voxel of grown_box(reach), int32 from 0.
 
+        Of what is further from all of them than `reach` it may be another.
+
         Raises:
             ValueError: there is no foreground.
         """
@@ -158,28 +173,27 @@ class Volume:
         """Return box, signed distance and nearest object, from those of the largest reach yet."""
         box = self.grown_box(reach)
         if self._near is None or reach > self._reach:
-            self._reach, self._near = reach, (box, *self._measure(box))
+            self._reach, self._near = reach, (box, *self._measure(box, reach))
             self._smooth = None
         inner = _relative(box, self._near[0])
         return box, self._near[1][inner], self._near[2][inner]
 
-    def _measure(self, box):
+    def _measure(self, box, reach):
         mask = self.mask_ZHW[box]
         if mask.all():  # the whole volume is foreground
             return np.full(mask.shape, -np.inf, np.float32), np.zeros(mask.shape, np.int32)
         spacing_3 = [1.0 if np.isnan(length) else length for length in self.spacing_3]
-        outside, nearest = _to_nearest(~mask, spacing_3)
         # Of the closest neighbours, or those in another slice might count as inside.
-        half = min(self.spacing_3 if len(self) > 1 else self.spacing_3[1:]) / 2
-        distance = outside - np.float32(half)
-        # Inside, the nearest background is at most a voxel outside the foreground's own box.
-        tight = self.grown_box(0)
-        inner = _relative(tight, box)
-        inside, _ = _to_nearest(self.mask_ZHW[tight], spacing_3)
-        distance[inner][mask[inner]] = np.float32(half) - inside[mask[inner]]
+        side = min(self.spacing_3 if len(self) > 1 else self.spacing_3[1:])
+        labels = self.objects.labels_ZHW[box]
+        distance, nearest = to_other_side(
+            labels, len(self.objects.radius_O), spacing_3, reach + side
+        )
+        distance -= np.float32(side / 2)
+        distance = np.where(mask, -distance, distance)
         if len(self.objects.radius_O) == 1:
             return distance, np.zeros(mask.shape, np.int32)
-        return distance, self.objects.labels_ZHW[box][tuple(nearest)] - 1
+        return distance, np.where(mask, labels, nearest) - 1
 
     def _voxels(self, reach):
         """Return how many voxels a reach in mm is along each axis."""
@@ -187,23 +201,6 @@ class Volume:
         return [
             int(np.ceil(reach / length)) + 1 if np.isfinite(length) else 0 for length in lengths
         ]
-
-
-def _to_nearest(mask_ZHW, spacing_3):
-    """Return mm from each voxel to the nearest outside the mask, float32, and where that is."""
-    from scipy import ndimage  # here, since every training and test imports this module
-
-    nearest_3ZHW = ndimage.distance_transform_edt(
-        mask_ZHW, spacing_3, return_distances=False, return_indices=True
-    )
-    # The function's own distances take longer than all else that it does.
-    squared_ZHW = np.zeros(mask_ZHW.shape, np.float32)
-    for index_ZHW, own, side in zip(
-        nearest_3ZHW, np.ogrid[tuple(map(slice, mask_ZHW.shape))], spacing_3, strict=True
-    ):
-        step_ZHW = (index_ZHW - own.astype(np.int32)) * np.float32(side)
-        squared_ZHW += step_ZHW * step_ZHW
-    return np.sqrt(squared_ZHW), nearest_3ZHW
 
 
 def _relative(box, outer):

@@ -1,0 +1,97 @@
+"""Euclidean distances between the two sides of masks, up to a reach.
+
+Shape legend: Z slices, H height, W width.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+BLOCK_BYTES = 2**18  # of lines that are worked on at once, for them to stay in the cache
+
+
+def to_other_side(
+    labels_ZHW: np.ndarray, objects: int, spacing_3: Sequence[float], reach: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far each voxel is from the nearest on the other side, and whose that one is.
+
+    Along columns distances spread by 1, 2, 4 ... voxels; then their squares spread along rows and
+    across slices, a voxel at a time and by 1, 3, 5 ... more, which sum up to squares. On a line
+    nothing that comes from behind a voxel of the other side is nearer than that voxel, so that one
+    pass serves both sides. The time grows with the reach; of some dozen voxels it is a small part
+    of that of a transform without one.
+
+    Args:
+        labels_ZHW: 0 outside, in objects their numbers, from 1.
+        objects: how many there are.
+        spacing_3: mm, finite.
+        reach: mm, above 0.
+
+    Returns:
+        (mm, float32, at least `reach` where they are more than that; outside the number of the
+        nearest object, int32, 1 where none is within reach).
+    """
+    # Squares count those of the distance of rows: whole numbers in the plane of most data.
+    row, dtype = float(spacing_3[1]), "float32"
+    squares_3, most = [(side / row) ** 2 for side in spacing_3], (reach / row) ** 2
+    steps_3 = [
+        min(int(reach / side), voxels - 1)
+        for side, voxels in zip(spacing_3, labels_ZHW.shape, strict=True)
+    ]
+    one = 1e-30  # too small to change a sum
+    if objects > 1:  # the number of the nearest object stands behind the point of whole numbers
+        one = 2.0 ** -objects.bit_length()
+        steps = zip(squares_3, steps_3, strict=True)
+        if most / one > 2**21 or any(number and square % 1 for square, number in steps):
+            # One scale for any reach, unless numbers get too long: ties are decided alike.
+            dtype, scale = "float64", min(2**24 / min(squares_3), one * 2**50 / most)
+            squares_3, most = [float(round(square * scale)) for square in squares_3], most * scale
+        most = np.ceil(most) + one
+    number = _turned(np.multiply(labels_ZHW, one, dtype=dtype))
+    count = np.full_like(number, int(reach / row) + 1 + one)
+    doubled = [2**power for power in range(steps_3[1].bit_length())]
+    _spread(count, number, [(by, by) for by in (*doubled[:1], *doubled)])
+    whole = np.floor(count)
+    squared = np.minimum(whole * whole * squares_3[1] + (count - whole), most, dtype=dtype)
+    for axis in (2, 0):  # in the end all axes are where they were
+        squared, number = _turned(squared), _turned(number)
+        odds = range(1, 2 * steps_3[axis] + 1, 2)
+        _spread(squared, number, [(1, odd * squares_3[axis]) for odd in odds])
+    if objects == 1:
+        return np.sqrt(squared) * np.float32(row), np.broadcast_to(np.int32(1), squared.shape)
+    whole = np.floor(squared)
+    nearest = ((squared - whole) / one).astype(np.int32)
+    return np.sqrt((whole / squares_3[1]).astype(np.float32)) * np.float32(row), nearest
+
+
+def _turned(voxels):
+    """Return an array with its first axis last."""
+    return np.ascontiguousarray(np.moveaxis(voxels, 0, -1))
+
+
+def _spread(values, number, added):
+    """Lower values along the first axis to those some voxels away and some more.
+
+    Args:
+        values: of voxels, float; changed.
+        number: float, 0 outside, above 0 in objects.
+        added: what is done one after the other: (how many voxels away, how much more). Next to the
+            other side values are what is added first and the number there.
+    """
+    lines, number = values.reshape(len(values), -1), number.reshape(len(number), -1)
+    width = max(BLOCK_BYTES // lines[:, :1].nbytes, 1)
+    for start in range(0, lines.shape[1] if added else 0, width):
+        block = lines[:, start : start + width].copy()
+        before, after = number[:-1, start : start + width], number[1:, start : start + width]
+        beside = np.maximum(before, after) + added[0][1]
+        beside = np.where((before > 0) != (after > 0), beside, block.dtype.type(np.inf))
+        further = np.empty_like(block)
+        for by, more in added:
+            np.add(block, more, out=further)
+            np.minimum(block[:-by], further[by:], out=block[:-by])
+            np.minimum(block[by:], further[:-by], out=block[by:])
+            if beside is not None:
+                np.minimum(block[:-1], beside, out=block[:-1])
+                np.minimum(block[1:], beside, out=block[1:])
+                beside = None
+        lines[:, start : start + width] = block
