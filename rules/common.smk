@@ -8,6 +8,7 @@ from labelnoise.config import complete
 from labelnoise.errors import InputError
 from labelnoise.files import check_writable
 from labelnoise.folds import base_of, fold_of
+from labelnoise.jobs.forked import can_fork, fork_scripts
 from labelnoise.jobs.locks import hold_study
 from labelnoise.jobs.resources import megabytes_to_train, minutes_to_train
 from labelnoise.jobs.workflow import near_targets, says_more
@@ -43,6 +44,8 @@ onstart:
         hold_study(results)
     except InputError as error:
         sys.exit(f"error: {error}")
+    if config["fork_jobs"] and can_fork():
+        fork_scripts()
 
 
 def any_of(names):
