@@ -24,16 +24,20 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
 # Bytes of the longest message; paths are shorter.
 LONGEST = 1 << 16
-# What a library that is in use imports only when it is called: `use_deterministic_algorithms` takes
-# a second for this one.
-LATE = {"torch._inductor.config": "torch"}
+# What a library that is in use imports only when it is called. The first takes a second of every
+# training, in `use_deterministic_algorithms`; the second a third of one of every figure.
+LATE = {
+    "torch._inductor.config": "torch",
+    "matplotlib.backends.backend_pdf": "matplotlib",
+    "snakemake.io": "snakemake",
+}
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -102,14 +106,8 @@ class Server:
         """Import what a script imports, wherever in it, and return its code."""
         with open(script, encoding="utf-8") as file:
             tree = ast.parse(file.read(), script)
-        names = [*imports_of(tree), *LATE]
-        if missing := [name for name in names if name not in self.tried]:
-            for name in missing:
-                # What cannot be imported is the job's to report.
-                with suppress(Exception):
-                    if name not in LATE or LATE[name] in sys.modules:
-                        importlib.import_module(name)
-            self.tried.update(missing)
+        if self._import(imports_of(tree)):
+            self._import(name for name, library in LATE.items() if library in sys.modules)
             # A job's garbage collector shall not write to the pages of what stays.
             gc.collect()
             gc.freeze()
@@ -118,6 +116,16 @@ class Server:
         if "torch" in sys.modules and sys.modules["torch"].cuda._is_in_bad_fork():
             raise RuntimeError("CUDA has been started")
         return compile(tree, script, "exec")
+
+    def _import(self, names: Iterable[str]) -> bool:
+        """Import those that were not tried yet, and return whether there were any."""
+        missing = [name for name in names if name not in self.tried]
+        for name in missing:
+            # What cannot be imported is the job's to report.
+            with suppress(Exception):
+                importlib.import_module(name)
+        self.tried.update(missing)
+        return bool(missing)
 
     def _become(self, code: CodeType, request: dict[str, Any], reply: socket.socket) -> NoReturn:
         """Be the process of a job from here on."""

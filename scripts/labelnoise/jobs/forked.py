@@ -86,7 +86,7 @@ class ForkServer:
             answer = json.loads(content) if content else {"refused": "it died"}
             if "refused" in answer:
                 raise NoServerError(answer["refused"])
-            return Job(answer["pid"], descriptors[0], reply)
+            return Job(int(answer["pid"]), descriptors[0], reply)
         except OSError as error:
             reply.close()
             raise NoServerError(str(error)) from error
@@ -116,6 +116,11 @@ class Job:
 
     def __init__(self, pid: int, descriptor: int, reply: socket.socket):
         self.pid, self._descriptor, self._reply = pid, descriptor, reply
+
+    def abandon(self) -> None:
+        """Let it end without having begun."""
+        os.close(self._descriptor)
+        self._reply.close()
 
     def run(self) -> int:
         """Let it go; return its exit code, or minus the signal that ended it."""
