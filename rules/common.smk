@@ -8,9 +8,11 @@ from labelnoise.config import complete
 from labelnoise.errors import InputError
 from labelnoise.files import check_writable
 from labelnoise.folds import base_of, fold_of
+from labelnoise.jobs.bundles import cut, minutes_to_run, runs_of
 from labelnoise.jobs.forked import can_fork, fork_scripts
 from labelnoise.jobs.locks import hold_study
 from labelnoise.jobs.resources import megabytes_to_train, minutes_to_train
+from labelnoise.jobs.study_status import look_at
 from labelnoise.jobs.workflow import near_targets, says_more
 from labelnoise.manifest import source_state
 from labelnoise.study import Run, Study, find_modules
@@ -59,6 +61,7 @@ wildcard_constraints:
     recipe=any_of(study.recipes),
     perturbation=any_of(study.perturbations),
     repeat=r"\d+",
+    bundle=r"\d+-\d+",
 
 
 def each(pattern, chosen=runs):
@@ -68,7 +71,9 @@ def each(pattern, chosen=runs):
 
 def targets():
     """Every rule's name, and every file that the rules make for the study."""
-    outputs = [output for rule in workflow.rules for output in rule.output]
+    # Bundles are no targets by name: each is cut for one call.
+    named = [rule for rule in workflow.rules if rule.name != "run_bundle"]
+    outputs = [output for rule in named for output in rule.output]
     names = [vars(run) for run in runs]
     # Figures are of a dataset, all else is of its folds.
     names += [vars(run) | {"dataset": base_of(run.dataset)} for run in runs]

@@ -25,6 +25,7 @@ from labelnoise.own_code import digest_of, find_own_files, is_own, own_file
 
 RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
+BUNDLE = "{dataset}/{model}/{recipe}/{bundle}"
 CHECKPOINT = "top{rank}.pt"
 # Keys of a recipe that are null by default and stand in records only where they are set.
 RECIPE_ADDITIONS = ("schedule", "augmentation")
@@ -37,6 +38,7 @@ JOBS = {
     "perturb_labels": LABELS,
     "train_model": RUN,
     "test_model": RUN,
+    "run_bundle": BUNDLE,
     "plot_roc": "{dataset}",
     "plot_perturbations": "{dataset}",
     "plot_predictions": "{dataset}/{model}/{recipe}",
@@ -419,6 +421,11 @@ class Results:
     def run(self) -> RunFolder:
         """The files of a run."""
         return RunFolder(self.root / "runs" / RUN)
+
+    @property
+    def bundle(self) -> Path:
+        """Says that the runs of a bundle are trained and tested; see `jobs.bundles`."""
+        return self.root / f".bundles/{BUNDLE}"
 
     def table(self, name: str) -> Path:
         """Return the path of a table of the whole study, such as runs.csv."""

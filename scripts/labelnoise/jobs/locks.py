@@ -238,12 +238,28 @@ def holder_of(path: Path) -> Holder | None:
 def hold_study(results: Results) -> None:
     """Hold a study's results folder for one Snakemake at a time, until the process ends.
 
+    A Snakemake that a job of the holder's started, for its runs, is part of that one.
+
     Raises:
         InputError: another one holds it.
     """
+    if _is_part_of(results.lock):
+        return
     word = uuid.uuid4().hex
     _study.append(hold(results.lock, f"the results folder {results.root}", word=word))
     os.environ[STUDY] = f"{word} {results.lock.absolute()}"
+
+
+def _is_part_of(path: Path) -> bool:
+    """Return whether this process belongs to the Snakemake that wrote a study's lock file."""
+    word, _, known = os.environ.get(STUDY, "").partition(" ")
+    if not word or Path(known) != path.absolute():
+        return False
+    try:
+        with open(path, encoding="utf-8") as file:
+            return read_note(file).get("word") == word
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

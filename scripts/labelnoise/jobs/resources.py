@@ -75,11 +75,20 @@ def training_minutes(
     """
     longest = LONGEST_MINUTES
     if seconds_per_epoch is None:
-        pixels = recipe.steps_per_epoch * recipe.batch_size * (size or USUAL_SIZE) ** 2
-        seconds_per_epoch = pixels / 1e6 * GUESSED_SECONDS_PER_MEGAPIXEL
+        seconds_per_epoch = guessed_seconds(recipe, size)
         longest = LONGEST_GUESS_MINUTES
     minutes = START_MINUTES + SAFETY * recipe.epochs * seconds_per_epoch / 60
     return min(ceil(min(minutes, longest)) * attempt, LONGEST_MINUTES)
+
+
+def guessed_seconds(recipe: Recipe, size: int | None) -> float:
+    """Return how long an epoch of a recipe may take where none was measured.
+
+    Args:
+        recipe, size: see `training_minutes`.
+    """
+    pixels = recipe.steps_per_epoch * recipe.batch_size * (size or USUAL_SIZE) ** 2
+    return pixels / 1e6 * GUESSED_SECONDS_PER_MEGAPIXEL
 
 
 def training_megabytes(

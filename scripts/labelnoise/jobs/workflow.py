@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +21,15 @@ SAID_ALREADY = re.compile(r"returned non-zero exit status (1|130)\.")
 PROFILE = PROJECT / "profiles" / "default" / "config.yaml"
 
 
-def make_files(targets: Sequence[Path], configs: Sequence[Path], gpus: int) -> None:
+def make_files(
+    targets: Sequence[Path],
+    configs: Sequence[Path],
+    gpus: int,
+    cores: int | None = None,
+    threads: Mapping[str, int] | None = None,
+    settings: Sequence[str] = (),
+    rules: Sequence[str] = (),
+) -> None:
     """Let Snakemake make some files of a study; what it prints goes to the terminal.
 
     A signal that ends this process ends Snakemake and its jobs first; what they have done so far
@@ -31,16 +39,25 @@ def make_files(targets: Sequence[Path], configs: Sequence[Path], gpus: int) -> N
         targets: the files.
         configs: the study's configuration files, later ones over earlier.
         gpus: how many GPUs its jobs may use at once; 0 is the CPU, with all of its cores.
+        cores: how many its jobs may use at once; None stands for all of the machine.
+        threads: {rule: threads of a job}; None gives a training all cores.
+        settings: of the configuration, over all files, as KEY=VALUE.
+        rules: the only ones that may be used, so that other files are taken as they are; all if
+            none is named.
 
     Raises:
         SystemExit: a file could not be made (1), or a signal ended the process (128 + its number).
     """
-    cores = os.cpu_count() or 1
+    cores = cores or os.cpu_count() or 1
+    threads = threads or {"train_model": cores}
     command = [
         *(sys.executable, "-m", "snakemake", *targets),
-        *("--snakefile", PROJECT / "Snakefile", "--configfile", *configs),
+        *("--snakefile", PROJECT / "Snakefile", "--executor", "local"),
+        *(["--configfile", *configs] if configs else []),
+        *(["--config", *settings] if settings else []),
         *("--workflow-profile", "none", *_flags(yaml.safe_load(PROFILE.read_text()))),
-        *("--cores", cores, "--set-threads", f"train_model={cores}"),
+        *("--cores", cores, "--set-threads", *(f"{rule}={n}" for rule, n in threads.items())),
+        *(["--allowed-rules", *rules] if rules else []),
         *("--resources", f"gpu={gpus}", "--quiet", "all"),
     ]
     # A process group of its own, for one signal to all: Snakemake alone would wait for its jobs.

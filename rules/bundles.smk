@@ -1,0 +1,59 @@
+# For a cluster: `snakemake bundles` trains and tests many short runs in a job, then `snakemake` makes
+# the rest. Each bundle is a Snakemake of its own inside its job, see jobs/bundles.py.
+
+
+@cache
+def unfinished():
+    """Runs that are still to be trained or tested."""
+    return {run.run for run in look_at(study).runs if run.state != "finished"}
+
+
+def runs_to_do(wildcards):
+    """The unfinished runs of a bundle, where they are known; in its own job all of its runs."""
+    runs = runs_of(study, wildcards)
+    return [run for run in runs if not workflow.is_main_process or run in unfinished()]
+
+
+def threads_of(rule):
+    """Threads of a job of a rule, as the command line sets them."""
+    return int(getattr(rules, rule).rule.resources["_cores"].value)
+
+
+def lanes():
+    """Runs that a bundle trains at once."""
+    return max(1, threads_of("run_bundle") // threads_of("train_model"))
+
+
+rule run_bundle:
+    input:
+        dataset=rules.prepare_dataset.output.dataset,
+        labels=lambda wildcards: each(results.labels, runs_of(study, wildcards)),
+    output:
+        done=temp(results.bundle),
+    log:
+        results.log("run_bundle"),
+    conda:
+        "../envs/study.yaml"
+    threads: 2 * config["runs_per_gpu"]
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: lanes() * megabytes_to_train(study, wildcards, attempt),
+        runtime=lambda wildcards, attempt: minutes_to_run(
+            study, runs_to_do(wildcards), lanes(), attempt
+        ),
+    params:
+        runs=lambda wildcards: [run.name for run in runs_of(study, wildcards)],
+        files=[str(path) for path in workflow.overwrite_configfiles],
+        settings=list(workflow.config_settings.config_args or []),
+        threads=lambda wildcards: {rule: threads_of(rule) for rule in ("train_model", "test_model")},
+    script:
+        "../scripts/run_bundle.py"
+
+
+# All runs, but no tables and figures.
+rule bundles:
+    input:
+        lambda wildcards: list(
+            map(str, cut(study, unfinished(), config["bundle_minutes"], lanes()))
+        ),
+    localrule: True
