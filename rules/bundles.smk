@@ -24,12 +24,21 @@ def lanes():
     return max(1, threads_of("run_bundle") // threads_of("train_model"))
 
 
+def bundles_to_do(wildcards):
+    """Files of the bundles that the unfinished runs are cut into."""
+    found = cut(study, unfinished(), config["bundle_minutes"], lanes())
+    for path in found:
+        # One of an earlier call with the same runs, which were deleted or are outdated since.
+        path.unlink(missing_ok=True)
+    return list(map(str, found))
+
+
 rule run_bundle:
     input:
         dataset=rules.prepare_dataset.output.dataset,
         labels=lambda wildcards: each(results.labels, runs_of(study, wildcards)),
     output:
-        done=temp(results.bundle),
+        done=results.bundle,
     log:
         results.log("run_bundle"),
     conda:
@@ -53,7 +62,5 @@ rule run_bundle:
 # All runs, but no tables and figures.
 rule bundles:
     input:
-        lambda wildcards: list(
-            map(str, cut(study, unfinished(), config["bundle_minutes"], lanes()))
-        ),
+        bundles_to_do,
     localrule: True
