@@ -14,14 +14,16 @@ def runs_to_do(wildcards):
     return [run for run in runs if not workflow.is_main_process or run in unfinished()]
 
 
-def threads_of(rule):
-    """Threads of a job of a rule, as the command line sets them."""
-    return int(getattr(rules, rule).rule.resources["_cores"].value)
+def number(rule, resource):
+    """A resource of a rule, as the command line sets it."""
+    return int(getattr(rules, rule).rule.resources[resource].value)
 
 
 def lanes():
     """Runs that a bundle trains at once."""
-    return max(1, threads_of("run_bundle") // threads_of("train_model"))
+    by_threads = number("run_bundle", "_cores") // number("train_model", "_cores")
+    by_gpu = config["runs_per_gpu"] if number("run_bundle", "gpu") else by_threads
+    return max(1, min(by_threads, by_gpu))
 
 
 def bundles_to_do(wildcards):
@@ -54,7 +56,9 @@ rule run_bundle:
         runs=lambda wildcards: [run.name for run in runs_of(study, wildcards)],
         files=[str(path) for path in workflow.overwrite_configfiles],
         settings=list(workflow.config_settings.config_args or []),
-        threads=lambda wildcards: {rule: threads_of(rule) for rule in ("train_model", "test_model")},
+        threads=lambda wildcards: {
+            rule: number(rule, "_cores") for rule in ("train_model", "test_model")
+        },
     script:
         "../scripts/run_bundle.py"
 

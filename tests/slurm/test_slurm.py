@@ -19,7 +19,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from workflow_runs import ROOT, TINY, command
+from labelnoise.jobs.locks import hold
+from labelnoise.study import Results, Run
+from workflow_runs import ROOT, TINY, command, job_counts
 
 pytestmark = pytest.mark.slurm
 
@@ -83,9 +85,9 @@ def start(arguments, folder, environment=None):
         )
 
 
-def start_on_slurm(folder, environment):
+def start_on_slurm(folder, environment, study=STUDY, targets=(TARGET,)):
     """Start the study with profiles/slurm, as `command` does with profiles/cpu."""
-    arguments = list(map(str, command(folder, STUDY, TARGET, *THREADS, *QUICK)))
+    arguments = list(map(str, command(folder, study, *targets, *THREADS, *QUICK)))
     cores = arguments.index("--cores")
     del arguments[cores : cores + 2]
     profile = arguments.index(str(ROOT / "profiles" / "cpu"))
@@ -157,14 +159,27 @@ def under_way(training):
 
 
 @pytest.fixture(scope="module")
-def watched(slurm, tmp_path_factory):
-    """The study on Slurm, preempted and cancelled on the way, and its local twin."""
-    folder, twin = tmp_path_factory.mktemp("slurm"), tmp_path_factory.mktemp("local")
-    processes = [start_on_slurm(folder, slurm)]
+def twin(tmp_path_factory):
+    """The study, made without Slurm."""
+    folder = tmp_path_factory.mktemp("local")
+    process = start(command(folder, STUDY, TARGET), folder)
+    try:
+        process.wait(DEADLINE)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, (folder / "output.log").read_text()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def watched(slurm, twin, tmp_path_factory):
+    """The study on Slurm, preempted and cancelled on the way."""
+    folder = tmp_path_factory.mktemp("slurm")
+    process = start_on_slurm(folder, slurm)
     watch = Watch(folder, slurm)
     try:
-        processes.append(start(command(twin, STUDY, TARGET), twin))
-        training = watch.until(lambda jobs: len(under_way(jobs)) == GPUS, processes[0])
+        training = watch.until(lambda jobs: len(under_way(jobs)) == GPUS, process)
         watch.listed = subprocess.run(
             ["make", "-s", "-f", ROOT / "Makefile", "jobs"],
             **{"cwd": folder, "env": slurm, "capture_output": True, "text": True, "check": True},
@@ -172,24 +187,21 @@ def watched(slurm, tmp_path_factory):
         watch.preempted = list(training)
         high = ("sbatch", "--parsable", "-p", "high", "-n1", f"--gpus={GPUS}", "-o", "/dev/null")
         watch.ask(*high, "--wrap", "sleep 1")
-        watch.until(lambda jobs: not jobs, processes[0])
-        training = watch.until(under_way, processes[0])
+        watch.until(lambda jobs: not jobs, process)
+        training = watch.until(under_way, process)
         watch.cancelled = under_way(training)[0]
         watch.cancelled_run = training[watch.cancelled]
         watch.ask("scancel", watch.cancelled)
-        watch.until(lambda jobs: processes[0].poll() is not None, processes[0])
+        watch.until(lambda jobs: process.poll() is not None, process)
         watch.restarts = {
             job: int(re.search(r"Restarts=(\d+)", watch.details(job))[1]) for job in watch.preempted
         }
-        processes[1].wait(DEADLINE)
         watch.log, watch.twin = (folder / "output.log").read_text(), twin
-        assert processes[0].returncode == 0, watch.log
-        assert processes[1].returncode == 0, (twin / "output.log").read_text()
+        assert process.returncode == 0, watch.log
         yield watch
     finally:
-        for process in processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def records(watch):
@@ -267,3 +279,49 @@ def test_jobs_are_listed_under_names_for_people(watched):
     }
     assert len(names) >= GPUS
     assert set(names) <= running
+
+
+def test_a_bundle_that_hits_its_time_limit_goes_on_with_the_runs_it_lacks(slurm, twin, tmp_path):
+    # Its data and labels are made already, its runs are not.
+    folder = shutil.copytree(twin, tmp_path / "study")
+    for name in ("runs", "benchmarks", "tables"):
+        shutil.rmtree(folder / "results" / name)
+    # Two runs at a time on a card, one of which waits for us until the time is over.
+    study = STUDY | {"runs_per_gpu": 2}
+    held = Results(folder / "results").run_folder(Run("tiny", "small", "short", "choppy-0.85", 2))
+    lock = hold(held.lock, "a run")
+    limit = ("--set-resources", "run_bundle:runtime=1 if attempt == 1 else 20")
+    process = start_on_slurm(folder, slurm, study, ("bundles", *limit))
+    watch = Watch(folder, slurm)
+
+    def bundles():
+        return [job for job, comment in watch.submitted.items() if "run_bundle" in comment]
+
+    try:
+        watch.until(lambda jobs: len(bundles()) == 2, process)
+        first, second = bundles()
+        assert "JobState=TIMEOUT" in watch.details(first)
+        done = {path: path.stat().st_mtime_ns for path in folder.rglob("runs/**/test.csv")}
+        assert done and not held.record.exists()
+        lock.release()
+        watch.until(lambda jobs: process.poll() is not None, process)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, (folder / "output.log").read_text()
+    assert bundles() == [first, second]
+    for path, written in done.items():
+        assert path.stat().st_mtime_ns == written
+    jobs = {
+        folder: record["scheduler"]["SLURM_JOB_ID"] for folder, record in records(watch).items()
+    }
+    assert len(jobs) == 6 and set(jobs.values()) == {first, second}
+    assert all(jobs[path.parent] == first for path in done)
+    for name in ("history.csv", "test.csv"):
+        for path in folder.rglob(f"runs/**/{name}"):
+            assert path.read_bytes() == (twin / path.relative_to(folder)).read_bytes()
+    rows = folder.rglob("benchmarks/train_model/**/*.jsonl")
+    assert len([*rows]) == 6
+    rest = command(folder, study, TARGET, "--dry-run", "--quiet", "rules")
+    found = subprocess.run(rest, cwd=folder, capture_output=True, text=True, check=True)
+    assert job_counts(found) == {"summarise_runs": 1, "total": 1}
