@@ -278,7 +278,12 @@ def wait_for(path):
         time.sleep(0.01)
 
 
-def test_ctrl_c_reaches_the_job_and_spares_the_server(write, forks):
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGHUP, -1)]
+)
+def test_a_signal_to_all_processes_is_for_the_job_and_spares_the_server(
+    number, status, write, forks
+):
     path = write("""
 try:
     open("begun", "w").close()
@@ -286,14 +291,21 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """)
-    job = forks.start(path, job_environment(1, None))
+    # As in a terminal, whatever those who started the tests ignore.
+    as_new = {2: signal.default_int_handler, 15: signal.SIG_DFL, 1: signal.SIG_DFL}
+    before = {each: signal.signal(each, handler) for each, handler in as_new.items()}
+    try:
+        job = forks.start(path, job_environment(1, None))
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
     ends = []
     thread = threading.Thread(target=lambda: ends.append(job.run()))
     thread.start()
     wait_for(Path("begun"))
     for pid in (job.pid, forks.started[0].pid):
-        os.kill(pid, signal.SIGINT)
+        os.kill(pid, number)
     thread.join()
-    assert ends == [130]
+    assert ends == [status]
     assert forks.start(write(""), job_environment(1, None)).run() == 0
     assert len(forks.started) == 1

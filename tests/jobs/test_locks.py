@@ -234,6 +234,21 @@ def test_a_study_has_one_snakemake(tmp_path, snakemake):
         hold_study(Results(tmp_path))
 
 
+def test_a_snakemake_inside_a_job_is_part_of_the_one_that_has_the_study(
+    tmp_path, snakemake, monkeypatch
+):
+    assert snakemake.stdout.readline() == "False\n"
+    results = Results(tmp_path)
+    word = json.loads(results.lock.read_text())["word"]
+    monkeypatch.setenv(locks.STUDY, f"{word} {results.lock.absolute()}")
+    hold_study(results)
+    # Of one that is gone, or of another study.
+    for other in (f"other {results.lock.absolute()}", f"{word} {tmp_path / 'other'}"):
+        monkeypatch.setenv(locks.STUDY, other)
+        with pytest.raises(InputError):
+            hold_study(results)
+
+
 def test_a_job_sees_that_its_snakemake_was_killed(snakemake):
     assert snakemake.stdout.readline() == "False\n"
     snakemake.stdin.write("\n")

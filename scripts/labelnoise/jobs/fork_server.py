@@ -31,6 +31,7 @@ from typing import Any, NoReturn
 
 # Bytes of the longest message; paths are shorter.
 LONGEST = 1 << 16
+FOR_JOBS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What a library that is in use imports only when it is called. The first takes a second of every
 # training, in `use_deterministic_algorithms`; the second a third of one of every figure.
 LATE = {
@@ -49,7 +50,7 @@ class Server:
         jobs: {descriptor of the process: its number, the socket of its request}.
         tried: names that it has imported, or found to be none of a module.
         version: `version_on_disk` from before the first import.
-        interrupt: what a new process does at SIGINT.
+        signals: {signal: what a new process does at it}.
     """
 
     def __init__(self, control: socket.socket):
@@ -57,8 +58,8 @@ class Server:
         self.jobs: dict[int, tuple[int, socket.socket]] = {}
         self.tried: set[str] = set()
         self.version = version_on_disk()
-        # Ctrl-C in a terminal is for the jobs; they get the handler that a new process has.
-        self.interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # What reaches a whole group of processes is for the jobs, and for who started this one.
+        self.signals = {number: signal.signal(number, signal.SIG_IGN) for number in FOR_JOBS}
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
 
@@ -133,7 +134,8 @@ class Server:
         for descriptor, (_, other) in self.jobs.items():
             os.close(descriptor)
             other.close()
-        signal.signal(signal.SIGINT, self.interrupt)
+        for number, handler in self.signals.items():
+            signal.signal(number, handler)
         os.chdir(request["folder"])
         script = request["script"]
         sys.argv, sys.path[0] = [script], os.path.dirname(script)
