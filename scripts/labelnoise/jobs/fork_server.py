@@ -50,7 +50,7 @@ class Server:
         jobs: {descriptor of the process: its number, the socket of its request}.
         tried: names that it has imported, or found to be none of a module.
         version: `version_on_disk` from before the first import.
-        signals: {signal: what a new process does at it}.
+        mask: the signals that a new process blocks.
     """
 
     def __init__(self, control: socket.socket):
@@ -58,8 +58,9 @@ class Server:
         self.jobs: dict[int, tuple[int, socket.socket]] = {}
         self.tried: set[str] = set()
         self.version = version_on_disk()
-        # What reaches a whole group of processes is for the jobs, and for who started this one.
-        self.signals = {number: signal.signal(number, signal.SIG_IGN) for number in FOR_JOBS}
+        # What reaches a whole group of processes is for who started this one, and for the jobs, which
+        # get it also where it comes before they are ready.
+        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_JOBS)
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
 
@@ -134,8 +135,6 @@ class Server:
         for descriptor, (_, other) in self.jobs.items():
             os.close(descriptor)
             other.close()
-        for number, handler in self.signals.items():
-            signal.signal(number, handler)
         os.chdir(request["folder"])
         script = request["script"]
         sys.argv, sys.path[0] = [script], os.path.dirname(script)
@@ -144,7 +143,7 @@ class Server:
         if "numpy" in sys.modules:
             # As Python does with `random`: no two jobs share unseeded numbers.
             sys.modules["numpy"].random.seed()
-        status = run_main(code, script)
+        status = run_main(code, script, self.mask)
         # Said here too, in case that nobody is left who could wait for this process.
         with suppress(OSError):
             send(reply, {"status": status})
@@ -161,17 +160,19 @@ class Server:
         reply.close()
 
 
-def run_main(code: CodeType, path: str) -> int:
+def run_main(code: CodeType, path: str, mask: Iterable[int] = ()) -> int:
     """Run code as Python runs a program, to the end of the process but for that; return its status.
 
     Args:
         code: the compiled program.
         path: its file.
+        mask: the signals that it blocks.
     """
     main = ModuleType("__main__")
     main.__dict__.update({"__file__": path, "__builtins__": __builtins__})
     sys.modules["__main__"] = main
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         exec(code, main.__dict__)
         status = 0
     except SystemExit as ended:

@@ -79,7 +79,9 @@ class ForkServer:
                 message = json.dumps(request).encode()
                 socket.send_fds(self._control, [message], [theirs.fileno()])
             deadline = time.monotonic() + PATIENCE
-            while not select.select([reply], [], [], 0.5)[0]:
+            answered = select.poll()
+            answered.register(reply, select.POLLIN)
+            while not answered.poll(500):
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise NoServerError("it died or stands still")
             content, descriptors, _, _ = socket.recv_fds(reply, fork_server.LONGEST, 1)
