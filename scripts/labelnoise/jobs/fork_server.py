@@ -58,7 +58,7 @@ class Server:
         self.jobs: dict[int, tuple[int, socket.socket]] = {}
         self.tried: set[str] = set()
         self.version = version_on_disk()
-        # What reaches a whole group of processes is for who started this one, and for the jobs, which
+        # What reaches a whole group of processes is for who started this one and for the jobs. They
         # get it also where it comes before they are ready.
         self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_JOBS)
         self.poll = select.poll()
