@@ -2,7 +2,9 @@ import re
 import sys
 from functools import cache
 
+from snakemake.benchmark import benchmarked
 from snakemake.logging import logger
+from snakemake.script import PythonScript
 
 from labelnoise.config import complete
 from labelnoise.errors import InputError
@@ -47,7 +49,7 @@ onstart:
     except InputError as error:
         sys.exit(f"error: {error}")
     if config["fork_jobs"] and can_fork():
-        fork_scripts()
+        fork_scripts(PythonScript, benchmarked)
 
 
 def any_of(names):

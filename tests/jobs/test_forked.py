@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from snakemake.benchmark import BenchmarkRecord
+from snakemake.benchmark import BenchmarkRecord, benchmarked
 from snakemake.script import PythonScript
 
 from labelnoise.jobs import fork_server, forked
@@ -61,7 +61,7 @@ class Script(PythonScript):
 def run_both(script, forks):
     """Run a script by Snakemake and forked; return what each left in said.json, or its status."""
     ends = []
-    for execute in (PLAIN, forked.forked(must_not_be_called, forks)):
+    for execute in (PLAIN, forked.forked(must_not_be_called, forks, benchmarked)):
         try:
             execute(script, str(script.file))
             ends.append(json.loads(Path("said.json").read_text()))
@@ -109,7 +109,7 @@ def test_a_forked_job_ends_as_it_would_have_ended(body, write, forks, capfd):
     script = Script(write(body))
     status = []
     said = []
-    for execute in (PLAIN, forked.forked(must_not_be_called, forks)):
+    for execute in (PLAIN, forked.forked(must_not_be_called, forks, benchmarked)):
         with pytest.raises(subprocess.CalledProcessError) as error:
             execute(script, str(script.file))
         status.append(error.value.returncode)
@@ -134,13 +134,13 @@ def test_the_row_of_a_benchmark_is_that_of_the_job(write, forks):
     busy = "start = time.process_time()\nwhile time.process_time() - start < 0.8: pass\n"
     record = BenchmarkRecord()
     script = Script(write(busy), bench_record=record)
-    forked.forked(must_not_be_called, forks)(script, str(script.file))
+    forked.forked(must_not_be_called, forks, benchmarked)(script, str(script.file))
     assert record.running_time >= 0.8
     assert record.data_collected and 0 < record.cpu_time <= record.running_time
     # Too short for a sample.
     record = BenchmarkRecord()
     script = Script(write(""), bench_record=record)
-    forked.forked(must_not_be_called, forks)(script, str(script.file))
+    forked.forked(must_not_be_called, forks, benchmarked)(script, str(script.file))
     assert record.running_time > 0
 
 
@@ -207,7 +207,9 @@ def test_changed_code_is_what_the_next_job_runs(write, forks, package):
 def test_where_no_server_lives_snakemake_runs_the_script(server, write, forks, package):
     Path(fork_server.__file__).write_text(server)
     called = []
-    execute = forked.forked(lambda *arguments, **options: called.append(arguments), forks)
+    execute = forked.forked(
+        lambda *arguments, **options: called.append(arguments), forks, benchmarked
+    )
     script = Script(write(""))
     execute(script, str(script.file))
     assert called == [(script, str(script.file))]
@@ -232,7 +234,9 @@ def test_servers_are_not_started_for_ever(write, forks, package):
 )
 def test_scripts_that_need_more_than_this_python_are_not_forked(other, write, forks):
     called = []
-    execute = forked.forked(lambda *arguments, **options: called.append(arguments), forks)
+    execute = forked.forked(
+        lambda *arguments, **options: called.append(arguments), forks, benchmarked
+    )
     execute(Script(write(""), **other), "job.py")
     assert called and not forks.started
 

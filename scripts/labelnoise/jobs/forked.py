@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from labelnoise.jobs import fork_server
 from labelnoise.jobs.devices import THREADS
 
 log = logging.getLogger(__name__)
+
+Benchmarked = Callable[[int, Any], AbstractContextManager[Any]]
 
 SCRIPTS = PROJECT / "scripts"
 # Servers that one Snakemake starts, those included that replace others: a study needs one for each
@@ -193,21 +195,27 @@ def can_fork() -> bool:
     return sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
-def fork_scripts() -> None:
-    """Let Snakemake, in this process, run the scripts of this project by fork servers."""
-    from snakemake.script import PythonScript
+def fork_scripts(scripts: Any, benchmarked: Benchmarked) -> None:
+    """Let Snakemake, in this process, run the scripts of this project by fork servers.
 
+    Args:
+        scripts: its class of Python scripts.
+        benchmarked: its function of that name.
+    """
     forks = Forks()
     atexit.register(forks.close)
-    PythonScript.execute_script = forked(PythonScript.execute_script, forks)
+    scripts.execute_script = forked(scripts.execute_script, forks, benchmarked)
 
 
-def forked(plain: Callable[..., None], forks: Forks) -> Callable[..., None]:
+def forked(
+    plain: Callable[..., None], forks: Forks, benchmarked: Benchmarked
+) -> Callable[..., None]:
     """Return what takes the place of Snakemake's `PythonScript.execute_script`.
 
     Args:
         plain: that method, which is called where a script cannot be forked.
         forks: the servers.
+        benchmarked: see `fork_scripts`.
     """
 
     def execute_script(self: Any, fname: str, edit: bool = False) -> None:
@@ -219,7 +227,10 @@ def forked(plain: Callable[..., None], forks: Forks) -> Callable[..., None]:
             log.debug("%s is run by a Python of its own: %s", fname, error)
             plain(self, fname, edit=edit)
             return
-        status = _measured(job, self.bench_record)
+        # The row of the rule's `benchmark`, if it has one.
+        measured = benchmarked(job.pid, self.bench_record) if self.bench_record else nullcontext()
+        with measured:
+            status = job.run()
         if status:
             command = shlex.join([sys.executable, fname])
             raise subprocess.CalledProcessError(status, command)
@@ -245,13 +256,3 @@ def job_environment(threads: int, tmpdir: str | None) -> dict[str, str]:
     names = ("TMPDIR", "TMP", "TEMPDIR", "TEMP") if tmpdir else ()
     changes = dict.fromkeys(THREADS, str(threads)) | dict.fromkeys(names, str(tmpdir))
     return {**os.environ, **changes}
-
-
-def _measured(job: Job, record: Any) -> int:
-    """Run a job, and fill the record of its rule's `benchmark`, if there is one."""
-    if record is None:
-        return job.run()
-    from snakemake.benchmark import benchmarked
-
-    with benchmarked(job.pid, record):
-        return job.run()
