@@ -12,11 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from snakemake.benchmark import BenchmarkRecord, benchmarked
 from snakemake.script import PythonScript
 
 from labelnoise.jobs import fork_server, forked
-from labelnoise.jobs.forked import Forks, NoServerError, job_environment
+from labelnoise.jobs.forked import Forks, ForkServer, NoServerError, job_environment
 
 pytestmark = pytest.mark.skipif(not forked.can_fork(), reason="no forks on this system")
 PLAIN = PythonScript.execute_script
@@ -175,10 +176,36 @@ def test_a_job_killed_after_its_server_counts_as_killed(write, forks, monkeypatc
 
 def test_a_job_that_nobody_lets_go_never_begins(write, forks):
     job = forks.start(write("open('begun', 'w').close()"), job_environment(1, None))
-    job.abandon()
+    job._reply.close()
     forks.close()
     assert not psutil.pid_exists(job.pid)
     assert not Path("begun").exists()
+
+
+def test_what_an_import_made_for_all_jobs_ends_with_the_server(write, forks, monkeypatch, capfd):
+    monkeypatch.setenv("MPLCONFIGDIR", "/dev/null/cache")
+    path = write("""
+import matplotlib
+open("cache", "w").write(matplotlib.get_cachedir())
+sys.exit(not os.path.exists(matplotlib.get_cachedir()))
+""")
+    assert [forks.start(path, job_environment(1, None)).run() for _ in range(2)] == [0, 0]
+    forks.close()
+    assert not Path(Path("cache").read_text()).exists()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_nothing_is_forked_where_an_import_has_started_cuda(write, tmp_path):
+    if not hasattr(torch._C, "_cuda_getDeviceCount"):
+        pytest.skip("torch without CUDA")
+    (tmp_path / "starts_cuda.py").write_text("import torch\ntorch.cuda.is_available()\n")
+    environment = job_environment(1, None) | {"PYTHONPATH": str(tmp_path)}
+    server = ForkServer(environment)
+    assert server.start(write("import torch")).run() == 0
+    with pytest.raises(NoServerError, match="CUDA"):
+        server.start(write("import starts_cuda"))
+    server.close()
+    server.end()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -73,6 +74,7 @@ class Server:
                     self._reap(descriptor)
                 else:
                     is_asked = self._answer()
+        atexit._run_exitfuncs()
         os._exit(0)
 
     def _answer(self) -> bool:
@@ -90,10 +92,7 @@ class Server:
             send(reply, {"refused": f"{type(error).__name__}: {error}"})
             reply.close()
             return True
-        with warnings.catch_warnings():
-            # That other threads exist: those of OpenBLAS, which knows about forks.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
+        pid = fork()
         if pid == 0:
             self._become(code, request, reply)
         descriptor = os.pidfd_open(pid)
@@ -110,13 +109,13 @@ class Server:
             tree = ast.parse(file.read(), script)
         if self._import(imports_of(tree)):
             self._import(name for name, library in LATE.items() if library in sys.modules)
+            if cuda_has_started():
+                raise RuntimeError("an import has started CUDA")
             # A job's garbage collector shall not write to the pages of what stays.
             gc.collect()
             gc.freeze()
         if version_on_disk() != self.version:
             raise RuntimeError("the code or a library has changed")
-        if "torch" in sys.modules and sys.modules["torch"].cuda._is_in_bad_fork():
-            raise RuntimeError("CUDA has been started")
         return compile(tree, script, "exec")
 
     def _import(self, names: Iterable[str]) -> bool:
@@ -135,6 +134,8 @@ class Server:
         for descriptor, (_, other) in self.jobs.items():
             os.close(descriptor)
             other.close()
+        # What an import made for all jobs, as matplotlib a cache where HOME cannot be written.
+        atexit.unregister(shutil.rmtree)
         os.chdir(request["folder"])
         script = request["script"]
         sys.argv, sys.path[0] = [script], os.path.dirname(script)
@@ -158,6 +159,25 @@ class Server:
             send(reply, {"status": status})
         os.close(descriptor)
         reply.close()
+
+
+def fork() -> int:
+    """Return what `os.fork` does, without a word about other threads."""
+    with warnings.catch_warnings():
+        # They are those of OpenBLAS, which knows about forks.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def cuda_has_started() -> bool:
+    """Return whether this process has called CUDA, which no fork of it can then use."""
+    if "torch" not in sys.modules:
+        return False
+    # torch tells forks only.
+    pid = fork()
+    if pid == 0:
+        os._exit(sys.modules["torch"].cuda._is_in_bad_fork())
+    return os.waitpid(pid, 0)[1] != 0
 
 
 def run_main(code: CodeType, path: str, mask: Iterable[int] = ()) -> int:

@@ -1,7 +1,7 @@
 """Jobs that are forked from a process with torch imported, in place of a new Python for each.
 
 A job of Snakemake's is a script that it writes and runs: torch and the rest take seconds to import,
-more than a small network needs for an epoch. Inside `Forks.serve` a script of this project is run
+more than a small network needs for an epoch. After `fork_scripts` a script of this project is run
 by a fork server instead, see `fork_server`: the same script in the same environment, folder and
 streams, with the exit status, log, benchmark row and signals that it would have had.
 
@@ -120,11 +120,6 @@ class Job:
 
     def __init__(self, pid: int, descriptor: int, reply: socket.socket):
         self.pid, self._descriptor, self._reply = pid, descriptor, reply
-
-    def abandon(self) -> None:
-        """Let it end without having begun."""
-        os.close(self._descriptor)
-        self._reply.close()
 
     def run(self) -> int:
         """Let it go; return its exit code, or minus the signal that ended it."""
