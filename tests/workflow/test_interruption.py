@@ -36,8 +36,8 @@ MOMENTS = (
     ("summarise_runs", "all", signal.SIGKILL),
     ("plot_runs", "snakemake", signal.SIGKILL),
 )
-# Seconds into which a signal falls. A training first imports torch; its epochs are short.
-LONGEST = {"train_model": 3.0, "epochs": 0.1}
+# Seconds into which a signal falls; epochs are short.
+LONGEST = {"epochs": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def twin(whole_study, tmp_path_factory):
 def start(folder):
     """Start Snakemake in a session of its own, so that a signal can reach all of its processes."""
     return subprocess.Popen(
-        # One training at a time, since each that is interrupted has to import torch again.
+        # One training at a time, since each Snakemake that is interrupted imports torch again.
         command(folder, STUDY, *TARGETS, cores=1),
         cwd=folder,
         stdout=subprocess.DEVNULL,
