@@ -27,8 +27,8 @@ RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
 BUNDLE = "{dataset}/{model}/{recipe}/{bundle}"
 CHECKPOINT = "top{rank}.pt"
-# Keys of a recipe that are null by default and stand in records only where they are set.
-RECIPE_ADDITIONS = ("schedule", "augmentation")
+# Keys of a recipe that are null or false by default and stand in records only where they are set.
+RECIPE_ADDITIONS = ("schedule", "augmentation", "compile")
 # What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
@@ -125,6 +125,7 @@ class Recipe:
     validation_labels: str
     schedule: Mapping[str, Any] | None = None
     augmentation: Mapping[str, Any] | None = None
+    compile: bool = False
 
     @property
     def looks_ahead(self) -> bool:
@@ -134,13 +135,13 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Return the definition in its canonical form, as the config has it.
 
-        A schedule or augmentation that is not set is left out, so that the records of runs without
-        them are those of versions that did not have them.
+        A schedule, augmentation or `compile` that is not set is left out, so that the records of
+        runs without them are those of versions that did not have them.
         """
         return {
             key: value
             for key, value in asdict(self).items()
-            if value is not None or key not in RECIPE_ADDITIONS
+            if value or key not in RECIPE_ADDITIONS
         }
 
 

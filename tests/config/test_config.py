@@ -111,9 +111,9 @@ def test_the_mode_follows_from_the_monitor():
         assert complete(changed("recipes/mine", recipe))["recipes"]["mine"]["mode"] == mode
 
 
-def test_a_recipe_without_schedule_and_augmentation_is_recorded_as_before_they_existed():
+def test_a_recipe_without_additions_is_recorded_as_before_they_existed():
     """Snakemake compares it with its records of finished runs, and run.json holds it."""
-    recipe = {"loss": "dice", "schedule": None, "augmentation": None}
+    recipe = {"loss": "dice", "schedule": None, "augmentation": None, "compile": False}
     plain = Study.of(complete(changed("recipes/mine", recipe))).recipes["mine"]
     assert [*plain.as_dict()] == [
         *("loss", "loss_settings", "background_share", "optimiser", "optimiser_settings"),
@@ -121,6 +121,8 @@ def test_a_recipe_without_schedule_and_augmentation_is_recorded_as_before_they_e
         *("monitor", "mode", "keep", "validation_labels"),
     ]
     assert Recipe(**plain.as_dict()) == plain
+    compiled = Study.of(complete(changed("recipes/mine", {**recipe, "compile": True})))
+    assert compiled.recipes["mine"].as_dict() == {**plain.as_dict(), "compile": True}
 
 
 def test_slices_of_any_values_are_not_augmented():

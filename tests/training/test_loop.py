@@ -104,6 +104,31 @@ def test_recipes_and_networks_run(files, tmp_path, recipe, model):
     assert np.isfinite(history["train_loss"]).all()
 
 
+@pytest.mark.parametrize(
+    ("setting", "tolerance"),
+    [
+        ({"optimiser_settings": {"fused": True}}, 1e-5),
+        ({"precision": "bf16"}, 0.05),
+    ],
+)
+def test_a_setting_for_speed_hardly_changes_the_first_losses(files, tmp_path, setting, tolerance):
+    short = {"epochs": 2, "learning_rate": 0.001}
+    plain, fast = (
+        pd.read_csv(train(tmp_path / name, files, short | recipe).history)["train_loss"]
+        for name, recipe in (("plain", {}), ("fast", setting))
+    )
+    assert fast.tolist() == pytest.approx(plain.tolist(), rel=tolerance)
+    assert not fast.equals(plain)
+    definitions = json.loads((tmp_path / "fast/run.json").read_text())["definitions"]
+    assert definitions["recipe"].items() >= setting.items()
+
+
+def test_compiling_without_a_compiler_is_named(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler -O2")
+    with pytest.raises(InputError, match="compiler 'no-such-compiler -O2'; install"):
+        train(tmp_path / "run", files, {"compile": True})
+
+
 def test_a_loss_that_is_no_number_stops_the_run(files, tmp_path):
     with pytest.raises(InputError, match=r"became (nan|inf) in epoch \d+, step \d+; lower"):
         train(tmp_path / "run", files, {"learning_rate": 1000, "optimiser": "SGD"})

@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import signal
+import sys
 import time
 from dataclasses import replace
 
@@ -280,6 +281,33 @@ def test_a_finished_training_may_go_on(files, twin, interrupted):
     assert json.loads(interrupted.progress.read_text())["epoch"] == 2
     assert_same(train(interrupted.path, files), twin)
     assert not interrupted.state.exists()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"optimiser_settings": {"fused": True}}, {"precision": "bf16"}, {"compile": True}],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_a_training_with_a_setting_for_speed_goes_on_as_well(files, tmp_path, monkeypatch, setting):
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    monkeypatch.setattr(loop.shutil, "which", lambda name: name)
+    # The last batch of validation is smaller than the others.
+    recipe, small = {"batch_size": 3, "epochs": 3, **setting}, MODEL | {"depth": 1}
+    twin = train(tmp_path / "twin", files, recipe, small)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(loop, "leave_if_abandoned", sys.exit)
+        train(tmp_path / "rep0", files, recipe, small)
+    folder = train(tmp_path / "rep0", files, recipe, small)
+    assert len(json.loads(folder.record.read_text())["interruptions"]) == 1
+    assert_same(folder, twin)
+
+
+def traced(network, **settings):
+    """Compile as far as it goes without a compiler of C++, which takes half a minute."""
+    assert settings["dynamic"] is False
+    network._compiled_call_impl = torch.compile(
+        network._call_impl, backend="aot_eager", dynamic=False
+    )
 
 
 def other_version(folder, files):

@@ -4,6 +4,9 @@ Shape legend: N slices, K channels, C classes, H height, W width.
 """
 
 import logging
+import os
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -86,12 +89,15 @@ def fit(
         learning rate where the recipe has a schedule.
 
     Raises:
-        InputError: the loss stopped being a finite number, or the recipe's optimiser is unknown.
+        InputError: the loss stopped being a finite number, the recipe's optimiser is unknown, or
+            see `compile_network`.
         SystemExit: see `leave_if_abandoned`.
     """
     network, recipe = setup.network, setup.recipe
     # Channels last is the layout of the fast kernels: it saves a third of the time on a CPU.
     network.to(setup.device, memory_format=torch.channels_last)
+    if recipe.compile:
+        compile_network(network, setup.device)
     optimiser = make_optimiser(network.parameters(), recipe)
     schedule = make_schedule(optimiser, recipe)
     generator = torch.Generator(setup.device).manual_seed(derive(setup.seed, "loss"))
@@ -220,6 +226,27 @@ def make_optimiser(
         raise InputError(
             f"recipe key 'optimiser_settings' does not fit {name}: {error}."
         ) from error
+
+
+def compile_network(network: torch.nn.Module, device: str) -> None:
+    """Let torch.compile make kernels for a network, once for each shape of a batch.
+
+    Kernels for all shapes, which torch makes at the second shape that it meets, would serve the
+    first as well from then on: a training that was interrupted would differ from one that was not.
+
+    Raises:
+        InputError: there is no C++ compiler.
+    """
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if device == "cpu" and shutil.which(compiler.split()[0]) is None:
+        raise InputError(
+            f"recipe key 'compile' is true, but there is no C++ compiler '{compiler}'; install it, "
+            "name another in the environment variable CXX, or leave the key out."
+        )
+    # What earlier trainings of this process left would count towards torch's limit of shapes.
+    torch.compiler.reset()
+    # Without trials of which kernel is fastest: kernels may add up in another order.
+    network.compile(dynamic=False, options={"deterministic": True})
 
 
 def check_finite(losses_S: torch.Tensor, epoch: int, recipe: Recipe) -> None:

@@ -1,0 +1,209 @@
+"""Compare `fit` with a bare loop: the same network, loss, optimiser and slices, and nothing else.
+
+    python benchmarks/training.py
+
+Prints images per second of the bare loop and of `fit`, on one thread: of steps alone, and of epochs
+with validation, checkpoints, and the state that an interrupted training goes on from. Both take
+short turns, in CPU seconds of this process, of which the medians count, so that ratios hold on a
+busy machine. The bare loop holds its slices as tensors, ready for use, and validates by the loss
+alone. Then the steps of `fit` with each setting for speed, beside those without.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from labelnoise.data.storage import SPLITS, Dataset, write_dataset  # noqa: E402
+from labelnoise.networks import make_network  # noqa: E402
+from labelnoise.study import RunFolder, read_study  # noqa: E402
+from labelnoise.training.batches import Slices, training_batches  # noqa: E402
+from labelnoise.training.checkpoints import TopNSaver  # noqa: E402
+from labelnoise.training.loop import (  # noqa: E402
+    Setup,
+    compile_network,
+    fit,
+    make_optimiser,
+    train_epoch,
+)
+from labelnoise.training.losses import make_loss  # noqa: E402
+from labelnoise.training.run import make_repeatable  # noqa: E402
+from labelnoise.training.state import StateKeeper  # noqa: E402
+from rows import Rows, add_output  # noqa: E402
+
+SIZES = (64, 128)
+# Slices of each split; validation is the share of an epoch that it is in a usual study.
+SLICES = {"train": 240, "validation": 80, "test": 1}
+# Steps of a turn, and of an epoch, which is the paper's; turns of each.
+STEPS, EPOCH, TURNS, EPOCH_TURNS = 4, 35, 25, 7
+# Keys of a recipe that make steps faster.
+SETTINGS = {
+    "fused: true": {"optimiser_settings": {"eps": 1e-7, "fused": True}},
+    "precision: bf16": {"precision": "bf16"},
+    "compile: true": {"compile": True},
+    "all three": {
+        "optimiser_settings": {"eps": 1e-7, "fused": True},
+        "precision": "bf16",
+        "compile": True,
+    },
+}
+STUDY = read_study(ROOT / "config.yaml")
+
+
+class Trial:
+    """One network, recipe and size of slices, trained by `fit` and by a bare loop.
+
+    Every turn is a function that trains for a while and returns how many slices it trained on.
+    """
+
+    def __init__(self, folder: Path, size: int, device: str = "cpu", **recipe):
+        """Make slices in a folder; `recipe` changes keys of the study's plain recipe."""
+        changes = {"steps_per_epoch": EPOCH, "epochs": 1, **recipe}
+        self.recipe = replace(STUDY.recipes["plain"], **changes)
+        self.folder, self.device = folder, device
+        path = folder / f"{size}.h5"
+        if not path.exists():
+            write_slices(path, size)
+        data = Dataset(path)
+        slices = {split: Slices(data, data.rows(split)) for split in ("train", "validation")}
+        make_repeatable(1)
+        network = make_network(STUDY.models["unet"].as_dict())
+        loss = make_loss(self.recipe.loss)
+        self.setup = Setup(network, loss, slices, self.recipe, 1, device)
+        network.to(device, memory_format=torch.channels_last)
+        if self.recipe.compile:
+            compile_network(network, device)
+        self.optimiser = make_optimiser(network.parameters(), self.recipe)
+        self.tensors = {split: self._resident(data, split) for split in slices}
+        self._batches = cycle(training_batches(slices["train"], self.recipe, seed=1))
+
+    def _resident(self, data, split):
+        images, labels = map(torch.from_numpy, data.read(data.rows(split)))
+        images = images.to(self.device, memory_format=torch.channels_last)
+        return images, labels.long().to(self.device)
+
+    def steps(self, number: int = STEPS) -> int:
+        """Take steps as `fit` does."""
+        make_repeatable(1)
+        generator = torch.Generator(self.device).manual_seed(0)
+        train_epoch(self.setup, islice(self._batches, number), self.optimiser, generator, 1)
+        return number * self.recipe.batch_size
+
+    def bare_steps(self, number: int = STEPS) -> int:
+        """Take as many steps of a bare loop."""
+        torch.use_deterministic_algorithms(False)
+        images_NKHW, labels_NHW = self.tensors["train"]
+        network, loss = self.setup.network.train(), self.setup.loss
+        order = torch.randperm(len(images_NKHW)).split(self.recipe.batch_size)
+        for chosen in islice(cycle(order), number):
+            self.optimiser.zero_grad(set_to_none=True)
+            with self.setup.precision():
+                logits_NCHW = network(images_NKHW[chosen])
+            loss(logits_NCHW.float(), labels_NHW[chosen]).backward()
+            self.optimiser.step()
+        return number * self.recipe.batch_size
+
+    def epoch(self) -> int:
+        """Train for an epoch with `fit`."""
+        make_repeatable(1)
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            keeper = StateKeeper(RunFolder(Path(folder)), {}, 1)
+            fit(self.setup, TopNSaver(keeper.folder, self.recipe, {}), keeper)
+        return EPOCH * self.recipe.batch_size
+
+    def bare_epoch(self) -> int:
+        """Take as many steps of a bare loop, and look at the validation loss."""
+        slices = self.bare_steps(EPOCH)
+        network = self.setup.network.eval()
+        parts = [part.split(self.recipe.batch_size) for part in self.tensors["validation"]]
+        with torch.no_grad():
+            for images_NKHW, labels_NHW in zip(*parts, strict=True):
+                with self.setup.precision():
+                    logits_NCHW = network(images_NKHW)
+                self.setup.loss(logits_NCHW.float(), labels_NHW)
+        return slices
+
+
+def write_slices(path: Path, size: int) -> None:
+    """Write a dataset of smooth noise, labelled where it is bright."""
+    rng = np.random.default_rng(0)
+    about = {"name": "noise", "class_names": ["background", "bright"], "provenance": {}}
+    with write_dataset(path, window=(-1, 1), **about) as writer:
+        for split in SPLITS:
+            for case in range(SLICES[split]):
+                coarse = rng.uniform(-1, 1, (8, 8))
+                image_HW = np.kron(coarse, np.ones((size // 8, size // 8)))
+                image_HW = np.clip(image_HW + rng.normal(0, 0.1, image_HW.shape), -1, 1)
+                labels_HW = (image_HW > 0.5).astype(np.uint8)
+                writer.append(f"{split}{case}", split, [0], image_HW[None], labels_HW[None])
+
+
+def images_per_second(
+    turns: dict[str, Callable[[], int]], number: int, clock: Callable[[], float] = process_time
+) -> dict[str, float]:
+    """Return how many slices a second each trains on, the median of its turns.
+
+    Args:
+        turns: functions that train for a while and return on how many slices; they take turns.
+        number: turns of each, after one that does not count.
+        clock: returns seconds.
+    """
+    found = {name: [] for name in turns}
+    for _ in range(number + 1):
+        for name, turn in turns.items():
+            started = clock()
+            slices = turn()
+            found[name].append(slices / (clock() - started))
+    return {name: median(rates[1:]) for name, rates in found.items()}
+
+
+def wall_of_gpu() -> float:
+    """Return a clock that waits for the GPU."""
+    torch.cuda.synchronize()
+    return perf_counter()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, nargs="+", default=SIZES, help="pixels along a side")
+    parser.add_argument("--turns", type=int, default=TURNS, help="turns of steps")
+    parser.add_argument("--epoch-turns", type=int, default=EPOCH_TURNS, help="turns of epochs")
+    add_output(parser)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = Rows()
+    with tempfile.TemporaryDirectory() as folder:
+        for size in arguments.size:
+            trial = Trial(Path(folder), size)
+            for name, turns, number in (
+                ("steps", (trial.bare_steps, trial.steps), arguments.turns),
+                ("epochs", (trial.bare_epoch, trial.epoch), arguments.epoch_turns),
+            ):
+                found = images_per_second(
+                    dict(zip(("before", "after"), turns, strict=True)), number
+                )
+                rows.add(f"{name}, {size} px", **found, unit="images/s")
+        for size in arguments.size:
+            for name, setting in SETTINGS.items():
+                trials = (Trial(Path(folder), size), Trial(Path(folder), size, **setting))
+                turns = {
+                    key: trial.steps for key, trial in zip(("before", "after"), trials, strict=True)
+                }
+                found = images_per_second(turns, arguments.turns)
+                rows.add(f"steps with {name}, {size} px", **found, unit="images/s")
+    rows.write(arguments.output)
+
+
+if __name__ == "__main__":
+    main()
