@@ -53,6 +53,7 @@ def write_error(path, dataset, kind="choppy", severity=1.0, draws=1, seed=7, cod
             path,
             rows=rows,
             shape=data.shape,
+            classes=len(data.class_names),
             draws=draws,
             dataset=data.name,
             perturbation=f"{kind}-x",

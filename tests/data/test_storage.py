@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from labelnoise.data.checksums import read_attributes, write_attributes
+from labelnoise.data.checksums import read_attributes, write_array, write_attributes
 from labelnoise.data.intensity import Intensity, Scale
 from labelnoise.data.storage import (
     Dataset,
@@ -32,6 +32,7 @@ ATTRS = {
     "dataset": "tiny",
     "perturbation": "choppy-0.90",
     "kind": "choppy",
+    "classes": 3,
     "seed": 2**62 + 1,
     "severities": {1: 2.5, 2: 0.5},
     "foreground_fractions": {1: 0.1, 2: 0.2},
@@ -388,6 +389,36 @@ def test_labels_come_back(tmp_path, draws):
             labels.read([2], 2)
 
 
+def test_labels_are_bits_that_numpy_unpacks(tmp_path):
+    with h5py.File(write_tiny_labels(tmp_path / "rep0.h5")) as file:
+        low_HW, high_HW = np.unpackbits(file["labels"][1, 2], axis=-1, count=file.attrs["width"])
+    np.testing.assert_array_equal(low_HW + 2 * high_HW, (LABELS[2] + 1) % 3)
+
+
+def test_labels_of_version_2_are_bytes(tmp_path):
+    path = write_tiny_labels(tmp_path / "rep0.h5")
+    with LabelFile(path) as labels:
+        drawn = np.stack([labels.read(labels.rows, draw) for draw in range(2)])
+    with h5py.File(path, "r+") as file:
+        attributes = read_attributes(file)
+        del attributes["width"], file.attrs["width"], file["labels"]
+        write_array(file, "labels", drawn)
+        write_attributes(file, attributes | {"format_version": 2})
+    with LabelFile(path) as labels:
+        assert labels.shape == (6, 8)
+        np.testing.assert_array_equal(labels.read([2, 4], 1), (LABELS[[2, 4]] + 1) % 3)
+
+
+def test_a_label_that_is_no_class_is_not_written(tmp_path):
+    path = tmp_path / "x.h5"
+    with (
+        pytest.raises(ValueError, match="class index 4"),
+        write_labels(path, rows=[0], shape=(6, 8), draws=1, **ATTRS) as writer,
+    ):
+        writer.write(0, 0, LABELS[:1] + 2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_equal_labels_give_equal_bytes(tmp_path):
     first, second = (write_tiny_labels(tmp_path / name) for name in ("one.h5", "two.h5"))
     assert first.read_bytes() == second.read_bytes()
@@ -411,13 +442,13 @@ def test_row_without_labels(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_attr("format_version", 3), ("version is 3",)),
+        (_attr("format_version", 4), ("version is 4", "expected 2 or 3")),
         (_attr("draws", 5), ("2 draws of 3 slices", "expected 5 draws")),
         (_attr("seed", "abc"), ("attribute",)),
         (_attr("severities", "[1]"), ("truncated or not a",)),
         (_remove("row"), ("no /row",)),
         (_replace("row", np.array([1, 1, 2])), ("each row once",)),
-        (_replace("labels", np.zeros((3, 6, 8), np.uint8)), ("expected (D, M, H, W)",)),
+        (_replace("labels", np.zeros((2, 3, 6, 8), np.uint8)), ("expected (D, M, P, H, B)",)),
     ],
 )
 def test_inconsistent_labels(tmp_path, change, words):

@@ -246,7 +246,7 @@ def test_a_label_file_tells_the_error_it_was_drawn_with(tmp_path):
         "a": error_of("control", 0.0),
     }
     mixture = replace(error_of("mixture", np.nan, weights=[1.0, 2.0]), errors=parts)
-    about = {"dataset": "balls", "perturbation": "mine", "draws": 1}
+    about = {"dataset": "balls", "perturbation": "mine", "draws": 1, "classes": 2}
     path = tmp_path / "labels.h5"
     with write_labels(path, rows=[0], shape=(4, 4), **about, **mixture.attributes()) as writer:
         writer.write(0, 0, np.zeros((1, 4, 4), np.uint8))

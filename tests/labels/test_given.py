@@ -50,6 +50,7 @@ def intern(dataset):
 
 def write_given(path, labels_NHW):
     about = {"dataset": "squares", "perturbation": "intern", "kind": "given", "seed": 0}
+    about["classes"] = 2
     nothing = {"severities": {}, "foreground_fractions": {}}
     rows, shape = range(len(labels_NHW)), labels_NHW.shape[1:]
     with write_labels(path, rows=rows, shape=shape, draws=1, **about, **nothing) as writer:

@@ -84,6 +84,7 @@ def prepare_given(
             path,
             rows=np.flatnonzero(has_N),
             shape=data.shape,
+            classes=len(data.class_names),
             draws=1,
             dataset=base_of(data.name),
             perturbation=perturbation,

@@ -1,7 +1,15 @@
 """The HDF5 files of a study: datasets (images and reference labels) and perturbed labels.
 
+A label file stores class indices as bits, see `bits.pack`, in /labels (D, M, P, H, B). Without this
+package, those of draw d for row[m] of the dataset are
+
+    numpy.unpackbits(file["labels"][d, m], axis=-1, count=file.attrs["width"])
+
+(P, H, W), plane 0 the mask where there is one structure. In files of format version 2, which are
+read too, they are bytes, (D, M, H, W).
+
 Shape legend: N slices of a dataset, M slices with perturbed labels, n slices asked for, K channels,
-D stored draws, F folds, C classes, H height, W width.
+D stored draws, F folds, C classes, H height, W width, P bits of a class index, B bytes of a row.
 """
 
 import hashlib
@@ -20,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from labelnoise.config.channels import ONE, RGB
+from labelnoise.data.bits import pack, planes_of, unpack
 from labelnoise.data.checksums import (
     DAMAGED,
     STORED,
@@ -38,10 +47,14 @@ from labelnoise.folds import fold_of
 
 DATASET_FORMAT = "labelnoise-dataset"
 LABEL_FORMAT = "labelnoise-labels"
-# Files of version 1 have no checksums, so that damage in them would pass.
-FORMAT_VERSION = 2
+# The version that is written comes last. Files of version 1 have no checksums, so that damage in
+# them would pass.
+DATASET_VERSIONS = (2,)
+LABEL_VERSIONS = (2, 3)
 # What h5py takes by default.
 GZIP_LEVEL = 4
+# Of packed bits: level 4 makes files a tenth smaller, and writing takes half as long again.
+LABEL_GZIP_LEVEL = 1
 SPLITS = ("train", "validation", "test")
 # What a dataset file holds besides where it has to: the source's names of cases (N,), and indices
 # into SPLITS of the rows in each fold (F, N).
@@ -222,7 +235,7 @@ class DatasetWriter:
         named = {} if list(intensities) == [ONE] else {"channels": list(intensities)}
         attributes = {
             "format": DATASET_FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format_version": DATASET_VERSIONS[-1],
             "name": self._name,
             "class_names": self._class_names,
             **named,
@@ -292,6 +305,7 @@ def write_labels(
     *,
     rows: ArrayLike,
     shape: tuple[int, int],
+    classes: int,
     draws: int | str,
     **attrs: Any,
 ) -> Iterator["LabelWriter"]:
@@ -300,6 +314,7 @@ def write_labels(
     Args:
         rows: (M,) rows of the dataset file that get labels.
         shape: (H, W).
+        classes: number of classes, background among them.
         draws: how many draws a slice has, or "per_epoch" (then the first is stored).
         attrs: dataset, perturbation, kind (str), seed (int), severities and foreground_fractions
             ({class index: value}); of a kind of the user's own also the digest of its code (str);
@@ -308,8 +323,8 @@ def write_labels(
     rows_M = np.asarray(rows, np.int64)
     with whole_file(path) as temporary, create(temporary) as file:
         write_array(file, "row", rows_M)
-        write_attributes(file, _label_attributes(draws=draws, **attrs))
-        writer = LabelWriter(file, (_stored(draws), len(rows_M), *shape))
+        write_attributes(file, _label_attributes(draws=draws, width=shape[1], **attrs))
+        writer = LabelWriter(file, (_stored(draws), len(rows_M), *shape), planes_of(classes))
         yield writer
         writer.finish()
 
@@ -317,30 +332,29 @@ def write_labels(
 class LabelWriter:
     """Fill an open label file, any slices of any of its `draws` in any order."""
 
-    def __init__(self, file: h5py.File, shape_DMHW: tuple[int, int, int, int]):
-        self._file, self.draws = file, shape_DMHW[0]
-        chunk = (1, 1, *shape_DMHW[2:])
-        self._labels_DMHW = file.create_dataset(
-            "labels", shape_DMHW, np.uint8, chunks=chunk, **STORED
-        )
+    def __init__(self, file: h5py.File, shape_DMHW: tuple[int, int, int, int], planes: int):
+        self._file, self._planes = file, planes
+        self.draws, _, *self._shape_2 = shape_DMHW
+        self._labels = _create_labels(file, shape_DMHW, planes)
         self._missing_DM = np.ones(shape_DMHW[:2], bool)
 
     def write(self, draw: int, start: int, labels_NHW: np.ndarray) -> None:
-        """Store labels (n, H, W) of a draw for `rows[start : start + n]`."""
+        """Store labels (n, H, W) of a draw for `rows[start : start + n]`.
+
+        Raises:
+            ValueError: a label has more bits than class indices have.
+        """
         stop = start + len(labels_NHW)
-        self._labels_DMHW[draw, start:stop] = labels_NHW
+        self._labels[draw, start:stop] = pack(labels_NHW, self._planes)
         self._missing_DM[draw, start:stop] = False
 
     def write_given(self, name: str, given: "GivenLabels") -> None:
         """Store given labels that these labels are drawn from, by the name of their error."""
         group = self._file.require_group(f"{GIVEN}/{name}")
         write_array(group, "row", given.rows)
-        shape = self._labels_DMHW.shape[2:]
-        stored = group.create_dataset(
-            "labels", (len(given.rows), *shape), np.uint8, chunks=(1, *shape), **STORED
-        )
+        stored = _create_labels(group, (len(given.rows), *self._shape_2), self._planes)
         for place, row in enumerate(given.rows):
-            stored[place] = given.read([row])[0]
+            stored[place] = pack(given.read([row]), self._planes)[0]
 
     def finish(self) -> None:
         """Refuse a file in which a slice is missing: HDF5 would read it as all background."""
@@ -352,6 +366,7 @@ class _Reader:
     """What both readers share: a handle that each process opens on first use, and checks."""
 
     format = ""
+    versions: tuple[int, ...] = ()
     keys: tuple[str, ...] = ()
 
     def __init__(self, path: Path | str):
@@ -430,8 +445,9 @@ class _Reader:
         if found != self.format:
             raise self._unusable(f"its format is {found!r}, expected {self.format!r}")
         version = int(attrs["format_version"])
-        if version != FORMAT_VERSION:
-            raise self._unusable(f"its format version is {version}, expected {FORMAT_VERSION}")
+        if version not in self.versions:
+            known = " or ".join(map(str, self.versions))
+            raise self._unusable(f"its format version is {version}, expected {known}")
         for key in self.keys:
             holder = self._linked(key)
             if holder and not holder.is_file():
@@ -467,6 +483,7 @@ class Dataset(_Reader):
     """
 
     format = DATASET_FORMAT
+    versions = DATASET_VERSIONS
     keys = ("images", "labels", "case", "slice", "split", "spacing")
 
     def _load(self, file, attrs):
@@ -619,6 +636,7 @@ class LabelFile(_Reader):
     """
 
     format = LABEL_FORMAT
+    versions = LABEL_VERSIONS
     keys = ("labels", "row")
 
     def _load(self, file, attrs):
@@ -636,8 +654,13 @@ class LabelFile(_Reader):
             error["severities"] = _by_index(error["severities"])
         self.rows = file["row"][:]
         shape = file["labels"].shape
-        self._check(len(shape) == 4, f"/labels has shape {shape}, expected (D, M, H, W)")
-        self.stored_draws, self.shape = shape[0], tuple(shape[2:])
+        self._width = int(attrs["width"]) if "width" in attrs else None  # None: not packed
+        axes = "(D, M, H, W)" if self._width is None else "(D, M, P, H, B)"
+        self._check(
+            len(shape) == axes.count(",") + 1, f"/labels has shape {shape}, expected {axes}"
+        )
+        self.stored_draws = shape[0]
+        self.shape = tuple(shape[2:]) if self._width is None else (shape[3], self._width)
         self._position = _positions(self.rows)
         self.given = {
             name: GivenLabels(self, group["row"][:], f"{GIVEN}/{name}/labels")
@@ -687,7 +710,10 @@ class LabelFile(_Reader):
         try:
             labels = self._file()[key]
             for position, place in enumerate(places):
-                labels_NHW[position] = labels[(*before, place)]
+                stored = labels[(*before, place)]
+                labels_NHW[position] = (
+                    stored if self._width is None else unpack(stored, self._width)
+                )
         except DAMAGED as error:
             raise self._unusable(f"its slices cannot be read ({error})") from None
         return labels_NHW
@@ -732,6 +758,20 @@ def _stored(draws: int | str) -> int:
     return draws if isinstance(draws, int) else 1
 
 
+def _create_labels(group, shape, planes):
+    """Create an array of packed labels, given the shape (..., H, W) of the labels."""
+    *stack, height, width = shape
+    packed = (planes, height, -(-width // 8))
+    return group.create_dataset(
+        "labels",
+        (*stack, *packed),
+        np.uint8,
+        chunks=(*[1] * len(stack), *packed),
+        compression_opts=LABEL_GZIP_LEVEL,
+        **STORED,
+    )
+
+
 def _create_stack(file, key, dtype, shape):
     file.create_dataset(
         key,
@@ -757,6 +797,7 @@ def _label_attributes(
     perturbation,
     kind,
     draws,
+    width,
     seed,
     severities,
     foreground_fractions,
@@ -766,7 +807,8 @@ def _label_attributes(
 ):
     return {
         "format": LABEL_FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": LABEL_VERSIONS[-1],
+        "width": width,
         "dataset": dataset,
         "perturbation": perturbation,
         "kind": kind,

@@ -123,6 +123,7 @@ def perturb_dataset(
         train, validation = data.rows("train"), data.rows("validation")
         rows = np.concatenate([train, validation])
         about = {"draws": draws, "dataset": data.name, "perturbation": name}
+        about["classes"] = len(data.class_names)
         with write_labels(
             labels, rows=rows, shape=data.shape, **about, **error.attributes()
         ) as writer:
