@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_calibration():
 def test_target_1_is_severity_0(kind):
     found = calibrate(discs(4, 32, 4, 6), kind, 1.0, 0.1, 0)
     assert (found.severity, found.draw_sd) == (0, 0)
-    assert (found.error.label_dice, found.error.surface_distance) == (1, 0)
+    assert (found.error.label_dice, found.error.volume_ratio) == (1, 1)
 
 
 @pytest.mark.parametrize("kind", ["natural", "choppy", "random"])

@@ -1,10 +1,16 @@
 """Label error: overlaps counted by hand, surface distance against trying all pairs of pixels."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import ndimage
 
 import label_oracle
-from labelnoise.labels.error import LabelError, boundary_pixels, measure
+from labelnoise.labels.error import LabelError, boundary_pixels, measure, surface_distances
 
 
 def square(size, top, left, side):
@@ -72,6 +78,28 @@ def test_boundary_counts_the_slice_edge_and_holes_but_no_inner_pixel():
     assert len(boundary_pixels(mask_HW)) == 16
     mask_HW[2, 2] = 0
     assert len(boundary_pixels(mask_HW)) == 20  # and the hole's 4 neighbours
+
+
+@given(arrays.arrays(bool, st.tuples(st.integers(1, 8), st.integers(1, 8))))
+def test_boundary_is_what_an_erosion_takes_away(mask_HW):
+    found = boundary_pixels(mask_HW.astype(np.uint8))
+    assert (found == np.argwhere(mask_HW & ~ndimage.binary_erosion(mask_HW))).all()
+
+
+def test_distances_of_large_masks_are_those_of_transforms():
+    rows, columns = np.mgrid[:200, :240]
+    reference_HW = np.hypot(rows - 80, columns - 120) < 60
+    perturbed_HW = (np.hypot(rows - 92, columns - 110) < 55) ^ (
+        np.random.default_rng(0).random(rows.shape) < 0.02
+    )
+    expected = [
+        ndimage.distance_transform_edt(~to_HW)[from_HW]
+        for from_HW, to_HW in permutations(
+            [mask_HW & ~ndimage.binary_erosion(mask_HW) for mask_HW in (reference_HW, perturbed_HW)]
+        )
+    ]
+    found = surface_distances(reference_HW, perturbed_HW)
+    np.testing.assert_allclose(found, np.concatenate(expected))
 
 
 def test_slices_may_come_one_at_a_time():

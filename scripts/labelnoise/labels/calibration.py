@@ -7,7 +7,6 @@ legend: N slices, H height, W width, D draws; the 4 counts are those of `labelno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
 from math import ceil, inf, nan
 from types import MappingProxyType
 from typing import Protocol
@@ -25,7 +24,7 @@ from labelnoise.labels.drawing import (
     Volumes,
     without_share,
 )
-from labelnoise.labels.error import LabelError, measure_sums
+from labelnoise.labels.error import Overlap
 from labelnoise.labels.perturbations import flip_rate, perturb
 from labelnoise.own_code import is_own
 from labelnoise.study import Perturbation
@@ -58,14 +57,14 @@ class Calibration:
     """A calibrated severity and the label error that it gives.
 
     severity: standard deviation in pixels (natural, choppy) or flip probability (random).
-    error: LabelError of all draws together.
+    error: how the labels of all draws together overlap with the reference.
     draws: number of draws, each of all slices, that the severity was solved on.
     draw_sd: standard deviation of label Dice between draws, each of all slices that were tried.
     evaluations: number of severities tried.
     """
 
     severity: float
-    error: LabelError
+    error: Overlap
     draws: int
     draw_sd: float
     evaluations: int
@@ -235,10 +234,10 @@ def _measure_given(error, source, rows, structures, perturbation, tolerance):
             if not any(mask_HW.any() for mask_HW in reference):
                 raise InputError(_empty(error.kind, len(rows)))
         wrong = ((error.given.read([row])[0] == index).astype(np.uint8) for row in rows)
-        found = measure_sums(reference, wrong)
+        counts_4 = sum(map(overlap, reference, wrong))
         if share != 1:
-            found = found.mixed(measure_sums(reference, reference), share)
-        yield index, Calibration(nan, found.error(), draws=1, draw_sd=0.0, evaluations=0)
+            counts_4 = share * counts_4 + (1 - share) * sum(map(overlap, reference, reference))
+        yield index, Calibration(nan, Overlap.of(counts_4), draws=1, draw_sd=0.0, evaluations=0)
 
 
 def _size_volumes(error, source, rows, structures, perturbation, tolerance):
@@ -317,8 +316,8 @@ def _more_draws(trial, severity, tolerance):
 
 def _outcome(trial, severity, evaluations=0):
     """Return the Calibration of the final severity, after `evaluations` on other draws."""
-    error, draw_sd = trial.label_error(severity), trial.draw_sd(severity)
-    return Calibration(severity, error, trial.draws, draw_sd, evaluations + len(trial.tried))
+    found, draw_sd = trial.overlap(severity), trial.draw_sd(severity)
+    return Calibration(severity, found, trial.draws, draw_sd, evaluations + len(trial.tried))
 
 
 class Part(Protocol):
@@ -411,18 +410,9 @@ class Trial:
         part_DN = (2 * tp_DN - self.label_dice(severity) * total_DN) * self.draws / total_DN.sum()
         return float(np.sqrt(part_DN.var(axis=0, ddof=1).sum()))
 
-    def label_error(self, severity: float) -> LabelError:
-        """Return the LabelError of all draws together."""
-        found = measure_sums(
-            chain.from_iterable(part.masks for _ in range(self.draws) for part in self.parts),
-            chain.from_iterable(
-                part.perturbed(severity, draw) for draw in range(self.draws) for part in self.parts
-            ),
-        )
-        if self.share == 1:
-            return found.error()
-        masks = [*chain.from_iterable(part.masks for part in self.parts)]
-        return found.mixed(measure_sums(masks * self.draws, masks * self.draws), self.share).error()
+    def overlap(self, severity: float) -> Overlap:
+        """Return how the labels of all draws together overlap with the reference."""
+        return Overlap.of(self.counts(severity).sum(axis=(0, 1)))
 
 
 def _trial(masks_NHW, kind, foreground_fraction, seed, share=1.0):

@@ -17,8 +17,8 @@ from labelnoise.data.storage import Dataset, GivenLabels, LabelFile, write_label
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, sha256_of, write_record
 from labelnoise.labels.calibration import calibrate_labels
-from labelnoise.labels.drawing import CalibratedError, Drawer, Masks
-from labelnoise.labels.error import LabelError, measure
+from labelnoise.labels.drawing import CalibratedError, Drawer
+from labelnoise.labels.error import ErrorSums
 from labelnoise.seeds import calibration_seed, label_seed
 from labelnoise.study import Perturbation
 
@@ -39,9 +39,9 @@ def calibrate_dataset(
 ) -> None:
     """Find the severity of a perturbation for each structure of a dataset; write it as JSON.
 
-    The file holds, per structure, the severity and the error of the training labels that it makes:
-    label Dice, precision, recall, volume ratio, mean surface distance in pixels, and the spread of
-    label Dice over draws.
+    The file holds, per structure, the severity and how the training labels that it makes overlap
+    with the reference: label Dice, precision, recall, volume ratio, and the spread of label Dice
+    over draws.
 
     Args:
         dataset: the dataset file.
@@ -129,16 +129,21 @@ def perturb_dataset(
         ) as writer:
             for each, source in sources.items():
                 writer.write_given(each, source)
+            sums = {index: ErrorSums() for index in range(1, len(data.class_names))}
             for draw in range(writer.draws):
-                for start, perturbed_NHW in perturbed_chunks(drawer, rows, draw):
-                    writer.write(draw, start, perturbed_NHW)
+                for start, *drawn in drawn_chunks(drawer, rows, draw):
+                    writer.write(draw, start, drawn[1])
+                    # Training slices come first.
+                    pair = [labels_nHW[: max(len(train) - start, 0)] for labels_nHW in drawn]
+                    for index, of_structure in sums.items():
+                        of_structure.add(*(labels_nHW == index for labels_nHW in pair))
         found = {
-            structure: {
+            data.class_names[index]: {
                 "severity": error.severities[index],
                 "target_dice": perturbation.target_dice,
-                **asdict(measure_structure(drawer, train, writer.draws, index)),
+                **asdict(of_structure.error()),
             }
-            for index, structure in enumerate(data.class_names[1:], start=1)
+            for index, of_structure in sums.items()
         }
         about = {
             **_names(data, name, perturbation),
@@ -193,24 +198,14 @@ def read_given(given: Mapping[str, Path]) -> dict[str, GivenLabels]:
     return {name: GivenLabels.of(LabelFile(path)) for name, path in given.items()}
 
 
-def perturbed_chunks(
+def drawn_chunks(
     drawer: Drawer, rows: np.ndarray, draw: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (start, perturbed labels of rows[start : start + n]), a chunk at a time."""
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield (start, reference and drawn labels of rows[start : start + n]), a chunk at a time."""
     for start in range(0, len(rows), CHUNK):
-        yield start, drawer.labels(rows[start : start + CHUNK], draw)
-
-
-def measure_structure(drawer: Drawer, rows: np.ndarray, draws: int, index: int) -> LabelError:
-    """Measure the labels of one structure in some rows, all draws together."""
-    reference = (mask_HW for _ in range(draws) for mask_HW in Masks(drawer.source, rows, index))
-    perturbed = (
-        labels_HW == index
-        for draw in range(draws)
-        for _, labels_NHW in perturbed_chunks(drawer, rows, draw)
-        for labels_HW in labels_NHW
-    )
-    return measure(reference, perturbed)
+        chunk = rows[start : start + CHUNK]
+        reference_nHW = drawer.source.read_labels(chunk)
+        yield start, reference_nHW, drawer.labels(chunk, draw, reference_nHW)
 
 
 def _digests(given: Mapping[str, Path]) -> dict[str, Any]:

@@ -5,67 +5,77 @@ Shape legend: N slices, H height, W width, B boundary pixels.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from scipy.spatial import KDTree
+from numpy.typing import ArrayLike
 
 from labelnoise.counts import dice, overlap, precision, recall, volume_ratio
+from labelnoise.labels.contours import bounding_box
 
 
 @dataclass(frozen=True)
-class LabelError:
-    """Error of one binary structure's labels, over a set of slices.
+class Overlap:
+    """How one binary structure's labels overlap with the reference, over a set of slices.
 
-    Overlaps are pooled over all pixels of the set and take the reference for truth; a share whose
-    denominator is 0 is NaN.
+    Pooled over all pixels of the set, with the reference for truth; a share whose denominator is 0
+    is NaN.
 
     label_dice: 2 TP / (2 TP + FP + FN), 0 to 1.
     precision: TP / (TP + FP), the share of the perturbed foreground that is right.
     recall: TP / (TP + FN), the share of the reference foreground that is kept.
     volume_ratio: perturbed over reference foreground, 1 where the size holds.
-    surface_distance: mean symmetric surface distance in pixels: from every boundary pixel of either
-        mask to the nearest boundary pixel of the other, averaged over both directions and all
-        slices together. Slices where either mask is empty have no distance and are left out; NaN
-        where none is left.
     """
 
     label_dice: float
     precision: float
     recall: float
     volume_ratio: float
-    surface_distance: float
+
+    @classmethod
+    def of(cls, counts_4: ArrayLike, **others: float) -> Self:
+        """Return the overlap of counts tp, fp, fn, tn, with the other attributes of a subclass."""
+        return cls(
+            label_dice=float(dice(counts_4)),
+            precision=float(precision(counts_4)),
+            recall=float(recall(counts_4)),
+            volume_ratio=float(volume_ratio(counts_4)),
+            **others,
+        )
 
 
 @dataclass(frozen=True)
-class ErrorSums:
-    """What a LabelError is made of, which adds up over slices.
+class LabelError(Overlap):
+    """Error of one binary structure's labels, over a set of slices.
 
-    counts_4: tp, fp, fn, tn in pixels.
-    distance: sum of the distances from boundary pixels, in pixels.
-    boundary: number of these pixels.
+    surface_distance: mean symmetric surface distance in pixels: from every boundary pixel of either
+        mask to the nearest boundary pixel of the other, averaged over both directions and all
+        slices together. Slices where either mask is empty have no distance and are left out; NaN
+        where none is left.
     """
 
-    counts_4: np.ndarray
-    distance: float
-    boundary: float
+    surface_distance: float
 
-    def mixed(self, other: "ErrorSums", share: float) -> "ErrorSums":
-        """Return the expected sums where a share of the slices is ours and the rest the other's."""
-        return ErrorSums(
-            share * self.counts_4 + (1 - share) * other.counts_4,
-            share * self.distance + (1 - share) * other.distance,
-            share * self.boundary + (1 - share) * other.boundary,
-        )
+
+class ErrorSums:
+    """What a LabelError is made of, which adds up over slices."""
+
+    def __init__(self) -> None:
+        self._counts_4 = np.zeros(4, np.int64)
+        self._distance, self._boundary = 0.0, 0
+
+    def add(self, reference_NHW: Iterable, perturbed_NHW: Iterable) -> None:
+        """Add slices, given as to `measure`."""
+        for reference_HW, perturbed_HW in zip(reference_NHW, perturbed_NHW, strict=True):
+            self._counts_4 += overlap(reference_HW, perturbed_HW)
+            distances_B = surface_distances(reference_HW, perturbed_HW)
+            self._distance += float(distances_B.sum())
+            self._boundary += len(distances_B)
 
     def error(self) -> LabelError:
         """Return the LabelError of all slices together."""
-        return LabelError(
-            label_dice=float(dice(self.counts_4)),
-            precision=float(precision(self.counts_4)),
-            recall=float(recall(self.counts_4)),
-            volume_ratio=float(volume_ratio(self.counts_4)),
-            surface_distance=self.distance / self.boundary if self.boundary else float("nan"),
-        )
+        mean = self._distance / self._boundary if self._boundary else float("nan")
+        return LabelError.of(self._counts_4, surface_distance=mean)
 
 
 def measure(reference_NHW: Iterable, perturbed_NHW: Iterable) -> LabelError:
@@ -82,18 +92,9 @@ def measure(reference_NHW: Iterable, perturbed_NHW: Iterable) -> LabelError:
     Raises:
         ValueError: one holds more slices than the other.
     """
-    return measure_sums(reference_NHW, perturbed_NHW).error()
-
-
-def measure_sums(reference_NHW: Iterable, perturbed_NHW: Iterable) -> ErrorSums:
-    """Return the sums of `measure`, whose arguments these are."""
-    counts_4, distance, boundary = np.zeros(4, np.int64), 0.0, 0
-    for reference_HW, perturbed_HW in zip(reference_NHW, perturbed_NHW, strict=True):
-        counts_4 += overlap(reference_HW, perturbed_HW)
-        distances_B = surface_distances(reference_HW, perturbed_HW)
-        distance += float(distances_B.sum())
-        boundary += len(distances_B)
-    return ErrorSums(counts_4, distance, boundary)
+    sums = ErrorSums()
+    sums.add(reference_NHW, perturbed_NHW)
+    return sums.error()
 
 
 def surface_distances(reference_HW: np.ndarray, perturbed_HW: np.ndarray) -> np.ndarray:
@@ -105,11 +106,19 @@ def surface_distances(reference_HW: np.ndarray, perturbed_HW: np.ndarray) -> np.
     reference_B2, perturbed_B2 = boundary_pixels(reference_HW), boundary_pixels(perturbed_HW)
     if len(reference_B2) == 0 or len(perturbed_B2) == 0:
         return np.zeros(0)
+    return np.concatenate(
+        [_to_nearest(reference_B2, perturbed_B2), _to_nearest(perturbed_B2, reference_B2)]
+    )
+
+
+def _to_nearest(from_B2, to_B2):
+    """Return the distance from each of some pixels to the nearest of others."""
+    from scipy.spatial import KDTree  # here, since those who only draw labels do without it
+
     # Nearest neighbours cost by the length of the boundary, a distance transform by the area of the
-    # slice.
-    from_reference_B, _ = KDTree(perturbed_B2).query(reference_B2)
-    from_perturbed_B, _ = KDTree(reference_B2).query(perturbed_B2)
-    return np.concatenate([from_reference_B, from_perturbed_B])
+    # slice. Building the tree is a large part of it, so it is built fast.
+    tree = KDTree(to_B2, leafsize=24, compact_nodes=False, balanced_tree=False)
+    return tree.query(from_B2)[0]
 
 
 def boundary_pixels(mask_HW: np.ndarray) -> np.ndarray:
@@ -118,7 +127,17 @@ def boundary_pixels(mask_HW: np.ndarray) -> np.ndarray:
     Returns:
         (B, 2) rows and columns.
     """
-    padded = np.pad(mask_HW.astype(bool), 1)
-    inner = padded[1:-1, 1:-1]
-    enclosed = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return np.argwhere(inner & ~enclosed)
+    if not mask_HW.any():
+        return np.zeros((0, 2), int)
+    rows, columns = bounding_box(mask_HW)
+    crop_HW = mask_HW[rows, columns]
+    # One line of pixels, background between two rows, of which neighbours are views.
+    width = crop_HW.shape[1] + 1
+    framed_HW = np.zeros((len(crop_HW) + 2, width), bool)
+    framed_HW[1:-1, 1:] = crop_HW
+    line = framed_HW.ravel()
+    above, below = line[: -2 * width], line[2 * width :]
+    left, right = line[width - 1 : -width - 1], line[width + 1 : len(line) - width + 1]
+    found = np.flatnonzero(line[width:-width] & ~(above & below & left & right))
+    row_B, column_B = np.divmod(found, width)
+    return np.column_stack([row_B + rows.start, column_B - 1 + columns.start])
