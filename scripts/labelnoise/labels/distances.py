@@ -38,7 +38,7 @@ def to_other_side(
         min(int(reach / side), voxels - 1)
         for side, voxels in zip(spacing_3, labels_ZHW.shape, strict=True)
     ]
-    one = 1e-30  # too small to change a sum
+    one = 0.0
     if objects > 1:  # the number of the nearest object stands behind the point of whole numbers
         one = 2.0 ** -objects.bit_length()
         steps = zip(squares_3, steps_3, strict=True)
@@ -47,16 +47,17 @@ def to_other_side(
             dtype, scale = "float64", min(2**24 / min(squares_3), one * 2**50 / most)
             squares_3, most = [float(round(square * scale)) for square in squares_3], most * scale
         most = np.ceil(most) + one
-    number = _turned(np.multiply(labels_ZHW, one, dtype=dtype))
-    count = np.full_like(number, int(reach / row) + 1 + one)
+    labels = np.moveaxis(labels_ZHW if one else labels_ZHW > 0, 0, -1)
+    count = np.full(labels.shape, int(reach / row) + 1 + one, dtype)
     doubled = [2**power for power in range(steps_3[1].bit_length())]
-    _spread(count, number, [(by, by) for by in (*doubled[:1], *doubled)])
+    _spread(count, labels, [(by, by) for by in (*doubled[:1], *doubled)], one)
     whole = np.floor(count)
     squared = np.minimum(whole * whole * squares_3[1] + (count - whole), most, dtype=dtype)
     for axis in (2, 0):  # in the end all axes are where they were
-        squared, number = _turned(squared), _turned(number)
+        squared = np.ascontiguousarray(np.moveaxis(squared, 0, -1))
+        labels = np.moveaxis(labels, 0, -1)
         odds = range(1, 2 * steps_3[axis] + 1, 2)
-        _spread(squared, number, [(1, odd * squares_3[axis]) for odd in odds])
+        _spread(squared, labels, [(1, odd * squares_3[axis]) for odd in odds], one)
     if objects == 1:
         return np.sqrt(squared) * np.float32(row), np.broadcast_to(np.int32(1), squared.shape)
     whole = np.floor(squared)
@@ -64,27 +65,28 @@ def to_other_side(
     return np.sqrt((whole / squares_3[1]).astype(np.float32)) * np.float32(row), nearest
 
 
-def _turned(voxels):
-    """Return an array with its first axis last."""
-    return np.ascontiguousarray(np.moveaxis(voxels, 0, -1))
-
-
-def _spread(values, number, added):
+def _spread(values, labels, added, one):
     """Lower values along the first axis to those some voxels away and some more.
 
     Args:
-        values: of voxels, float; changed.
-        number: float, 0 outside, above 0 in objects.
+        values: of voxels, float, contiguous; changed.
+        labels: 0 outside, above 0 in objects.
         added: what is done one after the other: (how many voxels away, how much more). Next to the
-            other side values are what is added first and the number there.
+            other side values are what is added first, and the label there times `one`.
+        one: see `added`.
     """
-    lines, number = values.reshape(len(values), -1), number.reshape(len(number), -1)
+    if not added:
+        return
+    lines, labels = values.reshape(len(values), -1), labels.reshape(len(labels), -1)
     width = max(BLOCK_BYTES // lines[:, :1].nbytes, 1)
-    for start in range(0, lines.shape[1] if added else 0, width):
+    for start in range(0, lines.shape[1], width):
         block = lines[:, start : start + width].copy()
-        before, after = number[:-1, start : start + width], number[1:, start : start + width]
-        beside = np.maximum(before, after) + added[0][1]
-        beside = np.where((before > 0) != (after > 0), beside, block.dtype.type(np.inf))
+        before, after = labels[:-1, start : start + width], labels[1:, start : start + width]
+        beside = block.dtype.type(added[0][1])
+        if one:
+            beside = beside + np.multiply(np.maximum(before, after), one, dtype=block.dtype)
+        across = (before > 0) != (after > 0) if one else before != after
+        beside = np.where(across, beside, block.dtype.type(np.inf))
         further = np.empty_like(block)
         for by, more in added:
             np.add(block, more, out=further)

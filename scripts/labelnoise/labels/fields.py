@@ -56,7 +56,7 @@ def random_field(
         (h, w) float32, one for each wanted position.
     """
     # Here, since every training and test imports this module.
-    from scipy.fft import irfft2, next_fast_len, rfft2
+    from scipy.fft import fft, irfft2, next_fast_len, rfft, rfft2
 
     shape_HW = volume.mask_ZHW.shape[1:]
     between, *pixel_2 = volume.spacing_3
@@ -73,7 +73,9 @@ def random_field(
         next_fast_len(size + 2 * reach, real=True)
         for size, reach in zip(size_2, reach_2, strict=True)
     )
-    kernel = rfft2(_kernel(reach_2, tuple(pixel_2), length, smoothness), padded_2)
+    # As rfft2 does, but for the rows of zeros below the kernel.
+    rows = rfft(_kernel(reach_2, tuple(pixel_2), length, smoothness), padded_2[1])
+    kernel = fft(rows, padded_2[0], axis=0)
     noises: dict[int, np.ndarray] = {}
     for position in wanted:
         needed = [position - step for step in range(len(weights))]
