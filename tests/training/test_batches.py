@@ -19,7 +19,9 @@ from labelnoise.training.batches import (
     CycledBatches,
     Index,
     Slices,
+    as_inputs,
     batches_in_order,
+    room_for_slices,
     training_batches,
 )
 from own_modules import SHAVE, use
@@ -77,7 +79,9 @@ def test_images_and_reference_labels_are_those_of_the_rows(dataset):
     data = Dataset(dataset)
     rows = data.rows("train")
     images_BKHW, labels_BHW = data.read(rows[[3, 1]])
-    images, labels = Slices(data, rows).__getitems__([Index(3), Index(1)])
+    stored = Slices(data, rows).__getitems__([Index(3), Index(1)])
+    assert [part.dtype for part in stored] == [torch.float16, torch.uint8]
+    images, labels = as_inputs(stored)
     assert images.dtype == torch.float32 and labels.dtype == torch.int64
     np.testing.assert_array_equal(images, images_BKHW)
     np.testing.assert_array_equal(labels, labels_BHW)
@@ -85,13 +89,11 @@ def test_images_and_reference_labels_are_those_of_the_rows(dataset):
 
 @pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize("draws", [1, 2, "per_epoch"])
-def test_the_epoch_decides_the_draw(dataset, tmp_path, monkeypatch, draws, in_memory):
-    if not in_memory:
-        monkeypatch.setattr(training_data, "IN_MEMORY_BYTES", 0)
+def test_the_epoch_decides_the_draw(dataset, tmp_path, draws, in_memory):
     data = Dataset(dataset)
     labels = LabelFile(write_error(tmp_path / "labels.h5", dataset, severity=2.0, draws=draws))
     rows = data.rows("train")
-    slices = Slices(data, rows, labels)
+    slices = Slices(data, rows, labels, room=None if in_memory else 0)
     assert slices.in_memory == in_memory
     reference = data.read(rows)[1]
     for epoch in (0, 1, 2, 5):
@@ -199,7 +201,7 @@ def test_the_label_error_comes_before_the_augmentation(dataset, tmp_path):
         Slices(data, rows, labels, augmentation).__getitems__(indices)
         for augmentation in (None, Augmentation(always, 0))
     )
-    for one, other in zip(plain, flipped, strict=True):
+    for one, other in zip(as_inputs(plain), flipped, strict=True):
         assert torch.equal(one.flip(-2), other)
 
 
@@ -224,14 +226,38 @@ def write_colours(path):
     return path
 
 
-@pytest.mark.parametrize(("most", "held"), [(5 * 64 * 13, True), (5 * 64 * 13 - 1, False)])
-def test_batches_have_all_channels_and_memory_counts_them(tmp_path, monkeypatch, most, held):
-    # Three floats and a label, 13 bytes, for each of 64 pixels of 5 slices.
-    monkeypatch.setattr(training_data, "IN_MEMORY_BYTES", most)
+@pytest.mark.parametrize(("room", "held"), [(5 * 64 * 7, True), (5 * 64 * 7 - 1, False)])
+def test_batches_have_all_channels_and_memory_counts_them(tmp_path, room, held):
+    # Three halves and a label, 7 bytes, for each of 64 pixels of 5 slices.
     data = Dataset(write_colours(tmp_path / "x.h5"))
-    slices = Slices(data, data.rows("train"))
+    slices = Slices(data, data.rows("train"), room=room)
     assert slices.in_memory == held
-    images, labels = slices.__getitems__([Index(2), Index(4)])
+    images, labels = as_inputs(slices.__getitems__([Index(2), Index(4)]))
     assert images.shape == (2, 3, 8, 8) and labels.shape == (2, 8, 8)
     expected = np.array([2, 4])[:, None] / 16 + np.arange(3)
     np.testing.assert_array_equal(images[:, :, 0, 0], expected)
+
+
+def test_a_job_takes_its_part_of_free_memory_less_what_it_needs_itself(monkeypatch):
+    monkeypatch.setattr(training_data, "cores", lambda: 8)
+    monkeypatch.setattr(training_data, "free_memory", lambda: 1000)
+    assert room_for_slices() == 125
+    assert room_for_slices(needed=50, threads=2) == 200
+    assert room_for_slices(needed=300, threads=2) == 0
+    assert room_for_slices(needed=300, threads=16) == 700
+    monkeypatch.setattr(training_data, "free_memory", lambda: None)
+    assert room_for_slices() == training_data.USUAL_ROOM
+
+
+@pytest.mark.parametrize("draws", [1, 2, "per_epoch"])
+def test_batches_are_the_same_from_memory_and_from_the_file(dataset, tmp_path, draws):
+    labels = LabelFile(write_error(tmp_path / "labels.h5", dataset, draws=draws))
+    data = Dataset(dataset)
+    recipe = make_recipe(steps_per_epoch=5, epochs=3)
+    held, read = (
+        training_batches(Slices(data, data.rows("train"), labels, room=room), recipe, 3, workers)
+        for room, workers in ((None, 0), (0, 2))
+    )
+    assert read.num_workers == 2
+    for one, other in zip(held, read, strict=True):
+        assert all(map(torch.equal, one, other))

@@ -26,7 +26,7 @@ from labelnoise.jobs.devices import Device
 from labelnoise.labels.drawing import CalibratedError, Drawer
 from labelnoise.networks.output import count_pixels, log_odds, predict
 from labelnoise.study import Recipe, Run, RunFolder
-from labelnoise.training.batches import Slices, batches_in_order
+from labelnoise.training.batches import Slices, as_inputs, batches_in_order
 from labelnoise.training.checkpoints import load
 from labelnoise.training.decision import background_share, decision_odds
 from labelnoise.training.memory import describe, is_out_of_memory, release
@@ -258,8 +258,9 @@ def _predictions(
 ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
     """Yield the place of each batch's first slice, its logits and its labels, on the device."""
     start = 0
-    for images_NKHW, labels_NHW in batches_in_order(slices, batch_size):
-        yield start, network(images_NKHW.to(device)), labels_NHW.to(device)
+    for batch in batches_in_order(slices, batch_size):
+        images_NKHW, labels_NHW = as_inputs(batch, device)
+        yield start, network(images_NKHW), labels_NHW
         start += len(labels_NHW)
 
 

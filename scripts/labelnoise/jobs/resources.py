@@ -26,8 +26,8 @@ RUNS_TO_READ = 5
 
 # torch, CUDA and a process that loads slices, before any data.
 BASE_MB = 3000
-# `training.batches.Slices` holds up to 2 GB in memory: of each pixel a float per channel, a label.
-HELD_SLICES, BYTES_PER_CHANNEL, BYTES_PER_LABEL, LARGEST_HELD_MB = 4000, 4, 1, 2150
+# `training.batches.Slices` holds in memory what fits: of each pixel two bytes per channel, a label.
+HELD_SLICES, BYTES_PER_CHANNEL, BYTES_PER_LABEL, LARGEST_HELD_MB = 4000, 2, 1, 3200
 # Channels of a dataset whose number only its data know.
 GUESSED_CHANNELS = 4
 # Activations and their gradients per pixel of a batch, as measured per channel of the first level
@@ -106,12 +106,21 @@ def training_megabytes(
     pixels = (size or USUAL_SIZE) ** 2
     bytes_held = BYTES_PER_CHANNEL * channels + BYTES_PER_LABEL
     held = min(HELD_SLICES * pixels * bytes_held / 1e6, LARGEST_HELD_MB)
+    return ceil(BASE_MB + held + activation_megabytes(model, recipe, pixels)) * attempt
+
+
+def activation_megabytes(model: Model, recipe: Recipe, pixels: int) -> float:
+    """Return the memory of a batch's activations and their gradients, in MB.
+
+    Args:
+        model, recipe: their definitions.
+        pixels: of a slice.
+    """
     if "width" not in model.settings:  # a library's network, or one of the user's own
         bytes_per_pixel = BYTES_PER_PIXEL_SMP
     else:
         bytes_per_pixel = BYTES_PER_PIXEL_AND_CHANNEL * model.settings["width"]
-    activations = recipe.batch_size / recipe.accumulation * pixels * bytes_per_pixel / 1e6
-    return ceil(BASE_MB + held + activations) * attempt
+    return recipe.batch_size / recipe.accumulation * pixels * bytes_per_pixel / 1e6
 
 
 def measured_seconds(results: Results, setting: tuple[str, str, str]) -> float | None:

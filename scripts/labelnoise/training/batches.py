@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from labelnoise.data.storage import Dataset, LabelFile
+from labelnoise.jobs.free_memory import cores, free_memory
 from labelnoise.labels.drawing import CalibratedError, Drawer
 from labelnoise.own_code import own_code_in_use, use_own_code
 from labelnoise.seeds import derive
@@ -20,8 +21,10 @@ from labelnoise.study import Recipe
 if TYPE_CHECKING:
     from labelnoise.training.augmentation import Augmentation
 
-# A split up to this size is held in memory; a larger one is read slice by slice.
-IN_MEMORY_BYTES = 2 * 1024**3
+# Bytes of a pixel that is held in memory: for each channel, and its label.
+BYTES_PER_CHANNEL, BYTES_PER_LABEL = 2, 1
+# Where the system does not say how much memory is free.
+USUAL_ROOM = 2 * 1024**3
 
 
 class Index(NamedTuple):
@@ -47,6 +50,7 @@ class Slices(torch.utils.data.Dataset):
         rows: np.ndarray,
         labels: LabelFile | None = None,
         augmentation: "Augmentation | None" = None,
+        room: int | None = None,
     ):
         """Choose the rows and their labels.
 
@@ -55,59 +59,102 @@ class Slices(torch.utils.data.Dataset):
             rows: (N,) rows of it.
             labels: perturbed labels, or None for the reference labels.
             augmentation: changes slices and labels, once these are perturbed; None leaves them.
+            room: bytes of memory that slices may be held in; those that need more are read from the
+                file each time. None is what `room_for_slices` says.
         """
         self.dataset, self.labels, self.augmentation = dataset, labels, augmentation
         self.rows = np.asarray(rows)
         height, width = dataset.shape
-        # A channel is 32-bit float, a label a byte.
-        bytes_per_pixel = 4 * len(dataset.channels) + 1
-        self.in_memory = len(self.rows) * height * width * bytes_per_pixel <= IN_MEMORY_BYTES
-        if self.in_memory:
-            self._images_NKHW, self._reference_NHW = dataset.read(self.rows)
+        bytes_per_pixel = BYTES_PER_CHANNEL * len(dataset.channels) + BYTES_PER_LABEL
+        needed = len(self.rows) * height * width * bytes_per_pixel
+        self.in_memory = needed <= (room_for_slices() if room is None else room)
+        # Draws are made of the reference labels, or read instead of them.
+        self._drawn_anew = labels is not None and labels.draws == "per_epoch"
         self._draws: dict[int, np.ndarray] = {}
         self._drawer: Drawer | None = None
+        if self.in_memory:
+            self._images_NKHW = dataset.read_images(self.rows)
+            if labels is None or self._drawn_anew:
+                self._reference_NHW = dataset.read_labels(self.rows)
+            elif labels.draws == 1:
+                # Now, so that processes that load slices share them.
+                self._draws = {0: labels.read(self.rows, 0)}
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def take_work(self) -> bool:
+        """Whether a batch is more than a copy: slices read or changed, or labels drawn."""
+        return self._drawn_anew or self.augmentation is not None or not self.in_memory
+
     def __getitems__(self, indices: Sequence[Index]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images (B, K, H, W), float32 in [-1, 1], and labels (B, H, W), int64."""
+        """Return images (B, K, H, W) and labels (B, H, W), for `as_inputs`.
+
+        They are float16 and uint8, as they are stored, which is a quarter of what they become, on
+        the way between processes and to a GPU; augmented ones are float32 and int64.
+        """
         positions = np.array([index.position for index in indices])
         epochs = np.array([index.epoch for index in indices])
-        images_BKHW, reference_BHW = self._read(positions)
-        labels_BHW = reference_BHW
-        if self.labels is not None:
-            labels_BHW = np.empty_like(reference_BHW)
-            for epoch in np.unique(epochs):
-                chosen = epochs == epoch
-                labels_BHW[chosen] = self._draw(
-                    self.labels, positions[chosen], int(epoch), reference_BHW[chosen]
-                )
-        batch = (
-            torch.from_numpy(images_BKHW.astype(np.float32)),
-            torch.from_numpy(labels_BHW.astype(np.int64)),
-        )
+        labels_BHW = np.empty((len(indices), *self.dataset.shape), np.uint8)
+        for epoch in np.unique(epochs):
+            chosen = epochs == epoch
+            labels_BHW[chosen] = self._labels(positions[chosen], int(epoch))
+        batch = torch.from_numpy(self._images(positions)), torch.from_numpy(labels_BHW)
         if self.augmentation is None:
             return batch
-        return self.augmentation.augment(*batch, [index.sample for index in indices])
+        return self.augmentation.augment(*as_inputs(batch), [index.sample for index in indices])
 
-    def _read(self, positions):
+    def _images(self, positions):
         if self.in_memory:
-            return self._images_NKHW[positions], self._reference_NHW[positions]
-        return self.dataset.read(self.rows[positions])
+            return self._images_NKHW[positions]
+        return self.dataset.read_images(self.rows[positions])
 
-    def _draw(self, labels, positions, epoch, reference_nHW):
+    def _reference(self, positions):
+        if self.in_memory:
+            return self._reference_NHW[positions]
+        return self.dataset.read_labels(self.rows[positions])
+
+    def _labels(self, positions, epoch):
         """Return the labels of one epoch: stored if they are fixed or cycled, else fresh ones."""
-        if labels.draws == "per_epoch":
+        if self.labels is None:
+            return self._reference(positions)
+        if self._drawn_anew:
             if self._drawer is None:
-                self._drawer = Drawer(self.dataset, CalibratedError.of(labels))
-            return self._drawer.labels(self.rows[positions], epoch, reference_nHW)
-        draw = epoch % labels.draws
+                self._drawer = Drawer(self.dataset, CalibratedError.of(self.labels))
+            return self._drawer.labels(self.rows[positions], epoch, self._reference(positions))
+        draw = epoch % self.labels.draws
         if not self.in_memory:
-            return labels.read(self.rows[positions], draw)
+            return self.labels.read(self.rows[positions], draw)
         if draw not in self._draws:
-            self._draws = {draw: labels.read(self.rows, draw)}
+            self._draws = {draw: self.labels.read(self.rows, draw)}
         return self._draws[draw][positions]
+
+
+def as_inputs(
+    batch: tuple[torch.Tensor, torch.Tensor], device: str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a batch of Slices on a device, as networks and losses take it.
+
+    Returns:
+        Images (B, K, H, W), float32, in [-1, 1] unless the intensity's method is "none"; labels
+        (B, H, W), int64.
+    """
+    images_BKHW, labels_BHW = (part.to(device, non_blocking=True) for part in batch)
+    return images_BKHW.float(), labels_BHW.long()
+
+
+def room_for_slices(needed: int = 0, threads: int = 1) -> int:
+    """Return how many bytes of main memory slices may be held in.
+
+    As many jobs of so many threads as there are cores may run at a time and hold as much.
+
+    Args:
+        needed: bytes that this process will take besides.
+        threads: of a job.
+    """
+    free = free_memory()
+    return USUAL_ROOM if free is None else max(0, free // max(1, cores() // threads) - needed)
 
 
 class CycledBatches:
@@ -156,13 +203,11 @@ def training_batches(
     not depend on their number.
     """
     sampler = CycledBatches(len(slices), recipe, seed, done)
-    fresh = slices.labels is not None and slices.labels.draws == "per_epoch"
-    at_work = fresh or slices.augmentation is not None or not slices.in_memory
     return DataLoader(
         slices,
         batch_sampler=sampler,
         collate_fn=_as_they_are,
-        num_workers=workers if at_work else 0,
+        num_workers=workers if slices.take_work else 0,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=partial(_use_own_code, own_code_in_use()),
     )

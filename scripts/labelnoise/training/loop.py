@@ -24,7 +24,7 @@ from labelnoise.errors import InputError
 from labelnoise.networks.output import count_pixels, predict
 from labelnoise.seeds import derive
 from labelnoise.study import Recipe
-from labelnoise.training.batches import Slices, batches_in_order, training_batches
+from labelnoise.training.batches import Slices, as_inputs, batches_in_order, training_batches
 from labelnoise.training.checkpoints import TopNSaver
 from labelnoise.training.memory import backward_in_parts, forward
 from labelnoise.training.schedule import make_schedule
@@ -149,9 +149,8 @@ def train_epoch(
     """
     network, device = setup.network.train(), setup.device
     losses, totals_C4 = [], 0
-    for images_NKHW, labels_NHW in batches:
-        images_NKHW = images_NKHW.to(device, non_blocking=True)
-        labels_NHW = labels_NHW.to(device, non_blocking=True)
+    for batch in batches:
+        images_NKHW, labels_NHW = as_inputs(batch, device)
         optimiser.zero_grad(set_to_none=True)
         compute_loss = partial(setup.loss, labels_NHW=labels_NHW, generator=generator)
         if setup.recipe.accumulation == 1:
@@ -182,8 +181,8 @@ def evaluate(setup: Setup) -> dict[str, float]:
     network, slices, device = setup.network.eval(), setup.slices["validation"], setup.device
     generator = torch.Generator(device).manual_seed(0)
     total, totals_C4 = 0.0, 0
-    for images_NKHW, labels_NHW in batches_in_order(slices, setup.recipe.batch_size):
-        images_NKHW, labels_NHW = images_NKHW.to(device), labels_NHW.to(device)
+    for batch in batches_in_order(slices, setup.recipe.batch_size):
+        images_NKHW, labels_NHW = as_inputs(batch, device)
         with setup.precision():
             logits_NCHW = forward(network, images_NKHW, setup.recipe.accumulation)
         total = total + setup.loss(logits_NCHW.float(), labels_NHW, generator) * len(labels_NHW)

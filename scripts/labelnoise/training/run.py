@@ -2,9 +2,10 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, whole_folder, write_record, write_rows
 from labelnoise.jobs.devices import Device
+from labelnoise.jobs.free_memory import cores
+from labelnoise.jobs.resources import activation_megabytes
 from labelnoise.networks import make_network
 from labelnoise.seeds import derive, training_seed
 from labelnoise.study import Recipe, Run, RunFolder, Task
-from labelnoise.training.batches import Index, Slices
+from labelnoise.training.batches import Index, Slices, as_inputs, room_for_slices
 from labelnoise.training.checkpoints import TopNSaver
 from labelnoise.training.decision import background_share
 from labelnoise.training.loop import Rows, Setup, fit
@@ -39,6 +42,11 @@ from labelnoise.training.viewers import (
 )
 
 log = logging.getLogger(__name__)
+
+# Processes that read slices for a GPU from a file: each gives about 500 of 512 px a second.
+READERS = 3
+# CUDA, processes that load slices and copies of the weights, in MB.
+STARTED_MB = 1500
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,8 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     seed = training_seed(task.seed, task.run.model, task.run.repeat)
     device.limit_memory()
     data, labels = Dataset(task.dataset), LabelFile(task.labels)
-    slices = choose_slices(data, labels, recipe, seed)
+    room = partial(room_for_slices, bytes_to_train(task, data, device), extras.workers + 1)
+    slices = choose_slices(data, labels, recipe, seed, room)
     share = background_share(recipe.background_share, data)
     loss = make_loss(recipe.loss, background_share=share, **recipe.loss_settings)
     log.info(
@@ -96,7 +105,10 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
         make_repeatable(seed)
         network = make_network(task.model.as_dict(), len(data.channels), len(data.class_names))
         log.info("%d parameters", count_parameters(network))
-        setup = Setup(network, loss, slices, recipe, seed, device.kind, extras.workers)
+        workers = extras.workers
+        if device.kind == "cuda" and not slices["train"].in_memory:
+            workers = max(workers, min(READERS, cores()))
+        setup = Setup(network, loss, slices, recipe, seed, device.kind, workers)
         saver = TopNSaver(keeper.folder, recipe, describe_network(task, data))
         history, timing = fit(setup, saver, keeper, viewers)
         record = {
@@ -112,6 +124,15 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
         write_outputs(folder, saver, history, timing, {**record, **provenance(keeper.sittings)})
         if not extras.keep_state:
             keeper.remove()
+
+
+def bytes_to_train(task: Task, data: Dataset, device: Device) -> int:
+    """Return about how much main memory a training takes besides its slices."""
+    activations = 0.0
+    if device.kind == "cpu":
+        height, width = data.shape
+        activations = activation_megabytes(task.model, task.recipe, height * width)
+    return int((STARTED_MB + activations) * 1e6)
 
 
 @contextmanager
@@ -190,7 +211,7 @@ def choose_viewers(
     """Yield viewers that draw predictions: on validation slices, and on the user's pair."""
     if extras.preview_every:
         shown = [Index(int(place)) for place in evenly_spaced(len(validation), SLICES)]
-        images_NKHW, labels_NHW = validation.__getitems__(shown)
+        images_NKHW, labels_NHW = as_inputs(validation.__getitems__(shown))
         pair = (images_NKHW.numpy(), labels_NHW.numpy())
         yield VizPreds(folder.previews, *pair, data.grey, extras.preview_every, board)
     if extras.viz is not None:
@@ -211,7 +232,13 @@ def make_repeatable(seed: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def choose_slices(data: Dataset, labels: LabelFile, recipe: Recipe, seed: int) -> dict[str, Slices]:
+def choose_slices(
+    data: Dataset,
+    labels: LabelFile,
+    recipe: Recipe,
+    seed: int,
+    room: Callable[[], int] = room_for_slices,
+) -> dict[str, Slices]:
     """Return the slices to train and to validate on, with the labels that the recipe asks for.
 
     Only the former are augmented.
@@ -220,6 +247,7 @@ def choose_slices(data: Dataset, labels: LabelFile, recipe: Recipe, seed: int) -
         data, labels: the files.
         recipe: the recipe.
         seed: the training seed.
+        room: says how many more bytes of memory slices may be held in.
     """
     if labels.dataset != data.name:
         raise InputError(
@@ -233,10 +261,10 @@ def choose_slices(data: Dataset, labels: LabelFile, recipe: Recipe, seed: int) -
         from labelnoise.training.augmentation import Augmentation
 
         augmentation = Augmentation(recipe.augmentation, derive(seed, "augmentation"))
-    return {
-        "train": Slices(data, data.rows("train"), labels, augmentation),
-        "validation": Slices(data, data.rows("validation"), validation_labels),
-    }
+    # First, since no other process reads it.
+    validation = Slices(data, data.rows("validation"), validation_labels, room=room())
+    train = Slices(data, data.rows("train"), labels, augmentation, room=room())
+    return {"train": train, "validation": validation}
 
 
 def source_digest(data: Dataset) -> dict[str, str]:
