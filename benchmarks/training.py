@@ -14,7 +14,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from itertools import cycle, islice
+from math import inf
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -67,31 +69,36 @@ class Trial:
     Every turn is a function that trains for a while and returns how many slices it trained on.
     """
 
-    def __init__(self, folder: Path, size: int, device: str = "cpu", **recipe):
+    def __init__(self, folder: Path, size: int, device: str = "cpu", model: str = "unet", **recipe):
         """Make slices in a folder; `recipe` changes keys of the study's plain recipe."""
         changes = {"steps_per_epoch": EPOCH, "epochs": 1, **recipe}
         self.recipe = replace(STUDY.recipes["plain"], **changes)
         self.folder, self.device = folder, device
         path = folder / f"{size}.h5"
         if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
             write_slices(path, size)
         data = Dataset(path)
         slices = {split: Slices(data, data.rows(split)) for split in ("train", "validation")}
         make_repeatable(1)
-        network = make_network(STUDY.models["unet"].as_dict())
+        network = make_network(STUDY.models[model].as_dict())
         loss = make_loss(self.recipe.loss)
         self.setup = Setup(network, loss, slices, self.recipe, 1, device)
         network.to(device, memory_format=torch.channels_last)
         if self.recipe.compile:
             compile_network(network, device)
         self.optimiser = make_optimiser(network.parameters(), self.recipe)
-        self.tensors = {split: self._resident(data, split) for split in slices}
         self._batches = cycle(training_batches(slices["train"], self.recipe, seed=1))
 
-    def _resident(self, data, split):
-        images, labels = map(torch.from_numpy, data.read(data.rows(split)))
-        images = images.to(self.device, memory_format=torch.channels_last)
-        return images, labels.long().to(self.device)
+    @cached_property
+    def tensors(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Images and labels of each split, ready on the device."""
+        found = {}
+        for split, slices in self.setup.slices.items():
+            images, labels = map(torch.from_numpy, slices.dataset.read(slices.rows))
+            images = images.to(self.device, memory_format=torch.channels_last)
+            found[split] = images, labels.long().to(self.device)
+        return found
 
     def steps(self, number: int = STEPS) -> int:
         """Take steps as `fit` does."""
@@ -150,7 +157,10 @@ def write_slices(path: Path, size: int) -> None:
 
 
 def images_per_second(
-    turns: dict[str, Callable[[], int]], number: int, clock: Callable[[], float] = process_time
+    turns: dict[str, Callable[[], int]],
+    number: int,
+    clock: Callable[[], float] = process_time,
+    seconds: float = inf,
 ) -> dict[str, float]:
     """Return how many slices a second each trains on, the median of its turns.
 
@@ -158,9 +168,13 @@ def images_per_second(
         turns: functions that train for a while and return on how many slices; they take turns.
         number: turns of each, after one that does not count.
         clock: returns seconds.
+        seconds: after which no more turns are taken than two of each.
     """
     found = {name: [] for name in turns}
-    for _ in range(number + 1):
+    began = perf_counter()
+    for turn_number in range(number + 1):
+        if turn_number > 2 and perf_counter() - began > seconds:
+            break
         for name, turn in turns.items():
             started = clock()
             slices = turn()

@@ -42,7 +42,7 @@ def provenance(sittings: list[dict[str, Any]]) -> dict[str, Any]:
         "git_commit": commit,
         "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in RECORDED_PACKAGES},
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
         "threads": torch.get_num_threads(),
     }
 
@@ -60,6 +60,14 @@ def code_digest() -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(package: str) -> str | None:
+    """Return a package's version, None where it is not installed: not every run needs them all."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _git(*command: str) -> str | None:
