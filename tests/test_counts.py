@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from labelnoise.counts import dice, overlap, precision, recall, volume_ratio
+from labelnoise.counts import class_sizes, dice, overlap, precision, recall, volume_ratio
 
 SCORES = [dice, precision, recall, volume_ratio]
 
@@ -68,3 +68,10 @@ def test_scores_keep_the_leading_axes_and_are_exact_for_large_counts(score):
         volume_ratio: (tp + fp) / (tp + fn),
     }
     assert found[4, 2] == by_hand[score]
+
+
+@pytest.mark.parametrize("classes", [2, 5, 40])
+def test_pixels_of_every_class_are_counted(classes):
+    labels = np.repeat(np.arange(4, dtype=np.uint8), [5, 0, 2, 1])[: 7 if classes > 2 else 5]
+    expected = [5, 0, 2, *[0] * classes][:classes]
+    assert class_sizes(labels.reshape(1, -1), classes).tolist() == expected

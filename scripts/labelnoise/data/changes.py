@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from labelnoise.counts import class_sizes
 from labelnoise.data.intensity import Scale
 from labelnoise.data.resize import Grid
 
@@ -60,7 +61,7 @@ class CaseChanges:
         cuts = min(rows.min(), columns.min()) < 1
         for source_HW, stored_HW in zip(source_SHW, stored_SHW, strict=True):
             for place, labels_HW in enumerate((source_HW, stored_HW)):
-                pixels_C = np.bincount(labels_HW.ravel(), minlength=self.classes)
+                pixels_C = class_sizes(labels_HW, self.classes)
                 self.pixels_2C[place] += pixels_C
                 self.slices_2C[place] += pixels_C > 0
             if cuts:

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from labelnoise.config.channels import ONE, RGB
+from labelnoise.counts import class_sizes
 from labelnoise.data.bits import pack, planes_of, unpack
 from labelnoise.data.checksums import (
     DAMAGED,
@@ -175,9 +176,9 @@ class DatasetWriter:
         self._spacings += [spacing_3] * len(slices)
         self._scales += [scales] * len(slices)
         if split == "train":
-            # One slice at a time, as bincount makes eight bytes of each label.
+            # One slice at a time, which is what this takes in memory.
             for labels_HW in labels_NHW:
-                self._pixels_C += np.bincount(labels_HW.ravel(), minlength=len(self._pixels_C))
+                self._pixels_C += class_sizes(labels_HW, len(self._pixels_C))
 
     def _check_new(self, case, source_case, slices):
         if case in self._cases:
@@ -272,7 +273,7 @@ def write_fold(path: Path | str, slices: Path | str, name: str) -> None:
         pixels_C = np.zeros(len(data.class_names), np.int64)
         for row, split in enumerate(splits):
             if split == "train":
-                pixels_C += np.bincount(data.read_labels([row]).ravel(), minlength=len(pixels_C))
+                pixels_C += class_sizes(data.read_labels([row]), len(pixels_C))
         _check_split(name, data.class_names, splits, pixels_C)
         with whole_file(path) as temporary, create(temporary) as file:
             for key in whole:
