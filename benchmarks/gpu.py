@@ -17,7 +17,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -44,7 +44,10 @@ from labelnoise.training.loop import evaluate  # noqa: E402
 from labelnoise.training.run import Extras, make_repeatable, train_run  # noqa: E402
 
 PAPER = ROOT / "studies" / "paper-size.yaml"
-SIZES, SHARES, MODELS = (512, 128), (1, 2, 3, 4, 6, 8), ("unet", "segnet", "fcn32")
+# The paper's size first, then a small one, of which less is asked.
+SIZES, MODELS = (512, 128), ("unet", "segnet", "fcn32")
+SHARES, FEW_SHARES = (1, 2, 3, 4, 6, 8), (1, 4, 8)
+LAST = ("compile: true", "all three")
 # Seconds that are measured for one number, and that a part may take at most before it is begun.
 LONG, MOST = 6.0, 60
 PARITY_STEPS = 20
@@ -58,7 +61,6 @@ class Bench:
         self.end = monotonic() + seconds
         self.scratch = folder / "slices"
         self.sizes = (32,) if quick else SIZES
-        self.shares = (1,) if quick else SHARES
         self.models = ("unet",) if quick else MODELS
         self.long = 0.0 if quick else LONG
         self.clock = wall_of_gpu if device == "cuda" else perf_counter
@@ -69,21 +71,31 @@ class Bench:
 
     def parts(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """Return every part by the name of its file, the most wanted first."""
+        large, *small = self.sizes
         found: dict[str, Callable[[], dict[str, Any]]] = {"parity": self.parity}
-        settings = {"as it is": {}} if self.quick else {"as it is": {}, **SETTINGS}
-        for size in self.sizes:
-            for name, setting in settings.items():
-                key = name.replace(": ", "-").replace(" ", "-")
-                found[f"steps-{size}-{key}"] = partial(self.steps, size, name, setting)
-            found[f"filling-{size}"] = partial(self.filling, size)
-            for share in self.shares:
-                found[f"processes-{size}-{share}"] = partial(self.processes, size, share)
-            for share in self.shares:
-                found[f"streams-{size}-{share}"] = partial(self.streams, size, share)
+        early = () if self.quick else tuple(name for name in SETTINGS if name not in LAST)
+        found |= self.of_size(large, early, (1,) if self.quick else SHARES)
         for model in self.models:
             for precision in ("32", "bf16"):
                 name = f"memory-{model}-{precision}"
                 found[name] = partial(self.memory, model, precision)
+        if not self.quick:
+            found |= self.of_size(large, LAST, ())
+        for size in small:
+            found |= self.of_size(size, ("precision: bf16",), FEW_SHARES)
+        return found
+
+    def of_size(self, size: int, settings: Sequence[str], shares: Sequence[int]) -> dict[str, Any]:
+        """Return parts of one size: with settings, and with so many trainings at a time."""
+        found: dict[str, Any] = {}
+        for name in ("as it is", *settings):
+            key = name.replace(": ", "-").replace(" ", "-")
+            found[f"steps-{size}-{key}"] = partial(self.steps, size, name, SETTINGS.get(name, {}))
+        found[f"filling-{size}"] = partial(self.filling, size)
+        for share in shares:
+            found[f"processes-{size}-{share}"] = partial(self.processes, size, share)
+        for share in shares:
+            found[f"streams-{size}-{share}"] = partial(self.streams, size, share)
         return found
 
     def run(self) -> None:
@@ -136,9 +148,12 @@ class Bench:
         }
 
     def steps(self, size: int, name: str, setting: dict[str, Any]) -> dict[str, Any]:
-        """Compare steps of `fit` with a setting with those of a bare loop without any."""
-        bare, trial = self.trial(size), self.trial(size, **setting)
-        turns = {"bare": bare.bare_steps, "fit": trial.steps}
+        """Compare steps of `fit` with a setting with those of bare loops, with and without it."""
+        plain, trial = self.trial(size), self.trial(size, **setting)
+        turns = {"plain": plain.bare_steps, "fit": trial.steps}
+        # A bare loop would have kernels compiled anew, as its own need not be deterministic.
+        if setting and not trial.recipe.compile:
+            turns["bare"] = trial.bare_steps
         found = images_per_second(turns, 2 if self.quick else 50, self.clock, 2 * self.long)
         return {"size": size, "setting": name, **found}
 
@@ -291,8 +306,13 @@ def rows_of(bench: Bench, gpu: str) -> Rows:
             name = f"validation Dice after {len(part['losses'][0])} steps, {what}: CPU, GPU"
             rows.add(name, before=dices[0], after=dices[1], unit="Dice")
         elif kind == "steps":
-            name = f"steps of fit against a bare loop, {part['setting']}, {what}"
-            rows.add(name, before=part["bare"], after=part["fit"], unit="images/s")
+            setting, bare = part["setting"], part.get("bare", part["plain"])
+            unequal = " without it" if "bare" not in part and setting != "as it is" else ""
+            name = f"steps of fit, {setting}, against a bare loop{unequal}, {what}"
+            rows.add(name, before=bare, after=part["fit"], unit="images/s")
+            if "bare" in part:
+                name = f"steps of a bare loop, {setting}, {what}"
+                rows.add(name, before=part["plain"], after=bare, unit="images/s")
         elif kind == "filling":
             name = f"steps of fit, without filling new memory first, {what}"
             rows.add(name, before=part["filled"], after=part["unfilled"], unit="images/s")

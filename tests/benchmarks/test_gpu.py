@@ -70,5 +70,5 @@ def wait_for_the_end():
 
 def test_rows_compare_with_what_was_measured_beside(bench, capsys):
     names = [row.name for row in gpu.rows_of(bench, "")]
-    assert "steps of fit against a bare loop, as it is, 32 px" in names
+    assert "steps of fit, as it is, against a bare loop, 32 px" in names
     assert len(names) == len(bench.parts()) + 2

@@ -36,3 +36,9 @@ def test_code_that_changed_between_two_sittings_is_told(monkeypatch):
     record = provenance.provenance(sittings)
     assert record["code"] == "a+b"
     assert [sitting["after_epoch"] for sitting in record["interruptions"]] == [1, 2]
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr(provenance, "RECORDED_PACKAGES", ("torch", "no-such-package"))
+    packages = provenance.provenance([begin_sitting(0)])["packages"]
+    assert packages["torch"] and packages["no-such-package"] is None
