@@ -4,9 +4,9 @@
 
 Prints images per second of the bare loop and of `fit`, on one thread: of steps alone, and of epochs
 with validation, checkpoints, and the state that an interrupted training goes on from. Both take
-short turns, in CPU seconds of this process, of which the medians count, so that ratios hold on a
-busy machine. The bare loop holds its slices as tensors, ready for use, and validates by the loss
-alone. Then the steps of `fit` with each setting for speed, beside those without.
+short turns, in CPU seconds of this process, and the median of the ratios counts, so that it holds
+on a busy machine. The bare loop holds its slices as tensors, ready for use, and validates by the
+loss alone. Then the steps of `fit` with each setting for speed, beside those without.
 """
 
 import argparse
@@ -162,7 +162,10 @@ def images_per_second(
     clock: Callable[[], float] = process_time,
     seconds: float = inf,
 ) -> dict[str, float]:
-    """Return how many slices a second each trains on, the median of its turns.
+    """Return how many slices a second each trains on.
+
+    Of the first it is the median of its turns, of any other that times the median of the ratios of
+    both in the same round: what else the machine does changes from round to round.
 
     Args:
         turns: functions that train for a while and return on how many slices; they take turns.
@@ -179,7 +182,11 @@ def images_per_second(
             started = clock()
             slices = turn()
             found[name].append(slices / (clock() - started))
-    return {name: median(rates[1:]) for name, rates in found.items()}
+    first, *_ = found.values()
+    return {
+        name: median(first[1:]) * median(a / b for a, b in zip(rates[1:], first[1:], strict=True))
+        for name, rates in found.items()
+    }
 
 
 def wall_of_gpu() -> float:
