@@ -2,11 +2,12 @@
 
     .venv/bin/python benchmarks/efficiency.py [--study studies/demo.yaml] [--repeats 1]
 
-Runs the study as `make demo` does, in an empty folder that is removed afterwards, once for each way
-of starting jobs: forked from a process that has loaded torch, and each in a Python of its own.
-Prints wall seconds, CPU seconds of all processes, and how wall x cores divides: epochs, the rest of
-the trainings, tests, labels, ceilings, tables and figures, and what no job used. Ends with an error
-if histories or tests of the two differ. Seconds on a busy machine say little; CPU seconds do.
+Runs the study as `make demo` does, in an empty folder that is removed afterwards, twice: before,
+each job in a Python of its own, and after, forked from a process that has loaded torch. Prints wall
+seconds, CPU seconds of all processes, how wall x cores divides (epochs, the rest of the trainings,
+tests, labels, ceilings, tables and figures, and what no job used), and the share of the epochs.
+Ends with an error if histories or tests of the two differ. On a busy machine only the CPU seconds
+tell.
 """
 
 import argparse
@@ -23,8 +24,9 @@ from time import monotonic
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-WAYS = {"forked": True, "apart": False}
+from rows import ROOT, Rows, add_output
+
+SHARE = "epochs / (wall x cores)"
 # Rules by what they are shown as; all others make tables and figures.
 PARTS = {
     "test_model": "tests",
@@ -40,20 +42,33 @@ def main():
     parser.add_argument("--study", default=ROOT / "studies/demo.yaml", type=Path)
     parser.add_argument("--repeats", type=int, help="instead of the study's own")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=[*WAYS])
+    parser.add_argument("--forked-only", action="store_true", help="leave out the other way")
+    add_output(parser)
     options = parser.parse_args()
-    made = []
-    for way in options.ways:
+    measured = []
+    for forks in (True,) if options.forked_only else (False, True):
         with tempfile.TemporaryDirectory() as folder:
-            wall, cpu = run(options, Path(folder), WAYS[way])
-            parts = divide(Path(folder), wall * options.cores)
-            made.append({path: path.read_bytes() for path in numbers(Path(folder))})
-            made[-1] = {path.relative_to(folder): text for path, text in made[-1].items()}
-        print(f"\n{way}: {wall:.0f} s with {options.cores} cores, {cpu:.0f} CPU seconds")
-        for part, seconds in parts.items():
-            print(f"{part:>24} {seconds:7.0f} s {seconds / (wall * options.cores):7.2f}")
-    if any(one != made[0] for one in made):
+            measured.append(measure(options, Path(folder), forks))
+    *before, (after, made) = measured
+    rows = Rows()
+    for name in after:
+        unit = "share" if name == SHARE else "s"
+        rows.add(name, before=before[0][0][name] if before else None, after=after[name], unit=unit)
+    if any(files != made for _, files in before):
         sys.exit("error: histories or tests differ.")
+    rows.write(options.output)
+
+
+def measure(options, folder, forks):
+    """Run the study in a folder; return {what: seconds}, and files that must not depend on how."""
+    wall, cpu = run(options, folder, forks)
+    total = wall * options.cores
+    parts = divide(folder, total)
+    found = {"wall": wall, "CPU of all processes": cpu}
+    found |= {f"{name}, of wall x cores": seconds for name, seconds in parts.items()}
+    found[SHARE] = parts["epochs"] / total
+    paths = [path for name in ("history", "test") for path in folder.rglob(f"runs/**/{name}.csv")]
+    return found, {path.relative_to(folder): path.read_bytes() for path in paths}
 
 
 def run(options, folder, forks):
@@ -93,11 +108,6 @@ def divide(folder, total):
     parts["trainings besides"] -= epochs
     order = {"epochs": epochs, "trainings besides": 0.0, "tests": 0.0} | parts
     return order | {"no job": total - sum(order.values())}
-
-
-def numbers(folder):
-    """Return the files that must not depend on how jobs are started."""
-    return [*folder.rglob("runs/**/history.csv"), *folder.rglob("runs/**/test.csv")]
 
 
 if __name__ == "__main__":

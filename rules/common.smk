@@ -15,7 +15,7 @@ from labelnoise.jobs.forked import can_fork, fork_scripts
 from labelnoise.jobs.locks import hold_study
 from labelnoise.jobs.resources import megabytes_to_train, minutes_to_train
 from labelnoise.jobs.study_status import look_at
-from labelnoise.jobs.workflow import near_targets, says_more
+from labelnoise.jobs.workflow import look_less_often, near_targets, says_more
 from labelnoise.manifest import source_state
 from labelnoise.study import Run, Study, find_modules
 from labelnoise.training.definitions import try_definitions
@@ -48,6 +48,7 @@ onstart:
         hold_study(results)
     except InputError as error:
         sys.exit(f"error: {error}")
+    look_less_often(workflow.scheduler)
     if config["fork_jobs"] and can_fork():
         fork_scripts(PythonScript, benchmarked)
 

@@ -1,11 +1,15 @@
-"""What Snakemake says in the terminal of a job that failed, and of an unknown target."""
+"""Snakemake's looks for ready jobs, and what it says of a failed job and of an unknown target."""
 
+import inspect
 import logging
 import subprocess
+import threading
+from types import SimpleNamespace
 
 import pytest
+from snakemake.scheduling.job_scheduler import JobScheduler
 
-from labelnoise.jobs.workflow import near_targets, says_more
+from labelnoise.jobs.workflow import look_less_often, near_targets, says_more
 
 
 @pytest.mark.parametrize(("code", "stays"), [(1, False), (130, False), (-9, True), (137, True)])
@@ -29,3 +33,19 @@ def test_near_names_follow_what_is_said_of_an_unknown_target(target, near):
     record = logging.makeLogRecord({"msg": said, "exception": "MissingRuleException"})
     assert near_targets(lambda: targets)(record)
     assert record.getMessage() == said + near
+
+
+def test_one_look_at_ready_jobs_is_due_at_a_time():
+    scheduler = SimpleNamespace(_open_jobs=threading.Semaphore(0))
+    look_less_often(scheduler)
+    for _ in range(2):
+        for _ in range(50):
+            scheduler._schedule_reevalutation(0.2)
+        assert scheduler._open_jobs.acquire(timeout=60)
+    assert not scheduler._open_jobs.acquire(timeout=0.5)
+
+
+def test_snakemake_schedules_its_looks_by_what_is_replaced():
+    source = inspect.getsource(JobScheduler)
+    assert "self._schedule_reevalutation(self.job_rate_limiter.timespan)" in source
+    assert "self._open_jobs.release()" in source

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -124,3 +125,29 @@ def near_targets(
         return True
 
     return add
+
+
+def look_less_often(scheduler: Any) -> None:
+    """Let Snakemake's scheduler wait for one next look at the jobs that are ready, not for many.
+
+    As it is, each look has another one follow after a second, and so has each job that ends: these
+    never stop, and after some hundred jobs a core is busy with looks.
+
+    Args:
+        scheduler: the `scheduler` of Snakemake's workflow; nothing happens if it has another form.
+    """
+    if not hasattr(scheduler, "_open_jobs"):
+        return
+    waiting = threading.Lock()
+
+    def look_again(delay: float) -> None:
+        def look() -> None:
+            waiting.release()
+            scheduler._open_jobs.release()
+
+        if waiting.acquire(blocking=False):
+            timer = threading.Timer(delay, look)
+            timer.daemon = True
+            timer.start()
+
+    scheduler._schedule_reevalutation = look_again
