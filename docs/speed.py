@@ -12,7 +12,8 @@ from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
+# Last: tests have modules of the same names.
+sys.path.append(str(ROOT / "benchmarks"))
 
 from rows import number, ratio  # noqa: E402
 
