@@ -137,3 +137,36 @@ def given_labels(wildcards):
 def grows(amount):
     """Resource that is asked for, and once more at every further attempt."""
     return lambda wildcards, attempt: amount * attempt
+
+
+@cache
+def unfinished():
+    """Runs that are still to be trained or tested."""
+    return {run.run for run in look_at(study).runs if run.state != "finished"}
+
+
+def runs_to_do(wildcards):
+    """The unfinished runs of a bundle, where they are known; in its own job all of its runs."""
+    runs = runs_of(study, wildcards)
+    return [run for run in runs if not workflow.is_main_process or run in unfinished()]
+
+
+def requested(rule, resource):
+    """A resource of a rule, as the command line sets it."""
+    return int(getattr(rules, rule).rule.resources[resource].value)
+
+
+def lanes():
+    """Runs that a bundle trains at once."""
+    by_threads = requested("run_bundle", "_cores") // requested("train_model", "_cores")
+    by_gpu = config["runs_per_gpu"] if requested("run_bundle", "gpu") else by_threads
+    return max(1, min(by_threads, by_gpu))
+
+
+def bundles_to_do(wildcards):
+    """Files of the bundles that the unfinished runs are cut into."""
+    found = cut(study, unfinished(), config["bundle_minutes"], lanes())
+    for path in found:
+        # One of an earlier call with the same runs, which were deleted or are outdated since.
+        path.unlink(missing_ok=True)
+    return list(map(str, found))
