@@ -141,7 +141,7 @@ class Recipe:
         return {
             key: value
             for key, value in asdict(self).items()
-            if value or key not in RECIPE_ADDITIONS
+            if key not in RECIPE_ADDITIONS or (value is not None and value is not False)
         }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from labelnoise.counts import class_sizes
 from labelnoise.errors import InputError
 from labelnoise.files import whole_file
 from labelnoise.training.checkpoints import TrainedNetwork
@@ -109,7 +110,7 @@ def predict_file(
         ) from error
     structures = network.description["class_names"][1:]
     values = mask_values(structures, network.description["files"])
-    counts = np.bincount(labels_SHW.ravel(), minlength=len(structures) + 1)[1:].tolist()
+    counts = class_sizes(labels_SHW, len(structures) + 1)[1:].tolist()
     table = np.array([0, *values], np.uint8 if max(values) < 256 else np.uint16)
     opened.write(mask, table[labels_SHW])
     each_ml = None if opened.voxel_mm3 is None else opened.voxel_mm3 / 1000

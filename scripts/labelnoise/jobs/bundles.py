@@ -6,12 +6,12 @@ run keeps its files, its log and its row of a benchmark, one that fails leaves t
 a bundle that was ended goes on with those it lacks.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from math import ceil
 from pathlib import Path
 from typing import Any
 
+from labelnoise.jobs.eta import job_seconds
 from labelnoise.jobs.resources import (
     LONGEST_MINUTES,
     SAFETY,
@@ -19,6 +19,7 @@ from labelnoise.jobs.resources import (
     guessed_seconds,
     measured_seconds,
 )
+from labelnoise.jobs.script import gpus_of_job
 from labelnoise.study import Run, Study
 
 # Of a test, as part of its training, where none was measured.
@@ -96,11 +97,9 @@ def _settings(study: Study) -> dict[tuple[str, str, str], list[Run]]:
 def _test_seconds(study: Study, setting: tuple[str, str, str]) -> float | None:
     """Return the seconds of one test of a setting, as Snakemake measured them."""
     for run in _settings(study)[setting]:
-        row = study.results.fill(study.results.benchmark("test_model"), run)
-        try:
-            return float(json.loads(row.read_text().splitlines()[-1])["s"])
-        except (OSError, ValueError, KeyError, IndexError, TypeError):
-            continue
+        seconds = job_seconds(study.results.fill(study.results.benchmark("test_model"), run))
+        if seconds is not None:
+            return seconds
     return None
 
 
@@ -111,5 +110,4 @@ def gpu_slots(resources: Any, slots: int) -> int:
         resources: of the job, as the script's `snakemake` object has them.
         slots: the config's `runs_per_gpu`.
     """
-    by_gres = str(resources.get("gres", "")).startswith("gpu")
-    return slots if resources.gpu or by_gres else 0
+    return slots if gpus_of_job(resources) else 0

@@ -113,11 +113,11 @@ def _rate_of(trained: Sequence[tuple[RunStatus, float]], results: Results) -> Ra
     """Return the Rate of trained runs, each given with the seconds of its epochs."""
     starts, tests = [], []
     for status, seconds in trained:
-        whole = _job_seconds(results.fill(results.benchmark("train_model"), status.run))
+        whole = job_seconds(results.fill(results.benchmark("train_model"), status.run))
         # An interrupted run has that of its last sitting, which may be less than its epochs took.
         if whole is not None and whole > seconds:
             starts.append(whole - seconds)
-        tested = _job_seconds(results.fill(results.benchmark("test_model"), status.run))
+        tested = job_seconds(results.fill(results.benchmark("test_model"), status.run))
         if tested is not None:
             tests.append(tested)
     epochs = sum(status.epochs for status, _ in trained)
@@ -125,7 +125,7 @@ def _rate_of(trained: Sequence[tuple[RunStatus, float]], results: Results) -> Ra
     return Rate(per_epoch, fmean(starts or [0.0]), fmean(tests or [0.0]))
 
 
-def _job_seconds(benchmark: Path) -> float | None:
+def job_seconds(benchmark: Path) -> float | None:
     """Return the seconds of a whole job as Snakemake measured them; None where it did not."""
     try:
         return float(json.loads(benchmark.read_text().splitlines()[-1])["s"])

@@ -83,18 +83,24 @@ def last_error(path: Path) -> str | None:
     return " ".join(text[records[-1].end() :].partition(TRACEBACK)[0].split())
 
 
-def device_of_job(smk: Any, verb: str) -> AbstractContextManager[Device]:
-    """Lease the device that a job's resource `gpu` and the config ask for, see `lease_device`.
+def gpus_of_job(resources: Any) -> int:
+    """Return how many GPUs a job asks for, by its resource `gpu` or, on some clusters, by `gres`.
 
-    On clusters where cards are requested by another resource, `gres: gpu:1`, `gpu` is 0.
+    Args:
+        resources: of the job, as the script's `snakemake` object has them.
+    """
+    return resources.gpu or int(str(resources.get("gres", "")).startswith("gpu"))
+
+
+def device_of_job(smk: Any, verb: str) -> AbstractContextManager[Device]:
+    """Lease the device that a job's resources and the config ask for, see `lease_device`.
 
     Args:
         smk: the script's `snakemake` object.
         verb: what the job does with its run, for those that wait for the same GPU.
     """
-    by_gres = str(smk.resources.get("gres", "")).startswith("gpu")
     return lease_device(
-        smk.resources.gpu or int(by_gres),
+        gpus_of_job(smk.resources),
         slots=smk.config["runs_per_gpu"],
         patience=60 * smk.config["gpu_wait"],
         purpose=f"{verb} {Run.of(smk.wildcards).name}",

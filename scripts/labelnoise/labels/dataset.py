@@ -123,9 +123,13 @@ def perturb_dataset(
         train, validation = data.rows("train"), data.rows("validation")
         rows = np.concatenate([train, validation])
         about = {"draws": draws, "dataset": data.name, "perturbation": name}
-        about["classes"] = len(data.class_names)
         with write_labels(
-            labels, rows=rows, shape=data.shape, **about, **error.attributes()
+            labels,
+            rows=rows,
+            shape=data.shape,
+            classes=len(data.class_names),
+            **about,
+            **error.attributes(),
         ) as writer:
             for each, source in sources.items():
                 writer.write_given(each, source)

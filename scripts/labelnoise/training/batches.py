@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.jobs.free_memory import cores, free_memory
+from labelnoise.jobs.resources import BYTES_PER_CHANNEL, BYTES_PER_LABEL
 from labelnoise.labels.drawing import CalibratedError, Drawer
 from labelnoise.own_code import own_code_in_use, use_own_code
 from labelnoise.seeds import derive
@@ -21,8 +22,6 @@ from labelnoise.study import Recipe
 if TYPE_CHECKING:
     from labelnoise.training.augmentation import Augmentation
 
-# Bytes of a pixel that is held in memory: for each channel, and its label.
-BYTES_PER_CHANNEL, BYTES_PER_LABEL = 2, 1
 # Where the system does not say how much memory is free.
 USUAL_ROOM = 2 * 1024**3
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from labelnoise.counts import class_sizes
+
 if TYPE_CHECKING:
     from labelnoise.data.storage import Dataset
 
@@ -23,9 +25,7 @@ def typical_rows(data: Dataset, split: str, number: int) -> dict[int, list[int]]
         {class index: rows of the dataset, one per case, which show that structure}.
     """
     rows, classes = data.rows(split), len(data.class_names)
-    areas_NC = np.array(
-        [np.bincount(data.read_labels([row])[0].ravel(), minlength=classes) for row in rows]
-    )
+    areas_NC = np.array([class_sizes(data.read_labels([row]), classes) for row in rows])
     each = max(1, number // (classes - 1))
     return {
         index: _largest_of_cases(data, rows, areas_NC[:, index], each)
