@@ -14,7 +14,7 @@ processes of their own, in a folder that is empty at first:
 
 Peak memory is that of the largest process. `growth` is the power of the number of runs by which CPU
 seconds grew from the size before: 1 is proportional. Wall seconds depend on what else the machine
-does, CPU seconds hardly. Ends with an error if 3000 runs need more than 30 CPU seconds
+does, CPU seconds hardly. Ends with an error if 3000 runs need more than 15 CPU seconds
 (planning is one thread: on an idle core these are its wall seconds) or 2 GB.
 """
 
@@ -31,28 +31,29 @@ from time import perf_counter
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+from rows import ROOT, Rows, add_output
+
 KINDS = ("natural", "choppy", "random")
 # What planning may cost: CPU seconds and GB at 3000 runs.
-LIMIT = {"runs": 3000, "cpu": 30, "peak": 2}
+LIMIT = {"runs": 3000, "cpu": 15, "peak": 2}
 
 
 def main():
     options = parse()
-    print(f"{'what':>8} {'runs':>6} {'wall s':>7} {'CPU s':>7} {'growth':>6} {'peak GB':>8}")
-    before, late = {}, []
+    before, late, rows = {}, [], Rows()
     for runs in sorted({*options.runs, *options.finished}):
         for what, found in measure(runs, options):
             smaller, seconds = before.get(what, (None, None))
             growth = log(found["cpu"] / seconds) / log(runs / smaller) if smaller else None
             before[what] = (runs, found["cpu"])
-            print(
-                f"{what:>8} {runs:6} {found['wall']:7.1f} {found['cpu']:7.1f} "
-                f"{'' if growth is None else f'{growth:.2f}':>6} {found['peak']:8.2f}",
-                flush=True,
-            )
+            rows.add(f"{runs} runs, {what}: wall", after=found["wall"], unit="s")
+            rows.add(f"{runs} runs, {what}: CPU", after=found["cpu"], unit="s")
+            rows.add(f"{runs} runs, {what}: peak memory", after=found["peak"], unit="GB")
+            if growth is not None:
+                rows.add(f"{runs} runs, {what}: growth", after=growth, unit="power of runs")
             if runs <= LIMIT["runs"] and any(found[key] > LIMIT[key] for key in ("cpu", "peak")):
                 late.append(f"{what} of {runs} runs")
+    rows.write(options.output)
     if late:
         sys.exit(f"error: {', '.join(late)}: over {LIMIT['cpu']} CPU s or {LIMIT['peak']} GB.")
 
@@ -66,6 +67,7 @@ def parse():
         "--finished", type=int, nargs="*", default=[], help="of these sizes, half and whole results"
     )
     parser.add_argument("--perturbations", type=int, default=10, help="names in the matrix (10)")
+    add_output(parser)
     options = parser.parse_args()
     cells = 2 * 3 * options.perturbations
     for runs in (*options.runs, *options.finished):

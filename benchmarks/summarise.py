@@ -12,14 +12,17 @@ import argparse
 import resource
 import sys
 import tempfile
+from functools import partial
 from itertools import product
 from pathlib import Path
-from time import perf_counter, process_time
+from time import process_time
 
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+from rows import ROOT, Rows, add_output
+
+sys.path.insert(0, str(ROOT / "scripts"))
 
 from labelnoise.evaluation.claims import judge
 from labelnoise.evaluation.histograms import (
@@ -44,47 +47,48 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, nargs="+", default=[300, 3000])
     parser.add_argument("--cases", type=int, default=18)
+    add_output(parser)
     options = parser.parse_args()
-    late = []
-    print(f"{'runs':>6} {'table':>12} {'wall s':>7} {'CPU s':>7}")
+    late, rows = [], Rows()
     for wanted in sorted(options.runs):
         repeats = -(-wanted // (len(CELLS) * (len(ERRORS) + 1)))
         with tempfile.TemporaryDirectory() as folder:
             results = Results(Path(folder))
             runs = write_study(results, repeats, options.cases)
-            cpu = measure(runs, results, repeats)
+            cpu = measure(runs, results, repeats, rows)
         # Memory only grows, so this is that of the largest study so far.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-        print(f"{len(runs):6} {'all':>12} {'':>7} {cpu:7.1f}   peak {peak:.2f} GB", flush=True)
+        rows.add(f"{len(runs)} runs, all tables", after=cpu, unit="CPU s")
+        rows.add(f"{len(runs)} runs, all tables: peak memory", after=peak, unit="GB")
         if len(runs) <= LIMIT["runs"] and (cpu > LIMIT["cpu"] or peak > LIMIT["peak"]):
             late.append(str(len(runs)))
+    rows.write(options.output)
     if late:
         sys.exit(
             f"error: {' and '.join(late)} runs: over {LIMIT['cpu']} CPU s or {LIMIT['peak']:g} GB."
         )
 
 
-def measure(runs, results, repeats):
-    """Make every table, print what each costs, and return the CPU seconds of all."""
+def measure(runs, results, repeats, rows):
+    """Make every table, add what each costs to the rows, and return the CPU seconds of all."""
+    timed = partial(time_table, rows, len(runs))
     begun = process_time()
-    table, cases = timed("runs, cases", len(runs), lambda: study_tables(runs, results))
-    timed("degradation", len(runs), lambda: degradation_table(table, cases))
-    timed("slopes", len(runs), lambda: slopes_beside_paper(table, cases))
-    timed("thresholds", len(runs), lambda: thresholds_table(table, cases))
+    table, cases = timed("runs and cases", lambda: study_tables(runs, results))
+    timed("degradation", lambda: degradation_table(table, cases))
+    timed("slopes", lambda: slopes_beside_paper(table, cases))
+    timed("thresholds", lambda: thresholds_table(table, cases))
     claims = [
         Claim(f"{place}", "costs", *cell, error)
         for place, (cell, error) in enumerate(product(CELLS, ERRORS))
     ]
-    timed("claims", len(runs), lambda: judge(claims, table, cases, repeats))
+    timed("claims", lambda: judge(claims, table, cases, repeats))
     return process_time() - begun
 
 
-def timed(name, runs, make):
-    wall, cpu = perf_counter(), process_time()
+def time_table(rows, runs, name, make):
+    cpu = process_time()
     found = make()
-    print(
-        f"{runs:6} {name:>12} {perf_counter() - wall:7.1f} {process_time() - cpu:7.1f}", flush=True
-    )
+    rows.add(f"{runs} runs, {name}", after=process_time() - cpu, unit="CPU s")
     return found
 
 

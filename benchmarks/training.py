@@ -47,8 +47,10 @@ from rows import Rows, add_output  # noqa: E402
 SIZES = (64, 128)
 # Slices of each split; validation is the share of an epoch that it is in a usual study.
 SLICES = {"train": 240, "validation": 80, "test": 1}
-# Steps of a turn, and of an epoch, which is the paper's; turns of each.
-STEPS, EPOCH, TURNS, EPOCH_TURNS = 4, 35, 25, 7
+# Steps of a turn, and of an epoch, which is the paper's; turns of steps.
+STEPS, EPOCH, TURNS = 4, 35, 25
+# Epochs of a turn, for what a training does once not to count for each of them; their turns.
+EPOCHS, EPOCH_TURNS = 4, 7
 # Keys of a recipe that make steps faster.
 SETTINGS = {
     "fused: true": {"optimiser_settings": {"eps": 1e-7, "fused": True}},
@@ -71,7 +73,7 @@ class Trial:
 
     def __init__(self, folder: Path, size: int, device: str = "cpu", model: str = "unet", **recipe):
         """Make slices in a folder; `recipe` changes keys of the study's plain recipe."""
-        changes = {"steps_per_epoch": EPOCH, "epochs": 1, **recipe}
+        changes = {"steps_per_epoch": EPOCH, "epochs": EPOCHS, **recipe}
         self.recipe = replace(STUDY.recipes["plain"], **changes)
         self.folder, self.device = folder, device
         path = folder / f"{size}.h5"
@@ -121,24 +123,26 @@ class Trial:
             self.optimiser.step()
         return number * self.recipe.batch_size
 
-    def epoch(self) -> int:
-        """Train for an epoch with `fit`."""
+    def epochs(self) -> int:
+        """Train for all epochs of the recipe with `fit`."""
         make_repeatable(1)
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            keeper = StateKeeper(RunFolder(Path(folder)), {}, 1)
+            keeper = StateKeeper(RunFolder(Path(folder)), {}, self.recipe.epochs)
             fit(self.setup, TopNSaver(keeper.folder, self.recipe, {}), keeper)
-        return EPOCH * self.recipe.batch_size
+        return self.recipe.epochs * EPOCH * self.recipe.batch_size
 
-    def bare_epoch(self) -> int:
-        """Take as many steps of a bare loop, and look at the validation loss."""
-        slices = self.bare_steps(EPOCH)
-        network = self.setup.network.eval()
-        parts = [part.split(self.recipe.batch_size) for part in self.tensors["validation"]]
-        with torch.no_grad():
-            for images_NKHW, labels_NHW in zip(*parts, strict=True):
-                with self.setup.precision():
-                    logits_NCHW = network(images_NKHW)
-                self.setup.loss(logits_NCHW.float(), labels_NHW)
+    def bare_epochs(self) -> int:
+        """Take as many steps of a bare loop, and look at the validation loss after each epoch."""
+        slices = 0
+        for _ in range(self.recipe.epochs):
+            slices += self.bare_steps(EPOCH)
+            network = self.setup.network.eval()
+            parts = [part.split(self.recipe.batch_size) for part in self.tensors["validation"]]
+            with torch.no_grad():
+                for images_NKHW, labels_NHW in zip(*parts, strict=True):
+                    with self.setup.precision():
+                        logits_NCHW = network(images_NKHW)
+                    self.setup.loss(logits_NCHW.float(), labels_NHW)
         return slices
 
 
@@ -209,7 +213,7 @@ def main():
             trial = Trial(Path(folder), size)
             for name, turns, number in (
                 ("steps", (trial.bare_steps, trial.steps), arguments.turns),
-                ("epochs", (trial.bare_epoch, trial.epoch), arguments.epoch_turns),
+                ("epochs", (trial.bare_epochs, trial.epochs), arguments.epoch_turns),
             ):
                 found = images_per_second(
                     dict(zip(("before", "after"), turns, strict=True)), number
