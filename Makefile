@@ -7,6 +7,7 @@ export PYTHONUTF8 := 1
 BIN := .venv/bin
 READY := .venv/ready
 READY_TO_CHECK := .venv/ready-to-check
+CLEANLAB := .venv/ready-for-cleanlab
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 # Overlays config.yaml: `make status STUDY=studies/demo.yaml`.
 STUDY ?=
@@ -14,12 +15,14 @@ OVERLAY = $(if $(STUDY),--configfile $(STUDY))
 DEMO := $(SNAKEMAKE) --workflow-profile profiles/cpu --configfile studies/demo.yaml
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header
+# Lists that are installed beside requirements.txt.
+EXTRAS := checks cleanlab
 
 CASES ?=
 EFFECT ?=
 RUN ?=
 
-.PHONY: demo status plan verify jobs test test-slurm check format report docs lock clean known-study
+.PHONY: demo status plan verify jobs cleanlab test test-slurm check format report docs lock clean known-study
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -45,6 +48,9 @@ verify: known-study $(READY)
 jobs:
 	@squeue --me --noheader --format='%Z|%i %T %M %l %R %k' | grep -F "$(CURDIR)|" | cut -d'|' -f2- | \
 		sed -E -e '/_wildcards_/{ s/ rule_([a-z]+)_[a-z]+_wildcards_/ \1-/; s/_([0-9]+)$$/-r\1/; :a; s/_([^ ]*)$$/-\1/; ta; }'
+
+## cleanlab, for studies that ask for its scores of labels.
+cleanlab: $(CLEANLAB)
 
 ## What `check` does, then the tests.
 test: check
@@ -76,10 +82,14 @@ docs: $(READY)
 	$(BIN)/python docs/update.py
 	$(BIN)/python docs/speed.py
 
-## Resolve both lists in envs/ into versions and hashes, checks.txt without what requirements.txt holds; needs uv.
-lock:
+## Resolve the lists in envs/ into versions and hashes, those of EXTRAS without what requirements.txt holds; needs uv.
+lock: lock-requirements $(EXTRAS:%=lock-%)
+
+lock-requirements:
 	$(LOCK) envs/requirements.in -o envs/requirements.txt
-	$(LOCK) envs/checks.in -o envs/checks.txt --constraint envs/requirements.txt \
+
+$(EXTRAS:%=lock-%): lock-%:
+	$(LOCK) envs/$*.in -o envs/$*.txt --constraint envs/requirements.txt \
 		$$(sed -nE 's/^([a-z0-9-]+)==.*/--no-emit-package \1/p' envs/requirements.txt | sort -u)
 
 # Comes before .venv, so that a mistyped study installs nothing.
@@ -97,6 +107,10 @@ $(READY): envs/requirements.txt
 # Both lists at once: what the second needs of the first is pinned there.
 $(READY_TO_CHECK): envs/checks.txt $(READY)
 	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt --requirement envs/checks.txt
+	touch $@
+
+$(CLEANLAB): envs/cleanlab.txt $(READY)
+	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt --requirement envs/cleanlab.txt
 	touch $@
 
 clean:

@@ -12,7 +12,7 @@ import labelnoise
 
 PACKAGE = Path(labelnoise.__file__).parent
 SCRIPTS = PACKAGE.parent
-BASE = ["errors", "files", "seeds", "names", "counts", "folds", "own_code", "config"]
+BASE = ["errors", "extras", "files", "seeds", "names", "counts", "folds", "own_code", "config"]
 BASE += ["study", "manifest", "consistency", "sessions"]
 ROOMS = [
     *BASE,
