@@ -27,6 +27,7 @@ if config["container"]:
 
 include: "rules/labels.smk"
 include: "rules/runs.smk"
+include: "rules/review.smk"
 include: "rules/bundles.smk"
 include: "rules/summary.smk"
 

@@ -17,17 +17,24 @@ STUDIES = {
     "replication-liver": ("docs/replication.md", ["claims", "table1", "slopes", "thresholds"]),
     "second-annotator": ("docs/second-annotator.md", ["answer", "degradation", "claims"]),
 }
+# Studies of a question of their own: the document, the tables that stand there by file and place in
+# it, and the figures; a study is finished when the last of them is there.
+QUESTIONS = {
+    "review": (
+        "docs/review.md",
+        {"review": [0, 4], "degradation": [0]},
+        ["review", "review-unseen"],
+    ),
+}
 # Studies whose slices are not ours to ship, so that no picture of them is copied.
 UNSHOWN = ("second-annotator", "rater-errors", "replication-liver")
 
 
 def main():
     for study, (document, tables) in STUDIES.items():
-        made = read_study(ROOT / "config.yaml", ROOT / "studies" / f"{study}.yaml").results.root
-        results = Results(ROOT / made)
         # The last figure that a study makes.
-        if not results.figure("slopes.png").exists():
-            print(f"left as it is: {document}, since {made} is not finished")
+        results = finished(study, document, "slopes.png")
+        if results is None:
             continue
         copy_figures(results, ROOT / "docs" / study, study in UNSHOWN)
         texts = [results.table(f"{table}.md").read_text() for table in tables]
@@ -35,6 +42,36 @@ def main():
             texts[1] = first_part(texts[1])
         insert(ROOT / document, "\n\n".join(map(str.strip, texts)))
         print(f"updated: {document}")
+    for study, (document, tables, figures) in QUESTIONS.items():
+        results = finished(study, document, f"{figures[-1]}.png")
+        if results is not None:
+            answer(study, document, tables, figures, results)
+            print(f"updated: {document}")
+
+
+def finished(study, document, figure):
+    """Return the results of a study; None where the figure that it makes last is not there."""
+    made = read_study(ROOT / "config.yaml", ROOT / "studies" / f"{study}.yaml").results.root
+    results = Results(ROOT / made)
+    if results.figure(figure).exists():
+        return results
+    print(f"left as it is: {document}, since {made} is not finished")
+    return None
+
+
+def answer(study, document, tables, figures, results):
+    """Copy tables and figures of a study of QUESTIONS, and put some tables into its document."""
+    folder = ROOT / "docs" / study
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shown = []
+    for name, places in tables.items():
+        shutil.copy(results.table(f"{name}.md"), folder)
+        parts = tables_of(results.table(f"{name}.md").read_text())
+        shown += [parts[place] for place in places]
+    for name in figures:
+        shutil.copy(results.figure(f"{name}.png"), folder)
+    insert(ROOT / document, "\n\n".join(shown))
 
 
 def copy_figures(results, folder, unshown=False):
@@ -58,6 +95,17 @@ def first_part(text):
     """The short tables of a degradation.md, up to the end of their caption."""
     short, caption, _ = re.split(r"(^Mean test Dice .*$)", text, maxsplit=1, flags=re.MULTILINE)
     return short + caption
+
+
+def tables_of(text):
+    """Return the tables of a Markdown file, each with its caption behind it."""
+    found, table = [], []
+    for paragraph in text.strip().split("\n\n"):
+        table.append(paragraph.strip())
+        if not table[-1].startswith(("**", "|")):
+            found.append("\n\n".join(table))
+            table = []
+    return found
 
 
 def insert(document, text):

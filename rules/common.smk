@@ -8,6 +8,7 @@ from snakemake.script import PythonScript
 
 from labelnoise.config import complete
 from labelnoise.errors import InputError
+from labelnoise.extras import require
 from labelnoise.files import check_writable
 from labelnoise.folds import base_of, fold_of
 from labelnoise.jobs.bundles import cut, minutes_to_run, runs_of
@@ -29,6 +30,8 @@ try:
     check_writable(study.results.root)
     if workflow.is_main_process:
         try_definitions(study)
+        if any(name.startswith("cleanlab") for name in config["review"]["detectors"]):
+            require("cleanlab", "review.detectors")
 except InputError as error:
     # Not WorkflowError, to which Snakemake adds frames of this file, and nothing at all if --quiet.
     sys.exit(f"error: {error}")
@@ -64,6 +67,7 @@ wildcard_constraints:
     recipe=any_of(study.recipes),
     perturbation=any_of(study.perturbations),
     repeat=r"\d+",
+    order="[a-z_]+",
     bundle=r"\d+-\d+",
 
 
@@ -75,7 +79,8 @@ def each(pattern, chosen=runs):
 def targets():
     """Every rule's name, and every file that the rules make for the study."""
     # Bundles are no targets by name: each is cut for one call.
-    named = [rule for rule in workflow.rules if rule.name != "run_bundle"]
+    unnamed = ("run_bundle", "mend_labels", "train_mended", "test_mended")
+    named = [rule for rule in workflow.rules if rule.name not in unnamed]
     outputs = [output for rule in named for output in rule.output]
     names = [vars(run) for run in runs]
     # Figures are of a dataset, all else is of its folds.

@@ -343,6 +343,7 @@ tables = [
     *rules.compare_thresholds.output,
     *(rules.judge_claims.output if study.claims else []),
     *rules.write_answer.output,
+    *review_tables,
 ]
 figures = [
     *rules.plot_answer.output,
@@ -350,6 +351,7 @@ figures = [
     *rules.plot_runs.output,
     *rules.plot_slopes.output,
     *rules.plot_thresholds.output,
+    *review_figures,
     *collect(rules.plot_roc.output, dataset=study.matrix["dataset"]),
     # A matrix of controls alone has no error to draw.
     *collect(

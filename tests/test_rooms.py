@@ -117,12 +117,13 @@ def test_public_functions_are_annotated(path):
 HEAVY = {"torch", "pandas", "matplotlib", "scipy"}
 FREE_OF = {
     "status make_report run_bundle": HEAVY,
-    "prepare_dataset prepare_given calibrate_perturbation perturb_labels": HEAVY - {"scipy"},
-    "train_model test_model": {"pandas", "matplotlib"},
+    "prepare_dataset prepare_given calibrate_perturbation perturb_labels mend_labels": HEAVY
+    - {"scipy"},
+    "train_model test_model rank_suspects": {"pandas", "matplotlib"},
     "summarise_runs compare_with_paper compare_thresholds estimate_ceiling judge_claims plan"
-    " write_answer": {"torch", "matplotlib"},
+    " write_answer grade_detectors compare_mended": {"torch", "matplotlib"},
     "plot_answer plot_degradation plot_perturbations plot_roc plot_runs plot_slopes"
-    " plot_thresholds": {"torch"},
+    " plot_thresholds plot_review": {"torch"},
     "plot_predictions make_viz model_runner verify_run": set(),
 }
 

@@ -26,6 +26,7 @@ from labelnoise.own_code import digest_of, find_own_files, is_own, own_file
 RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
 BUNDLE = "{dataset}/{model}/{recipe}/{bundle}"
+MENDED = f"{RUN}/{{order}}"
 CHECKPOINT = "top{rank}.pt"
 # Keys of a recipe that are null or false by default and stand in records only where they are set.
 RECIPE_ADDITIONS = ("schedule", "augmentation", "compile")
@@ -38,6 +39,10 @@ JOBS = {
     "perturb_labels": LABELS,
     "train_model": RUN,
     "test_model": RUN,
+    "rank_suspects": RUN,
+    "mend_labels": MENDED,
+    "train_mended": MENDED,
+    "test_mended": MENDED,
     "run_bundle": BUNDLE,
     "plot_roc": "{dataset}",
     "plot_perturbations": "{dataset}",
@@ -313,6 +318,11 @@ class RunFolder:
         return self.path / "surfaces.csv"
 
     @property
+    def suspects(self) -> Path:
+        """How suspicious the label of each slice is, and how wrong, by slice."""
+        return self.path / "suspects.csv"
+
+    @property
     def tested(self) -> tuple[Path, Path, Path]:
         """What a test writes."""
         return self.counts, self.scores, self.surfaces
@@ -424,6 +434,16 @@ class Results:
         return RunFolder(self.root / "runs" / RUN)
 
     @property
+    def mended_labels(self) -> Path:
+        """Labels of a run whose first suspects are the reference's; see `labels.mending`."""
+        return self.root / f"mended/{MENDED}.h5"
+
+    @property
+    def mended(self) -> RunFolder:
+        """The files of the run that is trained on them."""
+        return RunFolder(self.root / "mended" / MENDED)
+
+    @property
     def bundle(self) -> Path:
         """Says that the runs of a bundle are trained and tested; see `jobs.bundles`."""
         return self.root / f".bundles/{BUNDLE}"
@@ -481,6 +501,10 @@ class Results:
     def run_folder(self, run: Run) -> RunFolder:
         """Return the files of one run."""
         return RunFolder(self.fill(self.run.path, run))
+
+    def mended_folder(self, run: Run, order: str) -> RunFolder:
+        """Return the files of a run trained again, after labels were mended in an order."""
+        return RunFolder(self.fill(self.mended.path, {**asdict(run), "order": order}))
 
 
 @dataclass(frozen=True)

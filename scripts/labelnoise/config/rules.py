@@ -22,6 +22,8 @@ AXES = {
 }
 # Keys of a perturbation that every kind has, or none; the others are its kind's settings.
 ERROR_KEYS = ("kind", "target_dice", "severity", "draws")
+# Orders of looking at labels again that no detector gives.
+ORDERS = ("ideal", "random")
 MOST_RUNS = 1_000_000
 
 
@@ -47,6 +49,7 @@ def apply_rules(config: dict) -> None:
         _check_perturbation(name, perturbation, config["perturbations"])
     _check_given_labels(config)
     _check_families(config)
+    _check_review(config["review"])
     _complete_claims(config)
 
 
@@ -101,6 +104,15 @@ def claim_cells(
         if all(side[axis] in matrix[axis] for side in (cell, other) for axis in side)
         and (claim["kind"] != "worse" or cell != other)
     ]
+
+
+def _check_review(review):
+    for name in review["retrain"]:
+        if name not in (*review["detectors"], *ORDERS):
+            raise InputError(
+                f"config key 'review.retrain' names {shown(name)}, which 'review.detectors' does "
+                "not; add it there."
+            )
 
 
 def _check_matrix(config):

@@ -454,10 +454,10 @@ def latex(tables: list[Table]) -> str:
     return "\n".join(parts)
 
 
-def mean_sd(row: dict, name: str) -> str:
-    """Return mean ± standard deviation of a row's column `name`, four digits."""
+def mean_sd(row: dict, name: str, digits: int = 4) -> str:
+    """Return mean ± standard deviation of a row's column `name`."""
     mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
-    return number(mean, 4) + ("" if np.isnan(sd) else f" ± {number(sd, 4)}")
+    return number(mean, digits) + ("" if np.isnan(sd) else f" ± {number(sd, digits)}")
 
 
 def mean_interval(row: dict, name: str) -> str:

@@ -1,0 +1,97 @@
+"""Labels of a run whose most suspicious training slices were looked at again.
+
+Shape legend: N training slices, M slices with labels, H height, W width.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from labelnoise.config.rules import ORDERS
+from labelnoise.data.storage import Dataset, LabelFile, write_labels
+from labelnoise.errors import InputError
+from labelnoise.labels.drawing import CalibratedError
+from labelnoise.seeds import derive
+
+# The most wrong pixels first, and any.
+IDEAL, RANDOM = ORDERS
+# Slices that are read at a time.
+CHUNK = 64
+
+
+def mend_labels(
+    dataset: Path, labels: Path, suspects: Path, order: str, share: float, mended: Path
+) -> None:
+    """Write a run's labels, with the reference's for the first of its training slices.
+
+    Validation slices are left as they are, and so is what the file says of the label error, by
+    which labels of test slices are drawn.
+
+    Args:
+        dataset: the dataset file.
+        labels: the run's label file.
+        suspects: what detectors say of its slices, see `evaluation.suspects`.
+        order: a detector whose most suspicious slices come first, IDEAL or RANDOM.
+        share: of the training slices that are mended, rounded to whole ones.
+        mended: the HDF5 file.
+
+    Raises:
+        InputError: a file cannot be used, `suspects` is not of these slices or lacks the detector,
+            or labels are drawn anew in each epoch.
+    """
+    data, wrong = Dataset(dataset), LabelFile(labels)
+    if wrong.draws == "per_epoch":
+        raise InputError(
+            f"the labels of {wrong.perturbation} are drawn anew in each epoch, so none can be "
+            "mended; give it a number of draws, or leave out `review.retrain`."
+        )
+    train_N = data.rows("train")
+    suspicion_N = _suspicion(suspects, data, train_N, order)
+    if order == RANDOM:
+        suspicion_N = np.random.default_rng(derive(wrong.seed, "mending")).random(len(train_N))
+    first = np.argsort(-suspicion_N, kind="stable")[: round(share * len(train_N))]
+    looked_at = train_N[first]
+    error = CalibratedError.of(wrong)
+    with write_labels(
+        mended,
+        rows=wrong.rows,
+        shape=data.shape,
+        classes=len(data.class_names),
+        draws=wrong.draws,
+        dataset=wrong.dataset,
+        perturbation=wrong.perturbation,
+        **error.attributes(),
+    ) as writer:
+        for name, source in wrong.given.items():
+            writer.write_given(name, source)
+        for draw in range(writer.draws):
+            for start in range(0, len(wrong.rows), CHUNK):
+                rows_n = wrong.rows[start : start + CHUNK]
+                labels_nHW = wrong.read(rows_n, draw)
+                is_mended_n = np.isin(rows_n, looked_at)
+                labels_nHW[is_mended_n] = data.read_labels(rows_n[is_mended_n])
+                writer.write(draw, start, labels_nHW)
+
+
+def _suspicion(path, data, rows_N, order):
+    """Return how soon each training slice is looked at, (N,), the highest first."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            found = [row for row in csv.DictReader(file) if row["split"] == "train"]
+        names = [(row["case"], int(row["slice"])) for row in found]
+        columns = {IDEAL: ("fp", "fn"), RANDOM: ()}.get(order, (order,))
+        suspicion_N = np.array([sum(float(row[name]) for name in columns) for row in found])
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run the study's step that writes it.") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged, or lacks the column {error}; delete it, so that it is made again."
+        ) from None
+    expected = [(str(data.case[row]), int(data.slice[row])) for row in rows_N]
+    if names != expected:
+        raise InputError(
+            f"{path} holds {len(names)} training slices that are not the {len(expected)} of "
+            f"{data.path}; delete it, so that it is made again."
+        )
+    return suspicion_N

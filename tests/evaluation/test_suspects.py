@@ -1,0 +1,54 @@
+"""What is said of a run's slices is what its network and its labels say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from labelnoise.counts import overlap
+from labelnoise.data.storage import Dataset, LabelFile
+from labelnoise.evaluation import detectors
+from labelnoise.evaluation.suspects import rank_suspects
+from labelnoise.labels.perturbations import draw_labels
+from labelnoise.training.checkpoints import load_run
+from tiny import CPU, train, write_files
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_files(tmp_path_factory.mktemp("data"), severity=2.0)
+
+
+@pytest.fixture(scope="module")
+def folder(files, tmp_path_factory):
+    folder = train(tmp_path_factory.mktemp("run") / "rep0", files)
+    rank_suspects(files["dataset"], files["labels"], folder, CPU, [])
+    return folder
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_every_slice_is_compared_with_the_network_and_the_reference(files, folder, split):
+    table = pd.read_csv(folder.suspects)
+    table = table[table["split"] == split].reset_index(drop=True)
+    data, error = Dataset(files["dataset"]), LabelFile(files["labels"])
+    rows = data.rows(split)
+    images_NKHW, reference_NHW = data.read(rows)
+    drawn = (error.kind, error.severities, error.foreground_fractions, error.seed, 0, rows)
+    labels_NHW = draw_labels(reference_NHW, *drawn)
+    assert table["case"].tolist() == data.case[rows].tolist()
+    assert table["slice"].tolist() == data.slice[rows].tolist()
+    counts_N3 = [overlap(*pair)[:3] for pair in zip(reference_NHW, labels_NHW, strict=True)]
+    np.testing.assert_array_equal(table[["tp", "fp", "fn"]], counts_N3)
+    assert table["fp"].sum() > 0
+    probabilities_NCHW = load_run(folder.path).predict_scaled(images_NKHW)
+    for name in ("loss", "disagreement", "entropy"):
+        expected = detectors.BY_SLICE[name](labels_NHW, probabilities_NCHW)
+        np.testing.assert_allclose(table[name], expected, rtol=1e-5)
+    np.testing.assert_allclose(table["area"], detectors.area(labels_NHW, 2))
+
+
+def test_only_the_detectors_that_are_asked_for_are_there(files, folder, tmp_path):
+    before = folder.suspects.read_bytes()
+    rank_suspects(files["dataset"], files["labels"], folder, CPU, ["area", "loss"])
+    assert list(pd.read_csv(folder.suspects))[6:] == ["area", "loss"]
+    rank_suspects(files["dataset"], files["labels"], folder, CPU, detectors.USUAL)
+    assert folder.suspects.read_bytes() == before
