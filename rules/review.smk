@@ -2,13 +2,7 @@
 reviewed = [run for run in runs if run.perturbation in study.errors]
 detectors = config["review"]["detectors"]
 orders = config["review"]["retrain"]
-
-
-def each_order(pattern):
-    """The files of that pattern of the runs that are trained again, in each order of mending."""
-    return [
-        results.fill(pattern, vars(run) | {"order": order}) for run in reviewed for order in orders
-    ]
+mendings = [vars(run) | {"order": order} for run in reviewed for order in orders]
 
 
 # Of controls too, whose labels are right as far as anybody knows: docs/review.md.
@@ -149,8 +143,8 @@ rule compare_mended:
         measured=lambda wildcards: each(results.measured),
         records=lambda wildcards: each(results.run.record),
         counts=lambda wildcards: each(results.run.counts),
-        mended_records=lambda wildcards: each_order(results.mended.record),
-        mended_counts=lambda wildcards: each_order(results.mended.counts),
+        mended_records=lambda wildcards: each(results.mended.record, mendings),
+        mended_counts=lambda wildcards: each(results.mended.counts, mendings),
     output:
         mended=report(
             results.table("mended.csv"),
