@@ -35,6 +35,14 @@ def training_seed(seed: int, model: str, repeat: int) -> int:
     return derive(seed, "training", model, repeat)
 
 
+def cases_seed(seed: int, dataset: str, repeat: int) -> int:
+    """Return the seed of the order in which training cases are taken, where not all are.
+
+    It is equal for every network, recipe and perturbation, so that repeats pair up.
+    """
+    return derive(seed, "cases", dataset, repeat)
+
+
 def calibration_seed(seed: int, dataset: str, kind: str) -> int:
     """Return the seed of the draws that calibrate a kind.
 

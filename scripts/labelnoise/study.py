@@ -29,7 +29,7 @@ BUNDLE = "{dataset}/{model}/{recipe}/{bundle}"
 MENDED = f"{RUN}/{{order}}"
 CHECKPOINT = "top{rank}.pt"
 # Keys of a recipe that are null or false by default and stand in records only where they are set.
-RECIPE_ADDITIONS = ("schedule", "augmentation", "compile")
+RECIPE_ADDITIONS = ("schedule", "augmentation", "compile", "training_cases")
 # What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
@@ -131,6 +131,7 @@ class Recipe:
     schedule: Mapping[str, Any] | None = None
     augmentation: Mapping[str, Any] | None = None
     compile: bool = False
+    training_cases: int | None = None
 
     @property
     def looks_ahead(self) -> bool:
@@ -140,8 +141,8 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Return the definition in its canonical form, as the config has it.
 
-        A schedule, augmentation or `compile` that is not set is left out, so that the records of
-        runs without them are those of versions that did not have them.
+        What RECIPE_ADDITIONS names and is not set is left out, so that the records of runs without
+        it are those of versions that did not have it.
         """
         return {
             key: value

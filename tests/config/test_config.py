@@ -114,6 +114,7 @@ def test_the_mode_follows_from_the_monitor():
 def test_a_recipe_without_additions_is_recorded_as_before_they_existed():
     """Snakemake compares it with its records of finished runs, and run.json holds it."""
     recipe = {"loss": "dice", "schedule": None, "augmentation": None, "compile": False}
+    recipe |= {"training_cases": None}
     plain = Study.of(complete(changed("recipes/mine", recipe))).recipes["mine"]
     assert [*plain.as_dict()] == [
         *("loss", "loss_settings", "background_share", "optimiser", "optimiser_settings"),

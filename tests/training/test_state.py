@@ -239,6 +239,7 @@ def test_validation_is_never_augmented(files, validation_labels):
                 labels,
                 tiny.make_recipe(augmentation=given, validation_labels=validation_labels),
                 seed=0,
+                rows=data.rows("train"),
             )
             for given in (None, changes)
         )

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
@@ -20,7 +21,7 @@ from labelnoise.jobs.devices import Device
 from labelnoise.jobs.free_memory import cores
 from labelnoise.jobs.resources import activation_megabytes
 from labelnoise.networks import make_network
-from labelnoise.seeds import derive, training_seed
+from labelnoise.seeds import cases_seed, derive, training_seed
 from labelnoise.study import Recipe, Run, RunFolder, Task
 from labelnoise.training.batches import Index, Slices, as_inputs, room_for_slices
 from labelnoise.training.checkpoints import TopNSaver
@@ -84,7 +85,10 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     device.limit_memory()
     data, labels = Dataset(task.dataset), LabelFile(task.labels)
     room = partial(room_for_slices, bytes_to_train(task, data, device), extras.workers + 1)
-    slices = choose_slices(data, labels, recipe, seed, room)
+    rows = training_rows(
+        data, recipe.training_cases, cases_seed(task.seed, data.name, task.run.repeat)
+    )
+    slices = choose_slices(data, labels, recipe, seed, rows, room)
     share = background_share(recipe.background_share, data)
     loss = make_loss(recipe.loss, background_share=share, **recipe.loss_settings)
     log.info(
@@ -232,11 +236,36 @@ def make_repeatable(seed: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def training_rows(data: Dataset, number: int | None, seed: int) -> np.ndarray:
+    """Return the rows of the training split, or of some of its cases.
+
+    Args:
+        data: the dataset file.
+        number: of cases; None takes all.
+        seed: of the order in which they are taken, so that fewer are among more.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    rows = data.rows("train")
+    if number is None:
+        return rows
+    cases = list(dict.fromkeys(data.case[rows].tolist()))
+    if number > len(cases):
+        raise InputError(
+            f"recipe key 'training_cases' is {number}, but dataset '{data.name}' has "
+            f"{len(cases)} training cases; name at most as many."
+        )
+    order = np.random.default_rng(seed).permutation(len(cases))
+    return rows[np.isin(data.case[rows], [cases[place] for place in order[:number]])]
+
+
 def choose_slices(
     data: Dataset,
     labels: LabelFile,
     recipe: Recipe,
     seed: int,
+    rows: np.ndarray,
     room: Callable[[], int] = room_for_slices,
 ) -> dict[str, Slices]:
     """Return the slices to train and to validate on, with the labels that the recipe asks for.
@@ -247,6 +276,7 @@ def choose_slices(
         data, labels: the files.
         recipe: the recipe.
         seed: the training seed.
+        rows: of the slices to train on.
         room: says how many more bytes of memory slices may be held in.
     """
     if labels.dataset != data.name:
@@ -263,7 +293,7 @@ def choose_slices(
         augmentation = Augmentation(recipe.augmentation, derive(seed, "augmentation"))
     # First, since no other process reads it.
     validation = Slices(data, data.rows("validation"), validation_labels, room=room())
-    train = Slices(data, data.rows("train"), labels, augmentation, room=room())
+    train = Slices(data, rows, labels, augmentation, room=room())
     return {"train": train, "validation": validation}
 
 
