@@ -109,7 +109,7 @@ rule estimate_ceiling:
         perturbation=lambda wildcards: study.perturbations[wildcards.perturbation].as_dict(),
         # In an order of their own, as that of the matrix shall change nothing.
         losses={
-            name: (study.recipes[name].loss, study.recipes[name].background_share)
+            name: (study.recipes[name].deciding_loss, study.recipes[name].background_share)
             for name in sorted(study.matrix["recipe"])
         },
         seed=study.seed,

@@ -126,6 +126,55 @@ rule judge_claims:
         "../scripts/judge_claims.py"
 
 
+# Rules and targets of studies with a baseline alone.
+if study.baseline:
+
+    rule compare_mitigations:
+        input:
+            runs=rules.summarise_runs.output.runs,
+            cases=rules.summarise_runs.output.cases,
+            mixed=rules.summarise_runs.output.mixed,
+        output:
+            mitigation=report(
+                results.table("mitigation.csv"),
+                caption="report/mitigation_table.rst",
+                category="Tables",
+                labels={"table": "Mitigations"},
+            ),
+            markdown=results.table("mitigation.md"),
+            latex=results.table("mitigation.tex"),
+        log:
+            results.log("compare_mitigations"),
+        localrule: True
+        conda:
+            "../envs/study.yaml"
+        params:
+            baseline=study.baseline,
+        script:
+            "../scripts/compare_mitigations.py"
+
+    rule plot_mitigation:
+        input:
+            mitigation=rules.compare_mitigations.output.mitigation,
+        output:
+            pdf=results.figure("mitigation.pdf"),
+            png=report(
+                results.figure("mitigation.png"),
+                caption="report/mitigation.rst",
+                category="Figures",
+                labels={"figure": "Mitigations"},
+            ),
+        log:
+            results.log("plot_mitigation"),
+        localrule: True
+        conda:
+            "../envs/study.yaml"
+        params:
+            baseline=study.baseline,
+        script:
+            "../scripts/plot_mitigation.py"
+
+
 rule plot_degradation:
     input:
         runs=rules.summarise_runs.output.runs,
@@ -342,6 +391,7 @@ tables = [
     *rules.compare_with_paper.output,
     *rules.compare_thresholds.output,
     *(rules.judge_claims.output if study.claims else []),
+    *(rules.compare_mitigations.output if study.baseline else []),
     *rules.write_answer.output,
     *review_tables,
 ]
@@ -352,6 +402,7 @@ figures = [
     *rules.plot_slopes.output,
     *rules.plot_thresholds.output,
     *review_figures,
+    *(rules.plot_mitigation.output if study.baseline else []),
     *collect(rules.plot_roc.output, dataset=study.matrix["dataset"]),
     # A matrix of controls alone has no error to draw.
     *collect(

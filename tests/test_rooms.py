@@ -120,9 +120,9 @@ FREE_OF = {
     "prepare_dataset prepare_given calibrate_perturbation perturb_labels mend_labels": HEAVY
     - {"scipy"},
     "train_model test_model rank_suspects": {"pandas", "matplotlib"},
-    "summarise_runs compare_with_paper compare_thresholds estimate_ceiling judge_claims plan"
-    " write_answer grade_detectors compare_mended": {"torch", "matplotlib"},
-    "plot_answer plot_degradation plot_perturbations plot_roc plot_runs plot_slopes"
+    "summarise_runs compare_with_paper compare_thresholds compare_mitigations estimate_ceiling"
+    " judge_claims plan write_answer grade_detectors compare_mended": {"torch", "matplotlib"},
+    "plot_answer plot_degradation plot_mitigation plot_perturbations plot_roc plot_runs plot_slopes"
     " plot_thresholds plot_review": {"torch"},
     "plot_predictions make_viz model_runner verify_run": set(),
 }

@@ -30,6 +30,7 @@ MENDED = f"{RUN}/{{order}}"
 CHECKPOINT = "top{rank}.pt"
 # Keys of a recipe that are null or false by default and stand in records only where they are set.
 RECIPE_ADDITIONS = ("schedule", "augmentation", "compile", "training_cases")
+RECIPE_ADDITIONS += ("selection", "relabelling")
 # What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
@@ -132,11 +133,22 @@ class Recipe:
     augmentation: Mapping[str, Any] | None = None
     compile: bool = False
     training_cases: int | None = None
+    selection: Mapping[str, Any] | None = None
+    relabelling: Mapping[str, Any] | None = None
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether an epoch depends on how many are to come."""
-        return self.schedule is not None and self.schedule["kind"] in ("poly", "cosine")
+        """Whether an epoch depends on how many are to come.
+
+        Labels are mended by networks that are trained for as many.
+        """
+        falls_to_an_end = self.schedule is not None and self.schedule["kind"] in ("poly", "cosine")
+        return falls_to_an_end or self.relabelling is not None
+
+    @property
+    def deciding_loss(self) -> str | None:
+        """The loss that says where a network decides; None where labels are left out or mended."""
+        return self.loss if self.selection is None and self.relabelling is None else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the definition in its canonical form, as the config has it.
@@ -218,17 +230,20 @@ class Claim:
 
     Attributes:
         name: of its definition, which may make a claim about each of several cells.
-        kind: `costs`, `harmless`, `worse`, `slope` or `threshold`.
+        kind: `costs`, `harmless`, `worse`, `slope`, `threshold` or `helps`.
         dataset, model, recipe: where it is about.
-        error: the perturbation; of a slope the kind of error, see `Perturbation.family`.
+        error: the perturbation, of `helps` perhaps the control; of a slope the kind of error, see
+            `Perturbation.family`.
         draws: of a slope, how these errors are drawn, as text; None where all of the study's errors
             of the kind are drawn alike, and for other claims.
         structure: the structure, or None for each of the dataset.
-        than: model, recipe and perturbation of the other cell of the kind `worse`, else None.
+        than: model, recipe and perturbation of the other cell of the kinds `worse` and `helps`,
+            else None.
         margin: Dice that `harmless` stays below.
         above, below: number that the slope is compared with, one of the two.
         share: of the loss, that another threshold gives back at least.
-        at: that threshold, one of `histograms.THRESHOLDS`, or None.
+        at: that threshold, or the one at which `helps` takes the cell's Dice, one of
+            `histograms.THRESHOLDS`, or None.
         measure: what is lost, a key of `contrasts.MEASURES`.
     """
 
@@ -525,6 +540,8 @@ class Study:
         modules: {name: file} of the user's own code.
         given: {name: settings} of the perturbations that are given labels: where these are read
             from, see `given_settings`.
+        baseline: the recipe that the others of the matrix, as mitigations, are held against, or
+            None.
     """
 
     seed: int
@@ -539,6 +556,7 @@ class Study:
     tolerances: Mapping[str, float]
     modules: Mapping[str, Path] = field(default_factory=dict)
     given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    baseline: str | None = None
 
     @classmethod
     def of(cls, config: Mapping[str, Any], modules: Mapping[str, Path] | None = None) -> Self:
@@ -573,6 +591,7 @@ class Study:
                 for name, error in config["perturbations"].items()
                 if error["kind"] == "given"
             },
+            baseline=(config["mitigation"] or {}).get("baseline"),
         )
 
     @property

@@ -74,6 +74,23 @@ def test_a_run_repeats_itself_to_the_last_byte(files, tmp_path, loss):
         assert torch.equal(first, second)
 
 
+def test_the_last_epoch_is_kept_where_the_recipe_asks_for_it(files, tmp_path):
+    folder = train(tmp_path / "rep0", files, {"monitor": "epoch", "keep": 1})
+    record = json.loads(folder.record.read_text())
+    assert [entry["epoch"] for entry in record["checkpoints"]] == [3]
+
+
+def test_what_is_left_out_grows_with_the_epochs(files, tmp_path):
+    plain, selected = (
+        pd.read_csv(train(tmp_path / name, files, {"selection": selection}).history)
+        for name, selection in (("plain", None), ("selected", {"share": 0.2, "ramp": 2}))
+    )
+    first, second = plain["train_loss"], selected["train_loss"]
+    assert first[0] == second[0] and second[1] < first[1]
+    # Validation leaves out nothing.
+    assert plain["validation_loss"][0] == selected["validation_loss"][0]
+
+
 def test_another_repeat_is_another_run(files, tmp_path):
     first, second = (train(tmp_path / str(repeat), files, repeat=repeat) for repeat in (0, 1))
     assert first.history.read_text() != second.history.read_text()
@@ -96,6 +113,9 @@ def test_validation_labels_may_be_perturbed_alike(files, tmp_path):
         ({"loss": "smp.FocalLoss"}, model_settings(network="smp.Unet", encoder="resnet18")),
         ({"monitor": "validation_dice", "batch_size": 50}, MODEL),
         ({"accumulation": 2}, MODEL),
+        ({"loss": "t_loss", "accumulation": 2}, MODEL),
+        ({"selection": {"share": 0.1, "ramp": 1}}, MODEL),
+        ({"loss": "dice", "selection": {"share": 0.25, "of": "slices", "ramp": 0}}, MODEL),
     ],
 )
 def test_recipes_and_networks_run(files, tmp_path, recipe, model):

@@ -7,14 +7,13 @@ import torch
 import torch.nn.functional as F
 
 from labelnoise.errors import InputError
-from labelnoise.training.decision import decision_odds
-from labelnoise.training.losses import make_loss
+from labelnoise.training.decision import EVEN, decision_odds
+from labelnoise.training.losses import NAMES as OURS
+from labelnoise.training.losses import PIXEL_LOSSES, make_loss
 
 LABELS = torch.tensor([[[0, 1], [0, 0]]], dtype=torch.uint8)
 NAMES = [
-    "class_sampled_cross_entropy",
-    "cross_entropy",
-    "dice",
+    *OURS,
     "smp.DiceLoss",
     "smp.FocalLoss",
     "smp.JaccardLoss",
@@ -175,7 +174,9 @@ def test_loss_and_gradient_are_finite(name, case):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_better_prediction_costs_less(name):
-    labels = (torch.rand(2, 16, 16, generator=seeded()) < 0.4).long()
+    # A square: single pixels are what smoothing in space does not believe.
+    labels = torch.zeros(2, 16, 16, dtype=torch.long)
+    labels[:, 4:12, 3:13] = 1
     right = 4.0 * F.one_hot(labels, 2).permute(0, 3, 1, 2)
     values = [make(name)(sign * right, labels, seeded()).item() for sign in (1, 0, -1)]
     assert values[0] < values[1] < values[2]
@@ -212,7 +213,13 @@ def test_settings_reach_smp():
         ("smp.MCCLoss", {}, "choose one of smp.DiceLoss"),
         ("smp.FocalLoss", {"gama": 2}, "'gama'.*gamma"),
         ("smp.FocalLoss", {"mode": "binary"}, "'mode'"),
-        ("cross_entropy", {"smooth": 1}, "'smooth'.*none"),
+        ("cross_entropy", {"smooth": 1}, "'smooth'.*smoothing"),
+        ("cross_entropy", {"smoothing": 1}, "smoothing: 1;.*below 1"),
+        ("generalised_cross_entropy", {"q": 0}, "q: 0;.*above 0, at most 1"),
+        ("symmetric_cross_entropy", {"log_zero": 4}, "log_zero: 4;.*below 0"),
+        ("soft_bootstrapping", {"beta": True}, "beta: True;.*0 to 1"),
+        ("noise_robust_dice", {"gamma": 2.5}, "gamma: 2.5;.*1 to 2"),
+        ("t_loss", {"nu": 1}, "'nu'.*log_nu"),
         ("class_sampled_cross_entropy", {}, "background_share: None.*0 to 1"),
         ("class_sampled_cross_entropy", {"background_share": 7.2}, "7.2.*0 to 1"),
         ("class_sampled_cross_entropy", {"share": 0.1}, "'share'.*background_share"),
@@ -267,3 +274,26 @@ def test_the_optimum_of_a_loss_decides_at_its_odds(name, share):
 def test_the_optimum_of_other_losses_is_not_said_to_be_known():
     assert decision_odds("dice") is None
     assert decision_odds("smp.FocalLoss", 0.1) is None
+    for name in set(OURS) - {"class_sampled_cross_entropy", *EVEN}:
+        assert decision_odds(name, 0.1) is None
+
+
+@pytest.mark.parametrize("name", EVEN)
+@pytest.mark.parametrize("settings", [{}, {"smoothing": 0.3}])
+def test_the_best_probability_is_over_one_half_where_that_of_foreground_is(name, settings):
+    """The least expected loss of a pixel that is foreground with probability P, on a grid."""
+    if settings and name != "cross_entropy":
+        pytest.skip("has no smoothing")
+    p_K = torch.linspace(0.001, 0.999, 999, dtype=torch.float64)
+    logits = torch.stack([(1 - p_K).log(), p_K.log()])[None, :, None]
+    compute, _ = PIXEL_LOSSES[name]
+    losses = [compute(logits, torch.full((1, 1, 999), label), **settings)[0, 0] for label in (0, 1)]
+    for rate in (0.05, 0.3, 0.45, 0.55, 0.7, 0.95):
+        best = p_K[((1 - rate) * losses[0] + rate * losses[1]).argmin()].item()
+        assert (best > 0.5) == (rate > 0.5), (rate, best)
+        if name == "cross_entropy":
+            smoothing = settings.get("smoothing", 0)
+            assert best == pytest.approx((1 - smoothing) * rate + smoothing / 2, abs=2e-3)
+        if name == "generalised_cross_entropy":
+            odds = (rate / (1 - rate)) ** (1 / 0.3)
+            assert best == pytest.approx(odds / (1 + odds), abs=2e-3)

@@ -303,6 +303,19 @@ def test_a_training_with_a_setting_for_speed_goes_on_as_well(files, tmp_path, mo
     assert_same(folder, twin)
 
 
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_what_a_loss_learns_goes_on(files, tmp_path, monkeypatch, accumulation):
+    recipe = {"loss": "t_loss", "epochs": 3, "accumulation": accumulation}
+    twin = train(tmp_path / "twin", files, recipe, MODEL)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(loop, "leave_if_abandoned", sys.exit)
+        train(tmp_path / "rep0", files, recipe, MODEL)
+    (learned,) = read_state(RunFolder(tmp_path / "rep0")).loss.values()
+    assert learned.item() != 1
+    again = train(tmp_path / "rep0", files, recipe, MODEL)
+    assert again.history.read_bytes() == twin.history.read_bytes()
+
+
 def traced(network, **settings):
     """Compile as far as it goes without a compiler of C++, which takes half a minute."""
     assert settings["dynamic"] is False

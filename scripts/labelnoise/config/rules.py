@@ -40,11 +40,13 @@ def apply_rules(config: dict) -> None:
         InputError: two keys contradict each other; the message names one of them.
     """
     _check_matrix(config)
+    _check_baseline(config)
     for name, dataset in config["datasets"].items():
         _complete_dataset(name, dataset)
     for name, recipe in config["recipes"].items():
         _complete_recipe(name, recipe)
     _check_augmented(config)
+    _check_relabelled(config)
     for name, perturbation in config["perturbations"].items():
         _check_perturbation(name, perturbation, config["perturbations"])
     _check_given_labels(config)
@@ -90,9 +92,9 @@ def claim_cells(
         matrix: the config's matrix.
 
     Returns:
-        Pairs of {axis: name}: a cell, and the one that a claim of the kind `worse` sets beside it,
-        for other kinds the same cell. A slope's cells have no perturbation. Pairs that the matrix
-        lacks do not occur.
+        Pairs of {axis: name}: a cell, and the one that a claim of the kind `worse` or `helps` sets
+        beside it, for other kinds the same cell. A slope's cells have no perturbation. Pairs that
+        the matrix lacks do not occur.
     """
     given = {axis: claim.get(axis) for axis in AXES if axis in claim}
     choices = [matrix[axis] if name is None else [name] for axis, name in given.items()]
@@ -102,7 +104,7 @@ def claim_cells(
         (cell, other)
         for cell, other in pairs
         if all(side[axis] in matrix[axis] for side in (cell, other) for axis in side)
-        and (claim["kind"] != "worse" or cell != other)
+        and ("than" not in claim or cell != other)
     ]
 
 
@@ -131,6 +133,15 @@ def _check_matrix(config):
         raise InputError(
             f"config key 'matrix' asks for {runs} runs, the product of its lists, of folds and "
             f"repeats; expected at most {MOST_RUNS}."
+        )
+
+
+def _check_baseline(config):
+    baseline, recipes = (config["mitigation"] or {}).get("baseline"), config["matrix"]["recipe"]
+    if baseline is not None and baseline not in recipes:
+        raise InputError(
+            f"config key 'mitigation.baseline' is {shown(baseline)}, which 'matrix.recipe' lacks; "
+            f"name one of {', '.join(recipes)}."
         )
 
 
@@ -252,6 +263,20 @@ def _check_augmented(config):
                     f"1, but '{key}' is none, which keeps any values; choose another one, or no "
                     "augmentation."
                 )
+
+
+def _check_relabelled(config):
+    """Refuse to mend labels of which each epoch has others."""
+    matrix = config["matrix"]
+    relabelled = [name for name in matrix["recipe"] if config["recipes"][name]["relabelling"]]
+    for name in matrix["perturbation"] if relabelled else ():
+        draws = config["perturbations"][name]["draws"]
+        if draws != 1:
+            raise InputError(
+                f"config key 'recipes.{relabelled[0]}.relabelling' mends labels before training, "
+                f"but 'perturbations.{name}.draws' is {draws}, other labels in other epochs; set "
+                "draws: 1, or leave one of the two out of the matrix."
+            )
 
 
 def _check_perturbation(name, perturbation, defined):
@@ -405,10 +430,23 @@ def _check_claim(name, claim, config):
                 f"{key}.{place}' names {shown(named)}, which '{AXES[axis]}' does not define; "
                 f"defined are: {', '.join(defined)}."
             )
-        if axis == "perturbation" and defined[named]["kind"] == "control":
+        # What helps under an error costs under the control.
+        is_error = claim["kind"] != "helps"
+        if is_error and axis == "perturbation" and defined[named]["kind"] == "control":
             raise InputError(f"{key}.{place}' is {shown(named)}, a control; name a label error.")
     if claim["kind"] == "slope" and ("above" in claim) == ("below" in claim):
         raise InputError(f"{key}' has to say above or below which number; give one of the two.")
+    if claim["kind"] == "helps":
+        if "than" not in claim and "at" not in claim:
+            raise InputError(
+                f"{key}' has to say what is better than what; give `than`, the other recipe, or "
+                "`at`, the other threshold."
+            )
+        if "at" in claim and claim["measure"] != "dice":
+            raise InputError(
+                f"{key}.measure' is {claim['measure']}, which is known at a probability of 0.5 "
+                "alone; remove `at`, or take dice."
+            )
     if claim["structure"] is not None:
         if claim["dataset"] is None:
             raise InputError(f"{key}.structure' needs the dataset that it is in; add 'dataset'.")

@@ -101,7 +101,7 @@ Kept = dict[int, tuple[int, np.ndarray]]
 Rule = Callable[[ShareHistogram], float]
 
 
-def loss_rule(loss: str, share: float, histogram: ShareHistogram) -> float:
+def loss_rule(loss: str | None, share: float, histogram: ShareHistogram) -> float:
     """Return the P above which the optimum of a loss paints a structure.
 
     Cross-entropy decides at 1/2, cross-entropy over a share q of the background at q / (1 + q), see
@@ -112,7 +112,7 @@ def loss_rule(loss: str, share: float, histogram: ShareHistogram) -> float:
     pixels are hardly ever claimed by two.
 
     Args:
-        loss: name of the loss, see `losses.make_loss`.
+        loss: name of the loss, see `losses.make_loss`, or None, see `Recipe.deciding_loss`.
         share: share of the background that `class_sampled_cross_entropy` keeps, above 0 to 1.
         histogram: the structure's pixels.
 
@@ -172,7 +172,7 @@ def estimate_ceiling(
     dataset: Path,
     calibration: Path,
     perturbation: Perturbation,
-    losses: Mapping[str, tuple[str, float | None]],
+    losses: Mapping[str, tuple[str | None, float | None]],
     seed: int,
     path: Path,
     given: Mapping[str, Path] = NONE_GIVEN,
@@ -191,7 +191,7 @@ def estimate_ceiling(
         dataset: the dataset file.
         calibration: the JSON file that `calibrate_dataset` wrote, which also names the error.
         perturbation: its definition.
-        losses: {recipe: name of its loss, and its own share of background}.
+        losses: {recipe: its `deciding_loss`, and its own share of background}.
         seed: the study's seed.
         path: the CSV file.
         given: the files of the given labels that the perturbation takes, by name.
@@ -220,7 +220,7 @@ def estimate_ceiling(
         log.warning("an error of %.4f is left; see the table's columns", largest)
     for recipe, (loss, _) in losses.items():
         if np.isnan(table["threshold"][table["recipe"] == recipe]).all():
-            log.warning("recipe %s: where %s decides is not known", recipe, loss)
+            log.warning("recipe %s: where %s decides is not known", recipe, loss or "it")
     table.insert(0, "dataset", calibrated["dataset"])
     table.insert(1, "perturbation", name)
     write_csv(path, table)

@@ -8,6 +8,8 @@ A claim is a contrast, a block of values per repeat and case, see `contrasts`:
     slope       Dice lost for each label Dice lost, above or below a number; errors of a kind that
                 are drawn in several ways, fixed and fresh, are a question each
     threshold   what another threshold gives back minus a share of the drop, above 0
+    helps       the score of a cell, perhaps at another threshold, minus that of another cell of the
+                same error or control, or its own at a probability of 0.5, above 0
 
 Every p is two-sided against 0 or the number, at level 0.05 after Holm's correction over all claims
 that are declared, answered or not; the side of the estimate tells supported from refuted.
@@ -34,6 +36,7 @@ from labelnoise.evaluation.contrasts import (
     drops,
     families,
     gains,
+    levels,
     slopes,
     stack,
     threshold_parts,
@@ -58,7 +61,7 @@ BOUNDS = ["margin", "above", "below", "share"]
 NUMBERS = ["estimate", "low", "high", "df", "p", "p_adjusted", "smallest_effect"]
 COLUMNS = [*TEXTS, *BOUNDS, "verdict", *NUMBERS, "repeats_needed", "n", "cases", "gap"]
 
-# `drops` or `slopes`.
+# `drops`, `slopes` or, of `helps`, levels.
 Contrast = Callable[[pd.DataFrame, pd.DataFrame], Blocks]
 
 
@@ -256,6 +259,8 @@ def _question(
     repeats: int,
 ) -> Question:
     cell: tuple[str, ...] = (claim.dataset, structure, claim.model, claim.recipe, claim.error)
+    if claim.kind == "helps":
+        return _help(claim, structure, cell, blocks, shown, repeats)
     found = blocks(slopes if claim.kind == "slope" else drops, claim.measure)
     if claim.kind == "slope":
         drawn = [key for key in found if key[:-1] == cell and claim.draws in (None, key[-1])]
@@ -288,6 +293,31 @@ def _question(
     elif len(sides) == 2 and sides[0][:-1] != sides[1][:-1]:
         scale = np.sqrt(2)
     return Question(claim, structure, _gap(block, structure, shown, repeats), block, scale)
+
+
+def _help(
+    claim: Claim,
+    structure: str,
+    cell: tuple[str, ...],
+    blocks: Callable[[Contrast, str], Blocks],
+    shown: int,
+    repeats: int,
+) -> Question:
+    """Return the question whether a cell scores higher than another, see `_question`."""
+    better = blocks(_levels, dice_at(claim.at) if claim.at else claim.measure)
+    other = (claim.dataset, structure, *claim.than) if claim.than else cell
+    for side, found in ((cell, better), (other, blocks(_levels, claim.measure))):
+        if side not in found or found[side].isna().all(axis=None):
+            gap = f"no scores of {'/'.join(side[len(FAMILY) :])}"
+            if side == cell and claim.at == "loss" and side in found:
+                gap = "the recipe's loss implies no threshold"
+            return Question(claim, structure, gap, pd.DataFrame())
+    block = (better[cell] - blocks(_levels, claim.measure)[other]).dropna(how="all")
+    return Question(claim, structure, _gap(block, structure, shown, repeats), block)
+
+
+def _levels(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
+    return levels(values)
 
 
 def _gap(block: pd.DataFrame, structure: str, shown: int, repeats: int) -> str:

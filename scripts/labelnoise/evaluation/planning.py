@@ -107,8 +107,10 @@ def _layout(
 ) -> tuple[Layout | None, str]:
     """Return the layout of a claim's contrast with two repeats, and whose variances it has."""
     recipes = [claim.recipe]
-    if claim.than is not None and claim.than[:2] != (claim.model, claim.recipe):
-        recipes.append(claim.than[1])
+    # A gain is one difference of two cells, as a drop is.
+    other = claim.than if claim.kind == "worse" else None
+    if other is not None and other[:2] != (claim.model, claim.recipe):
+        recipes.append(other[1])
     found = [_stored(stored, claim.dataset, recipe) for recipe in recipes]
     # Drops of two settings are independent, so their variances add.
     repeat, case, residual = (sum((row[PARTS] ** 2).mean() for row in found))[PARTS]

@@ -147,9 +147,10 @@ def loss_threshold(recipe: Recipe, data: Dataset) -> float:
     several structures it is exact where the others are far: then the rest is background.
 
     Returns:
-        The log-odds, 0 for plain cross-entropy; NaN where the loss's optimum is unknown.
+        The log-odds, 0 for plain cross-entropy; NaN where the loss's optimum is unknown, or labels
+        are left out or mended.
     """
-    odds = decision_odds(recipe.loss, background_share(recipe.background_share, data))
+    odds = decision_odds(recipe.deciding_loss, background_share(recipe.background_share, data))
     return np.nan if odds is None else float(-np.log(odds))
 
 

@@ -77,7 +77,9 @@ def training_minutes(
     if seconds_per_epoch is None:
         seconds_per_epoch = guessed_seconds(recipe, size)
         longest = LONGEST_GUESS_MINUTES
-    minutes = START_MINUTES + SAFETY * recipe.epochs * seconds_per_epoch / 60
+    # Labels are mended by as many trainings before.
+    trainings = 1 + (recipe.relabelling["folds"] if recipe.relabelling else 0)
+    minutes = START_MINUTES + SAFETY * trainings * recipe.epochs * seconds_per_epoch / 60
     return min(ceil(min(minutes, longest)) * attempt, LONGEST_MINUTES)
 
 

@@ -31,7 +31,7 @@ CHOSEN, VOLUME = "clean", 0.01
 VERDICTS = (SUPPORTED, REFUTED, UNDECIDED)
 NO_CLAIMS = "No claims are declared, so nothing is concluded: see the tables for estimates."
 # What the estimate of a claim is beyond what its sentence says.
-UNITS = {"worse": " more", "threshold": " Dice beyond that share"}
+UNITS = {"worse": " more", "helps": " more", "threshold": " Dice beyond that share"}
 TITLE = "What the study says"
 # Snakemake centres this page in the window, where the top of a long one is out of reach; and it is
 # narrower than a table.

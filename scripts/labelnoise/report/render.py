@@ -318,10 +318,11 @@ def claims_tables(
             _range(answered[name].astype(int), what)
             for name, what in (("n", "repeat"), ("cases", "test case"))
         )
+    scores = " or of two scores" if (table["kind"] == "helps").any() else ""
     caption = (
         "What the study's claims come to. Estimate: Dice, or what the claim names, lost against "
-        "the control, the difference of two such losses, Dice lost for each label Dice lost, or "
-        "what a threshold gives back beyond the share [95 % interval"
+        f"the control, the difference of two such losses{scores}, Dice lost for each label Dice "
+        "lost, or what a threshold gives back beyond the share [95 % interval"
         f"{over}, not corrected]. p: corrected by Holm's method for all {len(table)} rows; a claim "
         "is supported or refuted where it is below 0.05. Smallest effect: what this design finds "
         "with a power of 80 %, at the strictest step of the correction; for a loss below a margin, "
@@ -329,6 +330,51 @@ def claims_tables(
         f"estimate true.{_warning(mixed)}"
     )
     return [Table(_row_blocks(table, row), caption, "tab:claims")]
+
+
+def mitigation_tables(table: pd.DataFrame, baseline: str, mixed: int = 0) -> list[Table]:
+    """Return what `mitigation.mitigation_table` returns, set for printing.
+
+    Args:
+        table: the table.
+        baseline: the recipe that it holds the others against.
+        mixed: see `degradation_tables`.
+    """
+    against = style.display(baseline)
+    if table.empty:
+        reason = f"No label error has scores of another recipe than {against}."
+        return [Table([], reason, "tab:mitigation")]
+    names, several = style.perturbations_of(table), table["model"].nunique() > 1
+    blocks = []
+    for dataset, structure in style.panels(table):
+        here = style.in_panel(table, dataset, structure)
+        for error, rows in here.groupby("perturbation", sort=False):
+            lines = [
+                {
+                    **({"network": style.display(row["model"])} if several else {}),
+                    "mitigation": style.mitigation(row["recipe"], row["at"]),
+                    "lost": mean_interval(row, "lost"),
+                    "given back": mean_interval(row, "gained"),
+                    "share of it": mean_interval(row, "share"),
+                    "cost on clean labels": mean_interval(row, "cost"),
+                }
+                for row in rows.to_dict("records")
+            ]
+            labels = number(rows["label_dice"].mean())
+            panel = style.display_panel(dataset, structure)
+            title = f"{panel}; {names[error]}, label Dice {labels}"
+            blocks.append((title, pd.DataFrame(lines)))
+    caption = (
+        f"Test Dice, in pairs of equal repeat and case: what a label error costs {against}, at a "
+        "probability of 0.5 and against its control; what each mitigation gives back, its Dice "
+        f"under the error minus that of {against}; the share of what is lost, where its interval "
+        "lies above 0, else a dash; and what the mitigation costs on clean labels, below 0 what it "
+        f"gains: mean [95 % interval over {repeats_and_cases(table)}, not corrected for the number "
+        f"of comparisons]. Thresholds: {against} decided where Dice is best on validation slices, "
+        "with clean labels, or with labels as wrong as the training labels. "
+        f"{LABEL_DICE}{_warning(mixed)}"
+    )
+    return [Table(blocks, caption, "tab:mitigation", apart=True)]
 
 
 def note_folds(tables: list[Table], runs: pd.DataFrame) -> list[Table]:
@@ -389,6 +435,11 @@ def claim_sentence(claim: Mapping[str, Any], names: Mapping[str, str] | None = N
             return f"{subject} {loses} less than {claim['margin']:g}{lost} under {error}"
         case "worse":
             return f"{subject} {loses} more{lost} under {error} than {_other(claim, names)}"
+        case "helps":
+            better = "lower" if claim["measure"] in FALLING else "higher"
+            at = f" at the threshold that {AT[claim['at']]}" if claim["at"] else ""
+            other = f"with {_helped(claim)}" if claim["than_recipe"] else "at a probability of 0.5"
+            return f"{network}'s {what} under {error}{at} is {better} than {other}"
         case "threshold":
             share = "half" if claim["share"] == 0.5 else f"{claim['share']:.0%}"
             return (
@@ -407,6 +458,16 @@ def claim_sentence(claim: Mapping[str, Any], names: Mapping[str, str] | None = N
 
 def _perturbation(name, names):
     return (names or {}).get(name) or style.display_perturbation(name)
+
+
+def _helped(claim):
+    """Return in what the lower cell of a claim of the kind `helps` differs."""
+    parts = []
+    if claim["than_model"] != claim["model"]:
+        parts.append(style.display(claim["than_model"]))
+    if claim["than_recipe"] != claim["recipe"]:
+        parts.append(f"recipe {style.display(claim['than_recipe'])}")
+    return " and ".join(parts)
 
 
 def _other(claim, names):

@@ -87,12 +87,33 @@ DISPLAY_NAMES = {
     "fcn32": "FCN-32s",
     "fcn8": "FCN-8s",
     "plain": "plain cross-entropy",
+    "smoothed": "label smoothing",
+    "svls": "spatially varying smoothing",
+    "gce": "generalised cross-entropy",
+    "sce": "symmetric cross-entropy",
+    "bootstrap-soft": "soft bootstrapping",
+    "bootstrap-hard": "hard bootstrapping",
+    "soft-dice": "soft Dice",
+    "nr-dice": "noise-robust Dice",
+    "t-loss": "T-Loss",
+    "small-loss": "small-loss selection",
+    "early": "early stopping",
+    "relabelled": "relabelling",
     "lis": "Liver CT",
     "psd": "Pancreas CT",
     "phantom": "Phantom",
     "phantom-pancreas": "Pancreas phantom",
     "mni152": "MNI152",
 }
+
+
+# The baseline at another threshold than 0.5, by whose labels that is chosen.
+THRESHOLDS = {"clean": "threshold, clean validation", "perturbed": "threshold, noisy validation"}
+
+
+def mitigation(recipe: str, at: str) -> str:
+    """Return the display name of a mitigation, see `mitigation.mitigation_table`."""
+    return THRESHOLDS.get(at) or display(recipe)
 
 
 def display(name: str) -> str:

@@ -77,7 +77,8 @@ def main() -> None:
 def _is_unusual(recipe: Recipe) -> bool:
     unusual_loss = recipe.loss.startswith("smp.") or recipe.loss_settings
     unusual_optimiser = recipe.optimiser != "Adam" or {*recipe.optimiser_settings} - {"eps"}
-    return bool(unusual_loss or unusual_optimiser or recipe.schedule or recipe.augmentation)
+    others = recipe.schedule, recipe.augmentation, recipe.selection, recipe.relabelling
+    return bool(unusual_loss or unusual_optimiser or any(map(bool, others)))
 
 
 def check_definitions(
@@ -129,13 +130,17 @@ def _try_recipe(recipe: Recipe) -> None:
 
     from labelnoise.training.loop import make_optimiser
     from labelnoise.training.losses import make_loss
+    from labelnoise.training.relabelling import check_installed
     from labelnoise.training.schedule import make_schedule
+    from labelnoise.training.selection import left_out
 
+    if recipe.relabelling is not None:
+        check_installed()
     network = torch.nn.Conv2d(1, 2, 3, padding=1)
     loss = make_loss(
         recipe.loss, background_share=recipe.background_share or 0.1, **recipe.loss_settings
     )
-    optimiser = make_optimiser(network.parameters(), recipe)
+    optimiser = make_optimiser([*network.parameters(), *loss.parameters()], recipe)
     schedule = make_schedule(optimiser, recipe)
     images_N1HW = torch.rand(2, 1, 16, 16)
     labels_NHW = (images_N1HW[:, 0] > 0.5).long()
@@ -145,7 +150,8 @@ def _try_recipe(recipe: Recipe) -> None:
         always = {name: {**each, "probability": 1} for name, each in recipe.augmentation.items()}
         images_N1HW, labels_NHW = Augmentation(always, 0).augment(images_N1HW, labels_NHW, (0, 1))
     try:
-        loss(network(images_N1HW), labels_NHW, torch.Generator()).backward()
+        selection = left_out(recipe.selection, recipe.epochs)
+        loss(network(images_N1HW), labels_NHW, torch.Generator(), **selection).backward()
         optimiser.step()
         if schedule is not None:
             schedule.step()

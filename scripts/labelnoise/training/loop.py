@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,7 @@ from labelnoise.training.batches import Slices, as_inputs, batches_in_order, tra
 from labelnoise.training.checkpoints import TopNSaver
 from labelnoise.training.memory import backward_in_parts, forward
 from labelnoise.training.schedule import make_schedule
+from labelnoise.training.selection import left_out
 from labelnoise.training.state import StateKeeper, leave_if_abandoned
 from labelnoise.training.viewers import Viewer
 
@@ -46,7 +47,7 @@ class Setup:
 
     Attributes:
         network: the module, already initialised.
-        loss: a function of (logits_NCHW, labels_NHW, generator).
+        loss: a `losses.Loss`; parameters of its own are learned with the network's.
         slices: {"train": Slices, "validation": Slices}.
         recipe: the recipe.
         seed: the training seed.
@@ -55,7 +56,7 @@ class Setup:
     """
 
     network: torch.nn.Module
-    loss: Callable[..., torch.Tensor]
+    loss: torch.nn.Module
     slices: dict[str, Slices]
     recipe: Recipe
     seed: int
@@ -96,9 +97,10 @@ def fit(
     network, recipe = setup.network, setup.recipe
     # Channels last is the layout of the fast kernels: it saves a third of the time on a CPU.
     network.to(setup.device, memory_format=torch.channels_last)
+    setup.loss.to(setup.device)
     if recipe.compile:
         compile_network(network, setup.device)
-    optimiser = make_optimiser(network.parameters(), recipe)
+    optimiser = make_optimiser([*network.parameters(), *setup.loss.parameters()], recipe)
     schedule = make_schedule(optimiser, recipe)
     generator = torch.Generator(setup.device).manual_seed(derive(setup.seed, "loss"))
     state = keeper.state
@@ -107,7 +109,7 @@ def fit(
     batches = iter(training_batches(setup.slices["train"], recipe, order, setup.workers, done))
     if state:
         # Only after the line above, which draws from torch's own generator.
-        state.restore(network, optimiser, generator, saver, schedule)
+        state.restore(network, optimiser, generator, saver, schedule, setup.loss)
     epochs = range(done + 1, recipe.epochs + 1)
     # disable=None: a bar on a terminal, nothing in a file.
     for epoch in tqdm(
@@ -129,7 +131,7 @@ def fit(
         seconds = {"train": trained_at - started, "validation": ended - trained_at}
         timing.append({"epoch": epoch, **seconds, "sitting": len(keeper.sittings)})
         _report(row, recipe.epochs, ended - started)
-        keeper.write(history, timing, network, optimiser, generator, saver, schedule)
+        keeper.write(history, timing, network, optimiser, generator, saver, schedule, setup.loss)
         saver.sweep()
         leave_if_abandoned()
     return history, timing
@@ -145,14 +147,20 @@ def train_epoch(
     """Take one optimiser step per batch; return the epoch's loss, Dice, precision and recall.
 
     The scores are those of each batch at its step, against the labels trained on. A batch is taken
-    in `recipe.accumulation` parts, see `memory.backward_in_parts`.
+    in `recipe.accumulation` parts, see `memory.backward_in_parts`; what the recipe's `selection`
+    leaves out of it counts in the scores.
     """
     network, device = setup.network.train(), setup.device
     losses, totals_C4 = [], 0
     for batch in batches:
         images_NKHW, labels_NHW = as_inputs(batch, device)
         optimiser.zero_grad(set_to_none=True)
-        compute_loss = partial(setup.loss, labels_NHW=labels_NHW, generator=generator)
+        compute_loss = partial(
+            setup.loss,
+            labels_NHW=labels_NHW,
+            generator=generator,
+            **left_out(setup.recipe.selection, epoch),
+        )
         if setup.recipe.accumulation == 1:
             with setup.precision():
                 logits_NCHW = network(images_NKHW)
@@ -201,7 +209,7 @@ def scores(totals_C4: torch.Tensor) -> dict[str, float]:
 
 
 def make_optimiser(
-    parameters: Iterator[torch.nn.Parameter], recipe: Recipe
+    parameters: Iterable[torch.nn.Parameter], recipe: Recipe
 ) -> torch.optim.Optimizer:
     """Return the recipe's optimiser, by its name in torch.optim.
 

@@ -24,12 +24,13 @@ from labelnoise.networks import make_network
 from labelnoise.seeds import cases_seed, derive, training_seed
 from labelnoise.study import Recipe, Run, RunFolder, Task
 from labelnoise.training.batches import Index, Slices, as_inputs, room_for_slices
-from labelnoise.training.checkpoints import TopNSaver
+from labelnoise.training.checkpoints import TopNSaver, load
 from labelnoise.training.decision import background_share
 from labelnoise.training.loop import Rows, Setup, fit
 from labelnoise.training.losses import make_loss
 from labelnoise.training.memory import is_out_of_memory, training_sentence
 from labelnoise.training.provenance import provenance
+from labelnoise.training.relabelling import mend
 from labelnoise.training.state import StateKeeper, ended_by_sigterm, make_identity
 from labelnoise.training.viewers import (
     SLICES,
@@ -78,7 +79,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
 
     Raises:
         InputError: memory runs out, or see `fit`, `make_network`, `make_loss`, `Dataset`,
-            `LabelFile` and `read_pair`.
+            `LabelFile`, `relabelling.mend` and `read_pair`.
     """
     recipe = task.recipe
     seed = training_seed(task.seed, task.run.model, task.run.repeat)
@@ -88,18 +89,31 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     rows = training_rows(
         data, recipe.training_cases, cases_seed(task.seed, data.name, task.run.repeat)
     )
-    slices = choose_slices(data, labels, recipe, seed, rows, room)
-    share = background_share(recipe.background_share, data)
-    loss = make_loss(recipe.loss, background_share=share, **recipe.loss_settings)
-    log.info(
-        "training %s: %d training and %d validation slices",
-        task.run.name,
-        len(slices["train"]),
-        len(slices["validation"]),
-    )
     digests = {"dataset": data.digest(), "labels": labels.digest()}
+    identity = make_identity(task, seed, digests, device.kind)
     with ended_by_sigterm(), memory_explained(task, device), ExitStack() as stack:
-        keeper = StateKeeper(folder, make_identity(task, seed, digests, device.kind), recipe.epochs)
+        keeper = StateKeeper(folder, identity, recipe.epochs)
+        mended = {}
+        used = labels
+        if recipe.relabelling is not None:
+            predict_fold = partial(_predict_fold, task, data, labels, device, extras, keeper, room)
+            used, mended["relabelled"] = mend(
+                data,
+                labels,
+                rows,
+                recipe.relabelling["folds"],
+                seed,
+                keeper.folder,
+                identity,
+                predict_fold,
+            )
+        slices = choose_slices(data, used, recipe, seed, rows, room)
+        log.info(
+            "training %s: %d training and %d validation slices",
+            task.run.name,
+            len(slices["train"]),
+            len(slices["validation"]),
+        )
         done = keeper.state.epoch if keeper.state else 0
         board = stack.enter_context(open_board(folder.tensorboard, done))
         viewers: list[Viewer] = [
@@ -109,10 +123,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
         make_repeatable(seed)
         network = make_network(task.model.as_dict(), len(data.channels), len(data.class_names))
         log.info("%d parameters", count_parameters(network))
-        workers = extras.workers
-        if device.kind == "cuda" and not slices["train"].in_memory:
-            workers = max(workers, min(READERS, cores()))
-        setup = Setup(network, loss, slices, recipe, seed, device.kind, workers)
+        setup = _setup(network, slices, task, data, seed, device, extras)
         saver = TopNSaver(keeper.folder, recipe, describe_network(task, data))
         history, timing = fit(setup, saver, keeper, viewers)
         record = {
@@ -123,11 +134,45 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
             "label_seed": labels.seed,
             **({"label_kind": {"kind": labels.kind, "code": labels.code}} if labels.code else {}),
             "digests": digests | source_digest(data),
+            **mended,
             **device.record(),
         }
         write_outputs(folder, saver, history, timing, {**record, **provenance(keeper.sittings)})
         if not extras.keep_state:
             keeper.remove()
+
+
+def _setup(network, slices, task, data, seed, device, extras):
+    """Return the Setup of a training with a task's recipe."""
+    recipe, workers = task.recipe, extras.workers
+    if device.kind == "cuda" and not slices["train"].in_memory:
+        workers = max(workers, min(READERS, cores()))
+    share = background_share(recipe.background_share, data)
+    loss = make_loss(recipe.loss, background_share=share, **recipe.loss_settings)
+    return Setup(network, loss, slices, recipe, seed, device.kind, workers)
+
+
+def _predict_fold(task, data, labels, device, extras, keeper, room, number, train_rows, rows):
+    """Train a network as a task says, but on some rows, and return its probabilities of others.
+
+    It is kept as any training is, in a folder of the state, and goes on after an interruption. When
+    all its epochs are done it has nothing left to do but to predict.
+    """
+    seed = derive(training_seed(task.seed, task.run.model, task.run.repeat), "relabelling", number)
+    folder = RunFolder(keeper.folder / f"fold{number}")
+    own_keeper = StateKeeper(folder, keeper.identity | {"fold": str(number)}, task.recipe.epochs)
+    make_repeatable(seed)
+    network = make_network(task.model.as_dict(), len(data.channels), len(data.class_names))
+    slices = choose_slices(data, labels, task.recipe, seed, train_rows, room)
+    setup = _setup(network, slices, task, data, seed, device, extras)
+    saver = TopNSaver(own_keeper.folder, task.recipe, describe_network(task, data))
+    fit(setup, saver, own_keeper)
+    with whole_folder(folder.checkpoints) as temporary:
+        kept = saver.finish(temporary)
+    trained = load(folder.checkpoint(choose(kept)))
+    trained.network.to(device.kind)
+    parts = np.array_split(rows, -(-len(rows) // task.recipe.batch_size))
+    return np.concatenate([trained.predict_scaled(data.read(part)[0]) for part in parts])
 
 
 def bytes_to_train(task: Task, data: Dataset, device: Device) -> int:

@@ -45,6 +45,7 @@ class TrainingState:
         history, timing: what `fit` returns, so far.
         sittings: what `begin_sitting` returned, each time that the training started.
         schedule: state_dict of the learning rate's schedule, or None.
+        loss: state_dict of the loss; empty, or None, for one that learns nothing.
     """
 
     identity: dict
@@ -57,6 +58,7 @@ class TrainingState:
     timing: list
     sittings: list
     schedule: dict | None = None
+    loss: dict | None = None
 
     def save(self, path: Path) -> None:
         """Write the state; the file is whole or the one before it."""
@@ -87,7 +89,8 @@ class TrainingState:
         optimiser: torch.optim.Optimizer,
         generator: torch.Generator,
         saver: TopNSaver,
-        schedule: LRScheduler | None = None,
+        schedule: LRScheduler | None,
+        loss: torch.nn.Module,
     ) -> None:
         """Put everything back, torch's own generators too: nothing may draw from them meanwhile."""
         network.load_state_dict(self.network)
@@ -95,6 +98,7 @@ class TrainingState:
         optimiser.load_state_dict(self.optimiser)
         if schedule is not None:
             schedule.load_state_dict(self.schedule)
+        loss.load_state_dict(self.loss or {})
         saver.kept = self.kept
         generator.set_state(self.generators["loss"])
         torch.set_rng_state(self.generators["torch"])
@@ -171,13 +175,14 @@ class StateKeeper:
         optimiser: torch.optim.Optimizer,
         generator: torch.Generator,
         saver: TopNSaver,
-        schedule: LRScheduler | None = None,
+        schedule: LRScheduler | None,
+        loss: torch.nn.Module,
     ) -> None:
         """Store the state after a whole epoch, and how far the training has come.
 
         Args:
             history, timing: see TrainingState.
-            network, optimiser, saver, schedule: as they are after the epoch.
+            network, optimiser, saver, schedule, loss: as they are after the epoch.
             generator: the loss's.
         """
         generators = {"loss": generator.get_state(), "torch": torch.get_rng_state()}
@@ -194,6 +199,7 @@ class StateKeeper:
             timing=timing,
             sittings=self.sittings,
             schedule=None if schedule is None else schedule.state_dict(),
+            loss=dict(loss.state_dict()),
         ).save(self.path)
         self._write_progress(timing)
 
