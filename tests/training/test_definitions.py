@@ -11,6 +11,7 @@ import torch
 
 import own_modules
 import tiny
+from labelnoise import extras
 from labelnoise.errors import InputError
 from labelnoise.study import read_study
 from labelnoise.training import definitions
@@ -30,9 +31,27 @@ def changed(**recipe):
     return replace(STUDY, recipes={**STUDY.recipes, "plain": plain})
 
 
-def test_the_shipped_definitions_work():
+def test_the_shipped_definitions_work(monkeypatch):
     recipes = {name: recipe.as_dict() for name, recipe in STUDY.recipes.items()}
+    # Whether cleanlab is installed is not asked here.
+    monkeypatch.setattr(definitions, "require", lambda library, key: None)
     check_definitions({"unet": STUDY.models["unet"].as_dict()}, recipes)
+
+
+def test_a_recipe_whose_library_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"'recipes\.mended\.relabelling' needs cleanlab, .*`make"):
+        check_definitions({}, {"mended": PLAIN | {"relabelling": {"folds": 5}}})
+
+
+@pytest.mark.parametrize("loss", ["dice", "class_sampled_cross_entropy", "noise_robust_dice"])
+def test_pixels_of_a_loss_of_masks_cannot_be_left_out(loss):
+    selection = {"share": 0.1, "of": "pixels", "ramp": 10}
+    with pytest.raises(InputError, match=r"'recipes\.plain'.*no pixels can be left out"):
+        check_definitions({}, {"plain": PLAIN | {"loss": loss, "selection": selection}})
+    check_definitions(
+        {}, {"plain": PLAIN | {"loss": loss, "selection": selection | {"of": "slices"}}}
+    )
 
 
 def test_only_what_a_library_must_judge_takes_a_process(monkeypatch):

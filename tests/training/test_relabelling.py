@@ -9,7 +9,7 @@ import pytest
 from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
 from labelnoise.study import RunFolder
-from labelnoise.training import relabelling, state
+from labelnoise.training import state
 from labelnoise.training.relabelling import deal, mend, relabelled
 from tiny import train, write_error, write_files
 
@@ -95,12 +95,6 @@ def test_labels_that_are_drawn_more_than_once_are_refused(files, tmp_path):
         pytest.raises(InputError, match=r"holds 3 draws, .* set draws: 1"),
     ):
         mend(data, labels, data.rows("train"), 2, 7, tmp_path, IDENTITY, Oracle(data))
-
-
-def test_without_cleanlab_nothing_is_trained(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(relabelling, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"needs the package cleanlab.*`make cleanlab`"):
-        train(tmp_path / "run", files, {"relabelling": {"folds": 2}})
 
 
 MENDED = {"relabelling": {"folds": 2}, "epochs": 2, "monitor": "epoch", "keep": 1}

@@ -16,6 +16,7 @@ from typing import Any
 
 from labelnoise.config.channels import channel_names
 from labelnoise.errors import InputError
+from labelnoise.extras import require
 from labelnoise.own_code import is_own, load_own, use_own_code
 from labelnoise.study import Perturbation, Recipe, Study
 
@@ -107,6 +108,8 @@ def check_definitions(
         for number in channels:
             _named("models", name, partial(try_network, in_channels=number), model)
     for name, recipe in recipes.items():
+        if recipe.get("relabelling"):
+            require("cleanlab", f"recipes.{name}.relabelling")
         _named("recipes", name, _try_recipe, Recipe(**recipe))
 
 
@@ -130,12 +133,9 @@ def _try_recipe(recipe: Recipe) -> None:
 
     from labelnoise.training.loop import make_optimiser
     from labelnoise.training.losses import make_loss
-    from labelnoise.training.relabelling import check_installed
     from labelnoise.training.schedule import make_schedule
     from labelnoise.training.selection import left_out
 
-    if recipe.relabelling is not None:
-        check_installed()
     network = torch.nn.Conv2d(1, 2, 3, padding=1)
     loss = make_loss(
         recipe.loss, background_share=recipe.background_share or 0.1, **recipe.loss_settings

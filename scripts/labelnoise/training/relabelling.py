@@ -13,7 +13,6 @@ Shape legend: N training slices, C classes, H height, W width.
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from labelnoise import counts
 from labelnoise.data.storage import Dataset, LabelFile, write_labels
 from labelnoise.errors import InputError
+from labelnoise.extras import require
 from labelnoise.files import read_json, write_record
 from labelnoise.seeds import derive
 
@@ -29,19 +29,6 @@ log = logging.getLogger(__name__)
 
 # Of a fold: (its number, rows to train on, rows to predict) -> probabilities (n, C, H, W), float32.
 PredictFold = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
-
-
-def check_installed() -> None:
-    """Refuse to mend labels without cleanlab.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    if find_spec("cleanlab") is None:
-        raise InputError(
-            "recipe key 'relabelling' needs the package cleanlab, which is not installed; run "
-            "`make cleanlab`, or leave the key out."
-        )
 
 
 def mend(
@@ -75,7 +62,7 @@ def mend(
         InputError: there are fewer training cases than folds, labels are drawn more than once, or
             cleanlab is missing.
     """
-    check_installed()
+    require("cleanlab", "relabelling")
     path, told = folder / "relabelled.h5", folder / "relabelled.json"
     known = _read(told, identity)
     if known is not None and path.exists():
