@@ -9,6 +9,7 @@ import pandas as pd
 from labelnoise.counts import dice
 from labelnoise.evaluation.contrasts import CELL
 from labelnoise.evaluation.histograms import THRESHOLDS, ScoreHistogram
+from labelnoise.evaluation.mitigation import mitigation_table
 from labelnoise.evaluation.tables import degradation_table
 from labelnoise.evaluation.thresholds import thresholds_table
 from labelnoise.report.paper import slopes_beside_paper
@@ -101,6 +102,11 @@ class OddStudy:
         errors = self.runs[self.runs["kind"] != "control"]
         ceilings = errors[["dataset", "structure", "recipe", "perturbation"]].drop_duplicates()
         return thresholds_table(self.runs, self.cases, ceilings.assign(dice=0.8, dice_at_half=0.97))
+
+    @cached_property
+    def mitigation(self):
+        """Against the first recipe."""
+        return mitigation_table(self.runs, self.cases, self.runs["recipe"].iloc[0])
 
     @cached_property
     def curves(self):

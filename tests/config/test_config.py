@@ -106,7 +106,8 @@ def test_structures_without_a_tolerance_share_one():
 
 
 def test_the_mode_follows_from_the_monitor():
-    for monitor, mode in {"validation_loss": "min", "validation_dice": "max"}.items():
+    modes = {"validation_loss": "min", "validation_dice": "max", "epoch": "max"}
+    for monitor, mode in modes.items():
         recipe = {"loss": "dice", "monitor": monitor}
         assert complete(changed("recipes/mine", recipe))["recipes"]["mine"]["mode"] == mode
 
@@ -114,7 +115,7 @@ def test_the_mode_follows_from_the_monitor():
 def test_a_recipe_without_additions_is_recorded_as_before_they_existed():
     """Snakemake compares it with its records of finished runs, and run.json holds it."""
     recipe = {"loss": "dice", "schedule": None, "augmentation": None, "compile": False}
-    recipe |= {"training_cases": None}
+    recipe |= {"training_cases": None, "selection": None, "relabelling": None}
     plain = Study.of(complete(changed("recipes/mine", recipe))).recipes["mine"]
     assert [*plain.as_dict()] == [
         *("loss", "loss_settings", "background_share", "optimiser", "optimiser_settings"),
@@ -616,6 +617,73 @@ def test_the_papers_claims_are_asked_of_the_papers_study():
     assert set(found.questions) == set(RAW["claims"])
     # Per dataset: five about each of three networks, and two networks beside U-Net.
     assert len(found.claims) == 2 * (5 * 3 + 2)
+
+
+HELPS = {"kind": "helps", "perturbation": "natural-0.85"}
+
+
+def test_what_helps_is_asked_of_every_other_recipe_and_of_the_control():
+    claims = {
+        "helps": {**HELPS, "model": "unet", "than": {"recipe": "plain"}},
+        "moved": {**HELPS, "recipe": "plain", "model": "unet", "at": "perturbed"},
+        "clean": {**HELPS, "perturbation": "control", "model": "unet", "than": {"recipe": "plain"}},
+    }
+    config = with_matrix(claims, dataset=["phantom"], recipe=["plain", "gce", "sce"])
+    found = Study.of(complete(config)).claims
+    told = [(claim.name, claim.recipe, claim.error, claim.than, claim.at) for claim in found]
+    error, plain = "natural-0.85", ("unet", "plain")
+    assert told == [
+        ("helps", "gce", error, (*plain, error), None),
+        ("helps", "sce", error, (*plain, error), None),
+        ("moved", "plain", error, None, "perturbed"),
+        ("clean", "gce", "control", (*plain, "control"), None),
+        ("clean", "sce", "control", (*plain, "control"), None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("claim", "says"),
+    [
+        (HELPS, r"'claims\.x' has to say what is better than what; give `than`"),
+        ({**HELPS, "at": "clean", "measure": "hd95"}, r"'claims\.x\.measure' is hd95"),
+        ({**HELPS, "than": {"perturbation": "natural-0.90"}}, r"'claims\.x\.than'.*perturbation"),
+        ({**HELPS, "recipe": "plain", "than": {"recipe": "plain"}}, "name another one"),
+    ],
+)
+def test_a_claim_of_what_helps_says_what_is_compared(claim, says):
+    with pytest.raises(InputError, match=says):
+        complete(with_matrix({"x": {**claim, "dataset": "phantom"}}, recipe=["plain", "gce"]))
+
+
+def test_the_baseline_of_mitigations_is_a_recipe_of_the_matrix():
+    assert Study.of(complete(RAW)).baseline is None
+    assert Study.of(complete(changed("mitigation", {"baseline": "plain"}))).baseline == "plain"
+    with pytest.raises(
+        InputError, match=r"'mitigation\.baseline' is 'gce', which .*labels18, plain"
+    ):
+        complete(changed("mitigation", {"baseline": "gce"}))
+
+
+def test_labels_that_change_with_the_epochs_are_not_mended():
+    config = with_fresh({})
+    config["matrix"]["recipe"] = ["plain", "relabelled"]
+    with pytest.raises(
+        InputError, match=r"'recipes\.relabelled\.relabelling' .*fresh\.draws' is per"
+    ):
+        complete(config)
+    config["matrix"]["perturbation"].remove("fresh")
+    recipe = Study.of(complete(config)).recipes["relabelled"]
+    assert recipe.relabelling == {"folds": 5} and recipe.looks_ahead
+
+
+def test_a_loss_says_where_it_decides_unless_labels_are_left_out_or_mended():
+    recipes = Study.of(complete(RAW)).recipes
+    deciding = {name: recipes[name].deciding_loss for name in ("gce", "small-loss", "relabelled")}
+    assert deciding == {
+        "gce": "generalised_cross_entropy",
+        "small-loss": None,
+        "relabelled": None,
+    }
 
 
 FRESH = {"kind": "natural", "target_dice": 0.9, "draws": "per_epoch"}

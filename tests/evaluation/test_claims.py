@@ -97,6 +97,51 @@ def test_a_threshold_has_a_gap_where_nothing_is_lost_or_none_is_implied():
     assert found["gap"] == "the recipe's loss implies no threshold"
 
 
+HELPS = Claim(
+    "helps", "helps", **UNET, error="natural-0.90", than=("segnet", "labels18", "natural-0.90")
+)
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        ({"unet": 0.0, "segnet": 0.2}, "supported"),
+        ({"unet": 0.2, "segnet": 0.0}, "refuted"),
+        (0.2, "undecided"),
+    ],
+)
+def test_what_helps_scores_higher_under_the_error(lost, expected):
+    """Whatever both lose; and under the control, where they are alike, nothing is decided."""
+    runs, counts = tables(lost, cases=20)
+    clean = replace(HELPS, name="clean", error="control", than=("segnet", "labels18", "control"))
+    found = verdicts([HELPS, clean], (runs, counts))
+    assert found.loc["helps", "verdict"] == expected
+    assert found.loc["clean", "verdict"] == "undecided"
+    pooled = counts.groupby(["model", "perturbation", "repeat"])[["tp", "fp", "fn"]].sum()
+    dice = 2 * pooled["tp"] / (2 * pooled["tp"] + pooled["fp"] + pooled["fn"])
+    means = dice.groupby(["model", "perturbation"]).mean()
+    for name, error in (("helps", "natural-0.90"), ("clean", "control")):
+        difference = means["unet", error] - means["segnet", error]
+        assert found.loc[name, "estimate"] == pytest.approx(difference)
+
+
+def test_a_threshold_helps_where_it_gives_back():
+    moved = replace(HELPS, than=None, at="clean")
+    for given_back, verdict in ((0.9, "supported"), (0.0, "undecided")):
+        found = verdicts([moved], tables(0.1, cases=20, given_back=given_back)).loc["helps"]
+        assert found["verdict"] == verdict
+        assert found["estimate"] == pytest.approx(0.1 * given_back, abs=0.015)
+    found = verdicts([replace(moved, at="loss")], tables(0.1)).loc["helps"]
+    assert found["gap"] == "the recipe's loss implies no threshold"
+
+
+def test_what_has_no_scores_cannot_help():
+    study = gone(tables(), model="segnet", perturbation="natural-0.90")
+    found = verdicts([HELPS], study).loc["helps"]
+    assert found["gap"] == "no scores of segnet/labels18/natural-0.90"
+    assert found[NUMBERS].isna().all()
+
+
 def test_a_claim_about_hd95_is_about_its_rise():
     """It rises by 100 mm for each Dice lost, in each case."""
     study = tables(0.08, cases=20)

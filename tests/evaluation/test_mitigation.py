@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labelnoise.evaluation.mitigation import COLUMNS, mitigation_table
+from labelnoise.evaluation.claims import judge
+from labelnoise.evaluation.mitigation import COLUMNS, _part, mitigation_table
 from labelnoise.evaluation.thresholds import HALF
+from labelnoise.study import Claim
 from odd_studies import OddStudy
 
 RECIPES = ("plain", "cure", "other")
@@ -62,8 +64,15 @@ def test_a_cure_gives_back_all_of_it_and_costs_nothing(study):
     row = rows_of(table, **NATURAL).loc["cure", HALF]
     for statistic in ("mean", "low", "high"):
         assert row[f"gained_{statistic}"] == pytest.approx(row[f"lost_{statistic}"])
-        assert row[f"share_{statistic}"] == pytest.approx(1)
-        assert row[f"cost_{statistic}"] == pytest.approx(0, abs=1e-12)
+    assert row["share_mean"] == pytest.approx(1) and row["share_low"] < 1 < row["share_high"]
+    assert row["cost_mean"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_fixed_share_of_what_is_lost_does_not_vary():
+    lost = pd.DataFrame(np.random.default_rng(0).normal(0.1, 0.03, (3, 8)))
+    for share in (0.0, 0.4, 1.0):
+        part = _part(share * lost, lost).to_numpy()
+        assert part == pytest.approx(np.full((3, 8), share * lost.mean(axis=None)))
 
 
 def test_a_threshold_of_the_baseline_is_a_mitigation(study):
@@ -89,6 +98,30 @@ def test_a_threshold_of_the_baseline_is_a_mitigation(study):
     assert rows.loc[("plain", "clean"), "gained_mean"] == pytest.approx((moved - dice).mean())
 
 
+def test_intervals_are_those_of_claims(study):
+    about = {"dataset": "phantom", "model": "unet", "error": "natural-0.85"}
+    plain = ("unet", "plain", "natural-0.85")
+    claims = [
+        Claim("recipe", "helps", **about, recipe="cure", than=plain),
+        Claim("threshold", "helps", **about, recipe="plain", at="clean"),
+        Claim(
+            "clean",
+            "helps",
+            **about | {"error": "control"},
+            recipe="plain",
+            than=("unet", "cure", "control"),
+        ),
+    ]
+    found = judge(claims, study.runs, study.cases, 3).set_index("claim")
+    rows = rows_of(mitigation_table(study.runs, study.cases, "plain"), **NATURAL)
+    same = {"recipe": ("gained", "cure", HALF), "threshold": ("gained", "plain", "clean")}
+    same["clean"] = ("cost", "cure", HALF)
+    for claim, (name, *way) in same.items():
+        for column, statistic in (("estimate", "mean"), ("low", "low"), ("high", "high")):
+            number = rows.loc[tuple(way), f"{name}_{statistic}"]
+            assert number == pytest.approx(found.loc[claim, column], abs=1e-12)
+
+
 def test_what_is_lost_for_nothing_certain_has_no_share():
     """One repeat and hardly any loss: the interval of what is lost holds 0."""
     study = OddStudy(kinds=("natural",), recipes=RECIPES, sizes=(0.999,), repeats=3)
@@ -107,10 +140,9 @@ def test_without_a_control_nothing_is_said_of_losses(study):
 
 @pytest.mark.parametrize("left", ["controls alone", "no baseline"])
 def test_a_study_without_anything_to_compare_has_no_rows(study, left):
-    if left == "controls alone":
-        chosen = study.runs["perturbation"] == "control"
-    else:
-        chosen = study.runs["recipe"] != "plain"
-    table = mitigation_table(study.runs[chosen], study.cases, "plain")
+    def chosen(table):
+        is_control = table["perturbation"] == "control"
+        return table[is_control if left == "controls alone" else table["recipe"] != "plain"]
+
+    table = mitigation_table(chosen(study.runs), chosen(study.cases), "plain")
     assert table.empty and [*table.columns] == COLUMNS
-    assert isinstance(table, pd.DataFrame)

@@ -10,14 +10,17 @@ from labelnoise.report.paper import compare_with_paper, slopes_beside_paper
 from labelnoise.report.render import (
     claims_tables,
     degradation_tables,
+    interval,
     latex,
     markdown,
+    mitigation_tables,
     slopes_tables,
     table1_tables,
 )
 from labelnoise.report.style import perturbations_of
 from labelnoise.study import Claim
 from latex_checks import ENGINES, compile_tables
+from odd_studies import OddStudy
 from runs_tables import cases_of, proportional_runs, runs_of
 from synthetic_runs import matrix
 
@@ -233,6 +236,9 @@ def claims_table():
         Claim("f", "threshold", **natural, share=0.5, at="clean"),
         Claim("g", "costs", **natural, measure="hd95"),
         Claim("h", "harmless", **natural, measure="surface_dice", margin=0.02),
+        Claim("j", "helps", **natural, than=("unet", "plain", "natural-0.85")),
+        Claim("k", "helps", **natural, than=("segnet", "plain", "natural-0.85"), measure="hd95"),
+        Claim("l", "helps", **natural, at="perturbed"),
         Claim("i", "slope", **unet, error="choppy", below=0.5),
     ]
     rows = [definition(claim, "liver") for claim in claims]
@@ -260,11 +266,15 @@ def test_claims_are_told_in_words_with_their_verdicts():
         "best on clean validation labels",
         "U-Net's HD95 grows under natural 0.85",
         "U-Net loses less than 0.02 surface Dice under natural 0.85",
+        "U-Net's Dice under natural 0.85 is higher than with recipe plain cross-entropy",
+        "U-Net's HD95 under natural 0.85 is lower than with SegNet and recipe plain cross-entropy",
+        "U-Net's Dice under natural 0.85 at the threshold that is best on perturbed validation "
+        "labels is higher than at a probability of 0.5",
     ):
         assert [sentence, *answer] in rows
     sentence = "U-Net loses less than 0.5 Dice for each label Dice lost under choppy errors"
     assert [sentence, "undecided: one repeat", *"––––"] in rows
-    assert "over 3 repeats and 8 test cases" in text and "all 9 rows" in text
+    assert "over 3 repeats and 8 test cases" in text and "all 12 rows" in text
     tex = latex(claims_tables(claims_table()))
     assert r"\begin{tabular}{>{\raggedright\arraybackslash}p{0.36\textwidth}lllll}" in tex
     assert tex.isascii() and r"\label{tab:claims}" in tex and "$<$ 0.001" in tex
@@ -361,3 +371,29 @@ def test_claims_tell_fixed_draws_from_fresh_ones(drawn):
     text = markdown(claims_tables(rows, 0, perturbations_of(drawn)))
     assert "loses more than 1 Dice for each label Dice lost under fresh natural errors" in text
     assert "loses more Dice under natural 0.90, fixed than under again, 10 cycled" in text
+
+
+def test_a_table_of_mitigations_is_in_blocks_of_an_error():
+    study = OddStudy(
+        kinds=("natural", "random"), recipes=("plain", "gce"), sizes=(0.85,), repeats=3
+    )
+    table = study.mitigation
+    (printed,) = mitigation_tables(table, "plain")
+    assert [title for title, _ in printed.blocks] == [
+        "Phantom, liver; natural 0.85, label Dice 0.852",
+        "Phantom, liver; random 0.85, label Dice 0.852",
+    ]
+    cells = printed.blocks[0][1]
+    assert cells["mitigation"].tolist() == [
+        "generalised cross-entropy",
+        "threshold, clean validation",
+        "threshold, noisy validation",
+    ]
+    row = table.iloc[0]
+    assert cells.loc[0, "given back"] == interval(
+        row["gained_mean"], row["gained_low"], row["gained_high"]
+    )
+    assert "over 3 repeats and 3 test cases" in printed.caption
+    assert latex([printed]).count(r"\begin{table}") == 2
+    (empty,) = mitigation_tables(table.iloc[:0], "plain")
+    assert empty.blocks == [] and "plain cross-entropy" in empty.caption

@@ -167,6 +167,25 @@ def test_a_ceiling_is_made_by_name(study_copy):
     assert counts == {"estimate_ceiling": 1, "total": 1}
 
 
+def test_mitigations_are_compared_where_a_baseline_is_named(study, study_copy):
+    assert not (study / "results/tables/mitigation.csv").exists()
+    # Of one recipe, whose thresholds are what there is.
+    against = TINY | {"mitigation": {"baseline": "short"}}
+    done = snakemake(study_copy, against)
+    assert done.returncode == 0, done.stderr
+    counts = job_counts(done)
+    assert counts == {"compare_mitigations": 1, "plot_mitigation": 1, "all": 1, "total": 3}
+    table = pd.read_csv(study_copy / "results/tables/mitigation.csv")
+    assert table["at"].tolist() == ["clean", "perturbed"]
+    parts = pd.read_csv(study_copy / "results/tables/thresholds.csv").set_index("decision")
+    for perturbation, column, sign in (("choppy-0.85", "gained", 1), ("control", "cost", -1)):
+        dice = parts.loc[parts["perturbation"] == perturbation, "dice_mean"]
+        change = dice[["clean", "perturbed"]] - dice["half"]
+        assert (sign * table[f"{column}_mean"]).tolist() == pytest.approx(change.tolist(), abs=1e-9)
+    for name in ("tables/mitigation.md", "tables/mitigation.tex", "figures/mitigation.pdf"):
+        assert (study_copy / "results" / name).stat().st_size > 500
+
+
 def test_figures_is_the_target_of_everything(study):
     asked = ("--dry-run", "--forcerun", "summarise_runs")
     counts = job_counts(snakemake(study, TINY, "figures", *asked))

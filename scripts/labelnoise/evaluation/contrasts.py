@@ -173,20 +173,25 @@ def slopes(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
     return {key: _slope(pairs) for key, pairs in found.items()}
 
 
-def summarise(blocks: Mapping[tuple[Hashable, ...], pd.DataFrame]) -> pd.DataFrame:
+def summarise(
+    blocks: Mapping[tuple[Hashable, ...], pd.DataFrame], fitted: Blocks | None = None
+) -> pd.DataFrame:
     """Return the interval of each contrast, over repeats and cases.
 
     Args:
         blocks: {key: block}, the keys starting with FAMILY.
+        fitted: contrasts that the prior of the variances between repeats is fitted to, in families
+            as well; those of `blocks` where it has none.
 
     Returns:
         What `statistics.intervals` returns, and `left_out`, what the interval does not cover; the
         index is the keys, in their order.
     """
-    frames = []
-    for family in families(blocks).values():
+    frames, priors = [], families(fitted or {})
+    for name, family in families(blocks).items():
         array_KRC = stack(family.values())
-        table = intervals(array_KRC).assign(left_out=left_out(array_KRC))
+        prior_KRC = stack(priors[name].values()) if name in priors else None
+        table = intervals(array_KRC, fitted_KRC=prior_KRC).assign(left_out=left_out(array_KRC))
         frames.append(table.set_index(pd.MultiIndex.from_tuples(list(family))))
     return pd.concat(frames).loc[list(blocks)] if frames else pd.DataFrame()
 

@@ -54,11 +54,9 @@ def mitigation_table(runs: pd.DataFrame, cases: pd.DataFrame, baseline: str) -> 
     scores |= {name: case_values(cases, dice_at(name)) for name in CHOSEN}
     found = {name: levels(of) for name, of in scores.items()}
     control_of = controls(runs)
-    lost = {
-        (*cell[:3], cell[4]): block
-        for cell, block in drops(runs, scores[HALF]).items()
-        if cell[3] == baseline
-    }
+    # As claims have it, one prior for all differences of two cells.
+    fitted = drops(runs, scores[HALF])
+    lost = {(*cell[:3], cell[4]): block for cell, block in fitted.items() if cell[3] == baseline}
     ways = [(name, HALF) for name in runs["recipe"].unique() if name != baseline]
     ways += [(baseline, name) for name in CHOSEN]
     gained: Blocks = {}
@@ -81,21 +79,22 @@ def mitigation_table(runs: pd.DataFrame, cases: pd.DataFrame, baseline: str) -> 
                 cost[own] = (found[HALF][clean[0]] - found[at][clean[1]]).dropna(how="all")
             names = dict(zip([*FAMILY, "model", "perturbation"], place, strict=True))
             rows.append({**names, **about, "recipe": recipe, "at": at, "key": key, "own": own})
-    of_lost = summarise(lost)
-    share = {
-        key: _ratio(block, lost[key[:4]])
-        for key, block in gained.items()
+    of_lost, of_gained, of_cost = (summarise(blocks, fitted) for blocks in (lost, gained, cost))
+    # Of what is lost for certain.
+    whole = {
+        key: float(of_lost.loc[key[:4], "estimate"])
+        for key in gained
         if key[:4] in lost and of_lost.loc[key[:4], "low"] > 0
     }
-    summaries = {"gained": summarise(gained), "share": summarise(share), "cost": summarise(cost)}
+    parts = {key: _part(gained[key], lost[key[:4]]) for key in whole}
+    of_parts = summarise(parts, fitted)
     for row in rows:
         key, own = row.pop("key"), row.pop("own")
-        row["n"] = len(gained[key])
-        row["left_out"] = summaries["gained"].loc[key, "left_out"]
+        row["n"], row["left_out"] = len(gained[key]), of_gained.loc[key, "left_out"]
         row |= _interval("lost", _of(of_lost, key[:4]))
-        row |= _interval("gained", _of(summaries["gained"], key))
-        row |= _interval("share", _of(summaries["share"], key))
-        row |= _interval("cost", _of(summaries["cost"], own))
+        row |= _interval("gained", _of(of_gained, key))
+        row |= _interval("share", _of(of_parts, key), whole.get(key, 1.0))
+        row |= _interval("cost", _of(of_cost, own))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -104,19 +103,21 @@ def _known(blocks: Blocks, cell: tuple[Hashable, ...]) -> bool:
     return cell in blocks and not blocks[cell].isna().all(axis=None)
 
 
-def _ratio(part: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
-    """Return values whose mean is the ratio of two means, linearised; see `pooled_ratio_values`."""
-    part, whole = part.align(whole, join="inner")
-    total = whole.mean(axis=None)
-    ratio = part.mean(axis=None) / total
-    return ratio + (part - ratio * whole) / total
+def _part(gained: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
+    """Return values that vary as the ratio of two means does, times the latter.
+
+    Their mean is that of `gained`. The ratio is linearised as in `pooled_ratio_values`.
+    """
+    gained, lost = gained.align(lost, join="inner")
+    total = lost.mean(axis=None)
+    return gained - gained.mean(axis=None) / total * (lost - total)
 
 
 def _of(summary: pd.DataFrame, key: tuple[Hashable, ...]) -> Mapping[str, Any]:
     return summary.loc[key].to_dict() if key in summary.index else {}
 
 
-def _interval(name: str, row: Mapping[str, Any]) -> dict[str, float]:
+def _interval(name: str, row: Mapping[str, Any], unit: float = 1.0) -> dict[str, float]:
     found = {"mean": row.get("estimate", float("nan"))}
     found |= {bound: row.get(bound, float("nan")) for bound in BOUNDS}
-    return {f"{name}_{which}": value for which, value in found.items()}
+    return {f"{name}_{which}": value / unit for which, value in found.items()}

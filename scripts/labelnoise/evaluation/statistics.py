@@ -24,7 +24,11 @@ CONSTANT = 1e-10
 MANY = 1e9
 
 
-def intervals(contrasts_KRC: np.ndarray, confidence: float = CONFIDENCE) -> pd.DataFrame:
+def intervals(
+    contrasts_KRC: np.ndarray,
+    confidence: float = CONFIDENCE,
+    fitted_KRC: np.ndarray | None = None,
+) -> pd.DataFrame:
     """Return the mean of each contrast with its interval over repeats and cases.
 
     The estimate is the mean of all values, absent ones taken from an additive fit of repeats and
@@ -44,6 +48,7 @@ def intervals(contrasts_KRC: np.ndarray, confidence: float = CONFIDENCE) -> pd.D
         contrasts_KRC: values of each contrast; NaN where a case has none in a repeat. A case or
             repeat without any value does not count.
         confidence: of the intervals, above 0 and below 1.
+        fitted_KRC: see `layouts`.
 
     Returns:
         One row per contrast: estimate, low, high, standard_error, df (degrees of freedom, infinite
@@ -58,7 +63,7 @@ def intervals(contrasts_KRC: np.ndarray, confidence: float = CONFIDENCE) -> pd.D
         raise ValueError(f"contrasts have {contrasts_KRC.ndim} axes, expected (K, R, C)")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}, expected above 0 and below 1")
-    rows = [_row(layout, confidence) for layout in layouts(contrasts_KRC)]
+    rows = [_row(layout, confidence) for layout in layouts(contrasts_KRC, fitted_KRC)]
     return pd.DataFrame(rows, columns=["estimate", "low", "high", "standard_error", "df", "p"])
 
 

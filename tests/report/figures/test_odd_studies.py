@@ -9,6 +9,7 @@ from figure_checks import check_layout, check_texts, lines, texts
 from labelnoise.report import style
 from labelnoise.report.figures import canvas
 from labelnoise.report.figures.degradation import draw_degradation
+from labelnoise.report.figures.mitigation import draw_mitigation
 from labelnoise.report.figures.overlay import Overlay
 from labelnoise.report.figures.perturbations import disc, draw_perturbations
 from labelnoise.report.figures.predictions import draw_predictions
@@ -25,16 +26,17 @@ FIGURES = {
     "thresholds": lambda study: draw_thresholds(study.thresholds),
     "answer": lambda study: draw_thresholds(study.thresholds, ceilings=False),
     "roc": lambda study: draw_roc(study.curves),
+    "mitigation": lambda study: draw_mitigation(study.mitigation, study.runs["recipe"].iloc[0]),
 }
 # Figures of large studies that look as others do, and take long to lay out.
 ALIKE = {
     "1 x 1 x 1, one repeat": {"runs", "thresholds", "answer", "roc"},
     "10 recipes": {"slopes", "thresholds", "answer"},
-    "10 networks": {"thresholds", "roc"},
+    "10 networks": {"thresholds", "roc", "mitigation"},
     "10 kinds": {"thresholds", "roc"},
-    "10 sizes": {"degradation", "slopes", "thresholds", "answer"},
-    "4 x 4 x 4": {"answer"},
-    "draws": {"thresholds"},
+    "10 sizes": {"degradation", "slopes", "thresholds", "answer", "mitigation"},
+    "4 x 4 x 4": {"answer", "mitigation"},
+    "draws": {"thresholds", "mitigation"},
     "long names": {"answer"},
 }
 DRAWN = [
