@@ -25,6 +25,11 @@ QUESTIONS = {
         {"review": [0, 4], "degradation": [0]},
         ["review", "review-unseen"],
     ),
+    "mitigation": (
+        "docs/mitigation.md",
+        {"answer": [0, 1], "mitigation": [0], "claims": []},
+        ["mitigation"],
+    ),
 }
 # Studies whose slices are not ours to ship, so that no picture of them is copied.
 UNSHOWN = ("second-annotator", "rater-errors", "replication-liver")
