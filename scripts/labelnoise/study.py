@@ -29,8 +29,10 @@ BUNDLE = "{dataset}/{model}/{recipe}/{bundle}"
 MENDED = f"{RUN}/{{order}}"
 CHECKPOINT = "top{rank}.pt"
 # Keys of a recipe that are null or false by default and stand in records only where they are set.
-RECIPE_ADDITIONS = ("schedule", "augmentation", "compile", "training_cases")
-RECIPE_ADDITIONS += ("selection", "relabelling")
+RECIPE_ADDITIONS = (
+    *("schedule", "augmentation", "compile", "training_cases"),
+    *("selection", "relabelling"),
+)
 # What distinguishes the jobs of a rule; rules that are not listed have one job.
 JOBS = {
     "prepare_dataset": "{dataset}",
