@@ -8,6 +8,7 @@ BIN := .venv/bin
 READY := .venv/ready
 READY_TO_CHECK := .venv/ready-to-check
 CLEANLAB := .venv/ready-for-cleanlab
+SIMPLEITK := .venv/ready-for-simpleitk
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 # Overlays config.yaml: `make status STUDY=studies/demo.yaml`.
 STUDY ?=
@@ -16,13 +17,13 @@ DEMO := $(SNAKEMAKE) --workflow-profile profiles/cpu --configfile studies/demo.y
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header
 # Lists that are installed beside requirements.txt.
-EXTRAS := checks cleanlab
+EXTRAS := checks cleanlab simpleitk
 
 CASES ?=
 EFFECT ?=
 RUN ?=
 
-.PHONY: demo status plan verify jobs cleanlab test test-slurm check format report docs lock clean known-study
+.PHONY: demo status plan verify jobs cleanlab simpleitk test test-slurm check format report docs lock clean known-study
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -51,6 +52,9 @@ jobs:
 
 ## cleanlab, for studies that ask for its scores of labels.
 cleanlab: $(CLEANLAB)
+
+## SimpleITK, for a consensus of annotators by STAPLE.
+simpleitk: $(SIMPLEITK)
 
 ## What `check` does, then the tests.
 test: check
@@ -109,8 +113,8 @@ $(READY_TO_CHECK): envs/checks.txt $(READY)
 	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt --requirement envs/checks.txt
 	touch $@
 
-$(CLEANLAB): envs/cleanlab.txt $(READY)
-	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt --requirement envs/cleanlab.txt
+$(CLEANLAB) $(SIMPLEITK): .venv/ready-for-%: envs/%.txt $(READY)
+	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt --requirement $<
 	touch $@
 
 clean:

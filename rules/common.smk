@@ -32,6 +32,9 @@ try:
         try_definitions(study)
         if any(name.startswith("cleanlab") for name in config["review"]["detectors"]):
             require("cleanlab", "review.detectors")
+        for name in study.matrix["perturbation"]:
+            if study.perturbations[name].settings.get("by") == "staple":
+                require("SimpleITK", f"perturbations.{name}.by")
 except InputError as error:
     # Not WorkflowError, to which Snakemake adds frames of this file, and nothing at all if --quiet.
     sys.exit(f"error: {error}")

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 ENVS = Path(__file__).parents[1] / "envs"
-LISTS = pytest.mark.parametrize("name", ["requirements", "checks", "cleanlab"])
+EXTRAS = ("cleanlab", "simpleitk")
+LISTS = pytest.mark.parametrize("name", ["requirements", "checks", *EXTRAS])
 
 
 def asked_for(name):
@@ -37,7 +38,7 @@ def test_the_list_holds_pins_hashes_and_their_reasons_alone(name):
     line = re.compile(
         r"[a-z0-9-]+==[^ :/]+( ; [^:/]+)? \\"
         r"|    --hash=sha256:[0-9a-f]{64}( \\)?"
-        r"|    #( +(via|-r|-c|envs/(requirements|checks|cleanlab)\.(in|txt)|[a-z0-9.-]+))+"
+        r"|    #( +(via|-r|-c|envs/[a-z]+\.(in|txt)|[a-z0-9.-]+))+"
         r"|(# The following packages were excluded from the output:|# [a-z0-9-]+)?"
     )
     lines = (ENVS / f"{name}.txt").read_text().splitlines()
@@ -51,9 +52,10 @@ def test_what_is_asked_for_is_pinned_once():
     assert set(runs).isdisjoint(checks)
 
 
-def test_extras_fit_beside_what_runs_need_and_what_tests_try():
-    runs, checks, extra = pinned("requirements"), pinned("checks"), pinned("cleanlab")
-    assert asked_for("cleanlab") <= set(extra)
+@pytest.mark.parametrize("name", EXTRAS)
+def test_extras_fit_beside_what_runs_need_and_what_tests_try(name):
+    runs, checks, extra = pinned("requirements"), pinned("checks"), pinned(name)
+    assert asked_for(name) <= set(extra)
     assert set(runs).isdisjoint(extra)
     assert extra.items() <= checks.items()
 

@@ -9,7 +9,7 @@ def require(library: str, key: str) -> None:
     """Refuse to go on without a library, before anything runs.
 
     Args:
-        library: its name, which is also that of the target of `make` that installs it.
+        library: its name, in small letters that of the target of `make` that installs it.
         key: of the config, that asks for it.
 
     Raises:
@@ -17,6 +17,6 @@ def require(library: str, key: str) -> None:
     """
     if importlib.util.find_spec(library) is None:
         raise InputError(
-            f"config key '{key}' needs {library}, which is not installed; run `make {library}`, or "
-            "leave it out."
+            f"config key '{key}' needs {library}, which is not installed; run `make "
+            f"{library.lower()}`, or leave it out."
         )

@@ -27,6 +27,11 @@ def label_seed(seed: int, dataset: str, perturbation: str, repeat: int) -> int:
     return derive(seed, "labels", dataset, perturbation, repeat)
 
 
+def annotator_seed(seed: int, number: int) -> int:
+    """Return the seed of what one annotator of several draws, given that of the labels."""
+    return derive(seed, "annotator", number)
+
+
 def training_seed(seed: int, model: str, repeat: int) -> int:
     """Return the seed of initial weights and batch order.
 

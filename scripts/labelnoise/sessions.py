@@ -15,7 +15,7 @@ from typing import Any, Self
 import yaml
 
 from labelnoise.config import complete, load_config
-from labelnoise.config.rules import AXES
+from labelnoise.config.rules import AXES, COMPOSED
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, whole_file, write_text
 from labelnoise.folds import fold_count
@@ -141,8 +141,8 @@ def new_session(
     recipe = chosen["recipes"] = {**chosen["recipes"], **changes}
     recipe["keep"] = min(recipe["keep"], recipe["epochs"])
     error = chosen["perturbations"]
-    # A mixture names other errors; `of` is another thing in other kinds.
-    named = error["of"] if error["kind"] == "mixture" else ()
+    # `of` is another thing in other kinds.
+    named = error["of"] if error["kind"] in COMPOSED else ()
     parts = {part: deepcopy(config["perturbations"][part]) for part in named}
     whole = complete(
         {

@@ -14,6 +14,7 @@ from labelnoise.config import load_config
 from labelnoise.config.given import READING_KEYS, given_settings
 from labelnoise.config.rules import (
     AXES,
+    COMPOSED,
     ERROR_KEYS,
     claim_cells,
     error_family,
@@ -175,8 +176,8 @@ class Perturbation:
         severity: the kind's own parameter, instead of a target, or None.
         draws: realisations that are cycled over the epochs, or "per_epoch" for fresh ones.
         code: digest of the user's own code, or None.
-        settings: what else the kind takes, see the schema; of a `mixture` also the definitions of
-            the errors that it is `of`, by name.
+        settings: what else the kind takes, see the schema; of a `mixture` or `consensus` also the
+            definitions of the errors that it is `of`, by name.
     """
 
     kind: str
@@ -203,8 +204,8 @@ class Perturbation:
 
     @property
     def errors(self) -> dict[str, Self]:
-        """Of a mixture, the errors that it is of, by name."""
-        if self.kind != "mixture":
+        """Of a mixture or consensus, the errors that it is of, by name."""
+        if self.kind not in COMPOSED:
             return {}
         return {name: type(self)(**definition) for name, definition in self.settings["of"].items()}
 
@@ -645,7 +646,7 @@ class Study:
         ]
 
     def given_in(self, perturbation: str) -> list[str]:
-        """Return the given labels that a perturbation takes: itself, or of a mixture some parts."""
+        """Return the given labels that a perturbation takes: itself, or some that it is of."""
         parts = [perturbation, *self.perturbations[perturbation].errors]
         return [name for name in parts if name in self.given]
 
@@ -685,9 +686,9 @@ class Study:
 
 
 def _perturbation(error, defined, codes):
-    """Return the Perturbation of a definition; of a mixture with those of its errors."""
+    """Return the Perturbation of a definition, with those of the errors that it is of."""
     perturbation = Perturbation.of(error, _code(error["kind"], codes).get("code"))
-    if error["kind"] != "mixture":
+    if error["kind"] not in COMPOSED:
         return perturbation
     errors = {name: _perturbation(defined[name], defined, codes) for name in error["of"]}
     components = {name: component.as_dict() for name, component in errors.items()}

@@ -38,6 +38,10 @@ RATER = {"kind": "rater", "target_dice": 0.9}
 CLICKS = {"kind": "polygon", "clicks": 8}
 
 
+def consensus(of=("natural-0.95",), **settings):
+    return {"kind": "consensus", "of": [*of], **settings}
+
+
 def mixture(of=("natural-0.95", "choppy-0.95"), **settings):
     return {"kind": "mixture", "of": [*of], **settings}
 
@@ -418,6 +422,15 @@ def test_an_overlay_merges_mappings_and_replaces_lists(tmp_path):
         ("perturbations/x", mixture(["natural-0.95"]), ["x.of"]),
         ("perturbations/x", mixture(["x", "control"]), ["x.of", "'x'", "itself a mixture"]),
         ("perturbations/x", mixture(weights=[1, 1, 1]), ["x.weights", "3 numbers for 2"]),
+        ("perturbations/x", consensus(["mine"]), ["x.of", "'mine'", "choppy-0.90"]),
+        ("perturbations/x", consensus(["x"]), ["x.of", "'x'", "itself a consensus"]),
+        ("perturbations/x", consensus(annotators=1), ["x.annotators", "1"]),
+        ("perturbations/x", consensus(by="vote"), ["x.by", "majority, mean, staple"]),
+        (
+            "perturbations/x",
+            consensus(["natural-0.95", "choppy-0.95", "random-0.95"], annotators=2),
+            ["x.annotators", "2 for 3 errors"],
+        ),
         ("perturbations/natural-0.95/draws", "often", ["natural-0.95.draws", "per_epoch"]),
         ("matrix/dataset", ["lis"], ["matrix.dataset", "'lis'", "phantom", "mni152"]),
         ("matrix/perturbation", ["mchop"], ["matrix.perturbation", "'mchop'", "choppy-0.90"]),

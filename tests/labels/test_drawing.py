@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from labelnoise.counts import dice, overlap
 from labelnoise.data.storage import Dataset, LabelFile, write_dataset, write_labels
 from labelnoise.errors import InputError
 from labelnoise.labels.calibration import calibrate_labels
+from labelnoise.labels.consensus import RULES
 from labelnoise.labels.drawing import CalibratedError, Drawer, Volumes, draw_volume
 from labelnoise.labels.error import measure
 from labelnoise.labels.perturbations import draw_labels
@@ -253,3 +255,63 @@ def test_a_label_file_tells_the_error_it_was_drawn_with(tmp_path):
     found = CalibratedError.of(LabelFile(path))
     assert [*found.errors] == ["b", "a"]
     assert found.errors == parts and found.settings == mixture.settings
+
+
+def consensus_of(part, annotators=3, by="majority", **more):
+    about = {"annotators": annotators, "by": by, **more}
+    return replace(error_of("consensus", np.nan, **about), errors={"one": part})
+
+
+def label_dice(data, error, draws=4):
+    rows = data.rows("train")
+    reference = data.read_labels(rows)
+    drawer = Drawer(data, error)
+    pairs = [overlap(reference > 0, drawer.labels(rows, draw) > 0) for draw in range(draws)]
+    return float(dice(sum(pairs)))
+
+
+@pytest.mark.parametrize("by", RULES)
+def test_three_annotators_are_better_than_one_and_each_draws_alone(data, by):
+    one = error_of("rater", 1.5, **RATER)
+    several = consensus_of(one, by=by)
+    assert label_dice(data, several) > label_dice(data, one)
+    rows = data.rows("train")
+    drawn = Drawer(data, several).labels(rows, 2)
+    alone = [Drawer(data, several).labels([each], 2)[0] for each in rows[::3]]
+    assert (drawn[::3] == alone).all()
+    assert (drawn != Drawer(data, several).labels(rows, 3)).any()
+
+
+def test_annotators_take_the_errors_in_turn_each_with_draws_of_its_own(data):
+    rows = data.rows("train")
+    thick, thin = (error_of("bias", 1.5, sign=sign) for sign in (1, -1))
+    pair = replace(consensus_of(thick, 2, "mean"), errors={"thick": thick, "thin": thin})
+    wrong = Drawer(data, pair).labels(rows, 0)
+    reference = data.read_labels(rows)
+    by_one = Drawer(data, thick).labels(rows, 0)
+    assert dice(overlap(reference > 0, wrong > 0)) > dice(overlap(reference > 0, by_one > 0))
+    # Three thick hands are thick: their errors are the same.
+    three = consensus_of(thick, 3)
+    assert (Drawer(data, three).labels(rows, 0) == by_one).all()
+
+
+def test_no_error_makes_no_error_and_a_share_of_cases_is_hit(data):
+    rows = data.rows("train")
+    none = consensus_of(error_of("rater", 0.0, **RATER))
+    assert (Drawer(data, none).labels(rows, 0) == data.read_labels(rows)).all()
+    some = consensus_of(error_of("bias", 3.0, sign=1), share=0.5, share_of="cases")
+    changed = (Drawer(data, some).labels(rows, 0) != data.read_labels(rows)).any(axis=(1, 2))
+    hit = {case for case, is_changed in zip(data.case[rows], changed, strict=True) if is_changed}
+    assert 0 < len(hit) < len(set(data.case[rows]))
+
+
+def test_its_size_is_that_of_its_errors_and_what_it_comes_to_is_measured(data):
+    part = {"kind": "rater", "target_dice": 0.9, "settings": RATER}
+    about = {"of": {"one": part}, "annotators": 3, "by": "majority"}
+    rows, names = data.rows("train"), {1: "shell", 2: "core"}
+    error, found = calibrate_labels(
+        data, rows, names, Perturbation("consensus", settings=about), {1: 0.2, 2: 0.1}, len, 0.02
+    )
+    assert np.isnan(found[1].severity)
+    assert error.errors["one"].severities[1] > 0
+    assert found[1].error.label_dice > 0.91

@@ -22,6 +22,8 @@ AXES = {
 }
 # Keys of a perturbation that every kind has, or none; the others are its kind's settings.
 ERROR_KEYS = ("kind", "target_dice", "severity", "draws")
+# Kinds that are made of other perturbations, which their key `of` names.
+COMPOSED = ("mixture", "consensus")
 # Orders of looking at labels again that no detector gives.
 ORDERS = ("ideal", "random")
 MOST_RUNS = 1_000_000
@@ -281,8 +283,8 @@ def _check_relabelled(config):
 
 def _check_perturbation(name, perturbation, defined):
     key = f"config key 'perturbations.{name}'"
-    if perturbation["kind"] == "mixture":
-        _check_mixture(name, perturbation, defined)
+    if perturbation["kind"] in COMPOSED:
+        _check_composed(name, perturbation, defined)
         return
     sizes = [size for size in ("target_dice", "severity") if size in perturbation]
     if perturbation["kind"] == "given":
@@ -321,7 +323,7 @@ def _check_given_labels(config):
     """Refuse given labels that the sources of the matrix cannot read."""
     perturbations, chosen = config["perturbations"], config["matrix"]["perturbation"]
     parts = (
-        perturbations[name].get("of", ()) for name in chosen if _is(perturbations[name], "mixture")
+        perturbations[name]["of"] for name in chosen if perturbations[name]["kind"] in COMPOSED
     )
     for name in dict.fromkeys([*chosen, *chain.from_iterable(parts)]):
         given = perturbations[name]
@@ -372,26 +374,34 @@ def _check_families(config):
             )
 
 
-def _check_mixture(name, mixture, defined):
+def _check_composed(name, composed, defined):
     key = f"config key 'perturbations.{name}"
-    for component in mixture["of"]:
+    for component in composed["of"]:
         if component not in defined:
             raise InputError(
                 f"{key}.of' names {shown(component)}, which 'perturbations' does not define; "
                 f"defined are: {', '.join(defined)}."
             )
         error = defined[component]
-        if error["kind"] == "mixture":
-            raise InputError(f"{key}.of' names {shown(component)}, itself a mixture; name errors.")
-        if "share" in error and error["share"] != 1:
+        if error["kind"] in COMPOSED:
+            raise InputError(
+                f"{key}.of' names {shown(component)}, itself a {error['kind']}; name errors."
+            )
+        if "share" in error and error["share"] != 1 and composed["kind"] == "mixture":
             raise InputError(
                 f"{key}.of' names {shown(component)}, which has a share of its own; use 'weights'."
             )
-    weights = mixture["weights"]
-    if weights is not None and len(weights) != len(mixture["of"]):
+    number = len(composed["of"])
+    if composed["kind"] == "consensus" and composed["annotators"] < number:
         raise InputError(
-            f"{key}.weights' has {len(weights)} numbers for {len(mixture['of'])} errors; expected "
-            "one for each name of 'of'."
+            f"{key}.annotators' is {composed['annotators']} for {number} errors; expected one for "
+            "each name of 'of', or more."
+        )
+    weights = composed.get("weights")
+    if weights is not None and len(weights) != number:
+        raise InputError(
+            f"{key}.weights' has {len(weights)} numbers for {number} errors; expected one for each "
+            "name of 'of'."
         )
 
 

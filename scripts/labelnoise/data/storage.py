@@ -320,7 +320,7 @@ def write_labels(
         draws: how many draws a slice has, or "per_epoch" (then the first is stored).
         attrs: dataset, perturbation, kind (str), seed (int), severities and foreground_fractions
             ({class index: value}); of a kind of the user's own also the digest of its code (str);
-            where there are any, the kind's settings, and of a mixture its errors, see LabelFile.
+            where there are any, the kind's settings, and the errors that it is of, see LabelFile.
     """
     rows_M = np.asarray(rows, np.int64)
     with whole_file(path) as temporary, create(temporary) as file:
@@ -632,7 +632,8 @@ class LabelFile(_Reader):
         seed: the label seed.
         severities, foreground_fractions: {class index: value}.
         settings: the kind's own.
-        errors: of a mixture, {name: kind, severities, code and settings} of those it is of.
+        errors: {name: kind, severities, code and settings} of those that a mixture or consensus is
+            of.
         rows: (M,) rows of the dataset file.
         shape: (H, W).
         given: {name of the error: given labels that the file's are drawn from}.

@@ -175,12 +175,12 @@ def calibrate_labels(
         seed: from a kind to the seed of its draws.
         tolerance: see `calibrate`.
         given: the labels of the errors of the kind `given`, by name: of the error itself, or of
-            those of a mixture.
+            those that it is of.
 
     Returns:
         The error, whose `seed` is that of these draws, and what each structure came to; the
-        severities of a mixture, which are those of its errors, and of given labels, which have
-        none, are NaN.
+        severities of a mixture or consensus, which are those of its errors, and of given labels,
+        which have none, are NaN.
 
     Raises:
         InputError: a target is out of the kind's reach; the message names the structure.

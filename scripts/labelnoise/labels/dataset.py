@@ -223,7 +223,7 @@ def _fractions(data: Dataset) -> dict[int, float]:
 
 
 def _sizes_within(error: CalibratedError, index: int) -> dict[str, Any]:
-    """Return the severities of a mixture's errors, {} for other errors."""
+    """Return the severities of the errors that one is of, {} where it is of none."""
     sizes = {name: {"severity": each.severities[index]} for name, each in error.errors.items()}
     return {"errors": sizes} if sizes else {}
 

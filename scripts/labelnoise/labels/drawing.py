@@ -8,17 +8,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import cycle
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from labelnoise.data.storage import GivenLabels, LabelFile
+from labelnoise.labels.consensus import merge
 from labelnoise.labels.objects import omission, spurious
 from labelnoise.labels.outlines import bias, interpolated, polygon, translation
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.labels.rater import rater
 from labelnoise.labels.volume import Draw, LabelVolume
+from labelnoise.seeds import annotator_seed
 from labelnoise.study import Perturbation
 
 # What moves outlines: functions of a Volume.
@@ -75,7 +78,7 @@ class CalibratedError:
         seed: seed of the draws, an integer of at least 0.
         code: digest of the user's own code, or None.
         settings: the kind's own, and `share`, `share_of`; see the schema.
-        errors: of a mixture, those that cases have, by name.
+        errors: of a mixture those that cases have, of a consensus those of its annotators, by name.
         given: the labels, of the kind `given`.
     """
 
@@ -124,7 +127,8 @@ class CalibratedError:
     ) -> Self:
         """Return an error as it is defined, without severities.
 
-        Of a mixture with its `errors`, of the kind `given` with its labels, the only ones there.
+        With the `errors` that it is of, if any; of the kind `given` with its labels, the only ones
+        there.
         """
         settings = dict(perturbation.settings)
         if errors:
@@ -284,6 +288,7 @@ class Drawer:
         self.source, self.error = source, error
         self._volumes = volumes
         self._drawers = {name: Drawer(source, part, volumes) for name, part in error.errors.items()}
+        self._annotators = _annotators(source, error, volumes)
 
     def labels(
         self,
@@ -323,6 +328,11 @@ class Drawer:
 
     def _draw(self, rows_n, draw, reference_nHW):
         error = self.error
+        if self._annotators:
+            drawn_AnHW = [each.labels(rows_n, draw, reference_nHW) for each in self._annotators]
+            sides = self.source.spacing[rows_n[0], 1:]
+            spacing_2 = (1.0, 1.0) if np.isnan(sides).any() else sides.tolist()
+            return merge(np.stack(drawn_AnHW), error.settings["by"], spacing_2)
         if error.given is not None:
             return error.given.read(rows_n)
         if not error.acts_on_volumes:
@@ -364,7 +374,7 @@ class Drawer:
 
     def _chosen(self, rows_n, draw):
         """Yield who draws, and for which of the rows: of a mixture, the errors of the cases."""
-        if not self._drawers:
+        if self.error.kind != "mixture":
             yield self, np.ones(len(rows_n), bool)
             return
         weights = self.error.settings["weights"] or [1] * len(self._drawers)
@@ -388,6 +398,18 @@ class Drawer:
             order = rng.permutation(len(units))
             spread_N[rows] = ((order + rng.random()) / len(units))[unit_of_row]
         return spread_N
+
+
+def _annotators(source, error, volumes):
+    """Return who draws for each annotator of a consensus, in turn the errors it is of."""
+    if error.kind != "consensus":
+        return []
+    parts = [*error.errors.values()]
+    numbers = range(error.settings["annotators"])
+    return [
+        Drawer(source, replace(part, seed=annotator_seed(part.seed, number)), volumes)
+        for number, part in zip(numbers, cycle(parts), strict=False)
+    ]
 
 
 def draw_volume(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.files import read_json
+from labelnoise.labels.consensus import merge
 from labelnoise.labels.dataset import NONE_GIVEN, calibrated_error, read_given
 from labelnoise.labels.drawing import Drawer, Volumes, draw_volume, without_share
 from labelnoise.labels.generator import perturb as perturb_array
@@ -205,6 +207,14 @@ def _on_disc(disc_HW, error, index, title, pixel):
 
     Of a mixture, the first error that can.
     """
+    if error.kind == "consensus":
+        numbers, parts = range(error.settings["annotators"]), cycle(error.errors.values())
+        drawn = [
+            _on_disc(disc_HW, part, index, f"{title} {number}", pixel)
+            for number, part in zip(numbers, parts, strict=False)
+        ]
+        known = [each_HW for each_HW in drawn if each_HW is not None]
+        return merge(np.stack(known)[:, None], error.settings["by"])[0] if known else None
     drawable = (each for each in error.errors.values() or [error] if each.given is None)
     if (error := next(drawable, None)) is None:
         return None
