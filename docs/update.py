@@ -30,6 +30,11 @@ QUESTIONS = {
         {"answer": [0, 1], "mitigation": [0], "claims": []},
         ["mitigation"],
     ),
+    "mitigation-liver": (
+        "docs/mitigation-liver.md",
+        {"answer": [0, 1], "mitigation": [0], "claims": []},
+        ["mitigation"],
+    ),
 }
 # Studies whose slices are not ours to ship, so that no picture of them is copied.
 UNSHOWN = ("second-annotator", "rater-errors", "replication-liver")

@@ -18,6 +18,7 @@ CLAIMS = {
     "harmless": {"kind": "harmless", "perturbation": "natural-0.90", "margin": 0.02},
     "worse": {"kind": "worse", "perturbation": "natural-0.90", "than": {"model": "unet"}},
     "slope": {"kind": "slope", "error": "natural", "below": 2},
+    "helps": {"kind": "helps", "perturbation": "natural-0.90", "than": {"model": "unet"}},
 }
 
 

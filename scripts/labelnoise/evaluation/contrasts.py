@@ -134,11 +134,11 @@ def drops(runs: pd.DataFrame, values: pd.DataFrame) -> Blocks:
         runs: what `tables.runs_table` returns; says which cells are controls.
         values: see `case_values`.
     """
-    blocks, control_of = levels(values), controls(runs)
+    blocks, controls = levels(values), _controls(runs)
     return {
-        cell: (blocks[control_of[cell[:-1]]] - block).dropna(how="all")
+        cell: (blocks[controls[cell[:-1]]] - block).dropna(how="all")
         for cell, block in blocks.items()
-        if control_of.get(cell[:-1], cell) != cell
+        if controls.get(cell[:-1], cell) != cell
     }
 
 
@@ -196,7 +196,7 @@ def summarise(
     return pd.concat(frames).loc[list(blocks)] if frames else pd.DataFrame()
 
 
-def controls(runs: pd.DataFrame) -> dict[tuple[Hashable, ...], tuple[Hashable, ...]]:
+def _controls(runs: pd.DataFrame) -> dict[tuple[Hashable, ...], tuple[Hashable, ...]]:
     """Return the control's cell of each dataset, structure, network and recipe that has one."""
     cells = runs.loc[runs["kind"] == "control", CELL].drop_duplicates()
     return {tuple(cell[:-1]): tuple(cell) for cell in cells.itertuples(index=False, name=None)}

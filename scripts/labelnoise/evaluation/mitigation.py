@@ -5,7 +5,6 @@ another threshold, which costs no training.
 """
 
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -14,7 +13,6 @@ from labelnoise.evaluation.contrasts import (
     FAMILY,
     Blocks,
     case_values,
-    controls,
     dice_at,
     drops,
     levels,
@@ -26,7 +24,8 @@ from labelnoise.evaluation.thresholds import BOUNDS, HALF
 # The thresholds that are chosen on validation slices, with labels of either quality.
 CHOSEN = ("clean", "perturbed")
 STATISTICS = ("mean", *BOUNDS)
-COLUMNS = [*FAMILY, "model", "perturbation", *ERRORS, "label_dice", "recipe", "at"]
+PLACE = [*FAMILY, "model", "perturbation"]
+COLUMNS = [*PLACE, *ERRORS, "label_dice", "recipe", "at"]
 COLUMNS += ["n", "cases", "left_out"]
 COLUMNS += [f"{of}_{which}" for of in ("lost", "gained", "share", "cost") for which in STATISTICS]
 
@@ -50,35 +49,13 @@ def mitigation_table(runs: pd.DataFrame, cases: pd.DataFrame, baseline: str) -> 
         control is missing; `left_out` is of `gained`.
     """
     runs = pool_folds(runs, cases)
-    scores = {HALF: case_values(cases)}
-    scores |= {name: case_values(cases, dice_at(name)) for name in CHOSEN}
-    found = {name: levels(of) for name, of in scores.items()}
-    control_of = controls(runs)
+    half = case_values(cases)
+    found = {HALF: levels(half)}
+    found |= {name: levels(case_values(cases, dice_at(name))) for name in CHOSEN}
     # As claims have it, one prior for all differences of two cells.
-    fitted = drops(runs, scores[HALF])
+    fitted = drops(runs, half)
     lost = {(*cell[:3], cell[4]): block for cell, block in fitted.items() if cell[3] == baseline}
-    ways = [(name, HALF) for name in runs["recipe"].unique() if name != baseline]
-    ways += [(baseline, name) for name in CHOSEN]
-    gained: Blocks = {}
-    cost: Blocks = {}
-    rows: list[dict[str, Any]] = []
-    errors = runs[runs["kind"] != "control"]
-    for place, cell in errors.groupby([*FAMILY, "model", "perturbation"], sort=False):
-        where, error = place[:3], place[3]
-        about = {name: cell[name].iloc[0] for name in ERRORS}
-        about |= {"label_dice": cell["label_dice"].mean(), "cases": int(cell["cases"].iloc[0])}
-        for recipe, at in ways:
-            key, own = (*place, recipe, at), (*where, recipe, at)
-            sides = (found[at], (*where, recipe, error)), (found[HALF], (*where, baseline, error))
-            if not all(_known(*side) for side in sides):
-                continue
-            better, base = (blocks[side] for blocks, side in sides)
-            gained[key] = (better - base).dropna(how="all")
-            clean = [control_of.get((*where, name), ()) for name in (baseline, recipe)]
-            if _known(found[HALF], clean[0]) and _known(found[at], clean[1]):
-                cost[own] = (found[HALF][clean[0]] - found[at][clean[1]]).dropna(how="all")
-            names = dict(zip([*FAMILY, "model", "perturbation"], place, strict=True))
-            rows.append({**names, **about, "recipe": recipe, "at": at, "key": key, "own": own})
+    gained, cost = _against(runs, found, baseline)
     of_lost, of_gained, of_cost = (summarise(blocks, fitted) for blocks in (lost, gained, cost))
     # Of what is lost for certain.
     whole = {
@@ -86,21 +63,58 @@ def mitigation_table(runs: pd.DataFrame, cases: pd.DataFrame, baseline: str) -> 
         for key in gained
         if key[:4] in lost and of_lost.loc[key[:4], "low"] > 0
     }
-    parts = {key: _part(gained[key], lost[key[:4]]) for key in whole}
-    of_parts = summarise(parts, fitted)
-    for row in rows:
-        key, own = row.pop("key"), row.pop("own")
-        row["n"], row["left_out"] = len(gained[key]), of_gained.loc[key, "left_out"]
-        row |= _interval("lost", _of(of_lost, key[:4]))
-        row |= _interval("gained", _of(of_gained, key))
-        row |= _interval("share", _of(of_parts, key), whole.get(key, 1.0))
-        row |= _interval("cost", _of(of_cost, own))
+    of_share = summarise({key: _part(gained[key], lost[key[:4]]) for key in whole}, fitted)
+    cells = runs.groupby(PLACE, sort=False)
+    labels, first = cells["label_dice"].mean(), cells[[*ERRORS, "cases"]].first()
+    rows = [
+        {
+            **dict(zip([*PLACE, "recipe", "at"], key, strict=True)),
+            **first.loc[key[:4]].to_dict(),
+            "label_dice": labels[key[:4]],
+            "n": len(block),
+            "left_out": of_gained.loc[key, "left_out"],
+            **_interval("lost", of_lost, key[:4]),
+            **_interval("gained", of_gained, key),
+            **_interval("share", of_share, key, whole.get(key, 1.0)),
+            **_interval("cost", of_cost, (*key[:3], *key[4:])),
+        }
+        for key, block in gained.items()
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _known(blocks: Blocks, cell: tuple[Hashable, ...]) -> bool:
-    """Return whether a cell has scores."""
-    return cell in blocks and not blocks[cell].isna().all(axis=None)
+def _against(
+    runs: pd.DataFrame, found: Mapping[str, Blocks], baseline: str
+) -> tuple[Blocks, Blocks]:
+    """Return what each mitigation gains on the baseline under each error, and loses on its control.
+
+    Args:
+        runs: the runs.
+        found: {threshold: the levels there}.
+        baseline: the recipe.
+
+    Returns:
+        {(*PLACE, recipe, threshold): gained} and {(dataset, structure, model, recipe, threshold):
+        lost}, where both sides have scores.
+    """
+    ways = [(name, HALF) for name in runs["recipe"].unique() if name != baseline]
+    ways += [(baseline, name) for name in CHOSEN]
+    gained: Blocks = {}
+    cost: Blocks = {}
+    for *where, error, kind in runs[[*PLACE, "kind"]].drop_duplicates().itertuples(index=False):
+        base = found[HALF].get((*where, baseline, error))
+        for recipe, at in ways:
+            other = found[at].get((*where, recipe, error))
+            if base is None or other is None or base.isna().all(axis=None):
+                continue
+            change = (other - base).dropna(how="all")
+            if change.empty:
+                continue
+            if kind == "control":
+                cost[*where, recipe, at] = -change
+            else:
+                gained[*where, error, recipe, at] = change
+    return gained, cost
 
 
 def _part(gained: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
@@ -113,11 +127,10 @@ def _part(gained: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
     return gained - gained.mean(axis=None) / total * (lost - total)
 
 
-def _of(summary: pd.DataFrame, key: tuple[Hashable, ...]) -> Mapping[str, Any]:
-    return summary.loc[key].to_dict() if key in summary.index else {}
-
-
-def _interval(name: str, row: Mapping[str, Any], unit: float = 1.0) -> dict[str, float]:
-    found = {"mean": row.get("estimate", float("nan"))}
-    found |= {bound: row.get(bound, float("nan")) for bound in BOUNDS}
-    return {f"{name}_{which}": value / unit for which, value in found.items()}
+def _interval(
+    name: str, summary: pd.DataFrame, key: tuple[Hashable, ...], unit: float = 1.0
+) -> dict[str, float]:
+    """Return the columns of a contrast, NaN where there is none, in a unit."""
+    row = summary.loc[key] if key in summary.index else {}
+    columns = {"mean": "estimate"} | dict(zip(BOUNDS, BOUNDS, strict=True))
+    return {f"{name}_{to}": row.get(of, float("nan")) / unit for to, of in columns.items()}

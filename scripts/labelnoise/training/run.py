@@ -93,8 +93,7 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     identity = make_identity(task, seed, digests, device.kind)
     with ended_by_sigterm(), memory_explained(task, device), ExitStack() as stack:
         keeper = StateKeeper(folder, identity, recipe.epochs)
-        mended = {}
-        used = labels
+        used, mended = labels, {}
         if recipe.relabelling is not None:
             predict_fold = partial(_predict_fold, task, data, labels, device, extras, keeper, room)
             used, mended["relabelled"] = mend(
@@ -177,11 +176,15 @@ def _predict_fold(task, data, labels, device, extras, keeper, room, number, trai
 
 def bytes_to_train(task: Task, data: Dataset, device: Device) -> int:
     """Return about how much main memory a training takes besides its slices."""
-    activations = 0.0
+    height, width = data.shape
+    others = 0.0
     if device.kind == "cpu":
-        height, width = data.shape
-        activations = activation_megabytes(task.model, task.recipe, height * width)
-    return int((STARTED_MB + activations) * 1e6)
+        others = activation_megabytes(task.model, task.recipe, height * width)
+    if task.recipe.relabelling is not None:
+        # Float32 probabilities, and cleanlab's copy of them.
+        pixels = len(data.rows("train")) * height * width
+        others += 2 * 4 * pixels * len(data.class_names) / 1e6
+    return int((STARTED_MB + others) * 1e6)
 
 
 @contextmanager
