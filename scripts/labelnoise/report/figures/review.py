@@ -74,7 +74,7 @@ def draw_review(curves: pd.DataFrame, split: str) -> Figure:
         for panel, error in zip(row_axes, errors, strict=True):
             _draw_panel(panel, here[here["perturbation"] == error])
         dataset, model, recipe = map(style.display, row)
-        several = f", {model}, {recipe}" if len(rows) > 1 else ""
+        several = f"\n{model}, {recipe}" if len(rows) > 1 else ""
         name_row(row_axes, f"{dataset}{several}\nlabel Dice", HEIGHT)
     axes[0, 0].set_xlim(0, 1)
     axes[0, 0].xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
