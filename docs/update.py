@@ -18,13 +18,14 @@ STUDIES = {
     "second-annotator": ("docs/second-annotator.md", ["answer", "degradation", "claims"]),
 }
 # Studies of a question of their own: the document, the tables that stand there by file and place in
-# it, and the figures; a study is finished when the last of them is there.
+# it, and the figures.
 QUESTIONS = {
     "review": (
         "docs/review.md",
-        {"review": [0, 4], "degradation": [0]},
+        {"review": [0, 4], "mended": [0]},
         ["review", "review-unseen"],
     ),
+    "second-annotator-review": ("docs/review.md", {"review": []}, ["review", "review-unseen"]),
     "mitigation": (
         "docs/mitigation.md",
         {"answer": [0, 1], "mitigation": [0], "claims": []},
@@ -43,7 +44,7 @@ UNSHOWN = ("second-annotator", "rater-errors", "replication-liver")
 def main():
     for study, (document, tables) in STUDIES.items():
         # The last figure that a study makes.
-        results = finished(study, document, "slopes.png")
+        results = finished(study, document, [], ["slopes"])
         if results is None:
             continue
         copy_figures(results, ROOT / "docs" / study, study in UNSHOWN)
@@ -53,17 +54,19 @@ def main():
         insert(ROOT / document, "\n\n".join(map(str.strip, texts)))
         print(f"updated: {document}")
     for study, (document, tables, figures) in QUESTIONS.items():
-        results = finished(study, document, f"{figures[-1]}.png")
+        results = finished(study, document, tables, figures)
         if results is not None:
             answer(study, document, tables, figures, results)
             print(f"updated: {document}")
 
 
-def finished(study, document, figure):
-    """Return the results of a study; None where the figure that it makes last is not there."""
+def finished(study, document, tables, figures):
+    """Return the results of a study; None where some of its tables and figures are not there."""
     made = read_study(ROOT / "config.yaml", ROOT / "studies" / f"{study}.yaml").results.root
     results = Results(ROOT / made)
-    if results.figure(figure).exists():
+    paths = [results.table(f"{name}.md") for name in tables]
+    paths += [results.figure(f"{name}.png") for name in figures]
+    if all(path.exists() for path in paths):
         return results
     print(f"left as it is: {document}, since {made} is not finished")
     return None
@@ -81,7 +84,8 @@ def answer(study, document, tables, figures, results):
         shown += [parts[place] for place in places]
     for name in figures:
         shutil.copy(results.figure(f"{name}.png"), folder)
-    insert(ROOT / document, "\n\n".join(shown))
+    if shown:
+        insert(ROOT / document, "\n\n".join(shown))
 
 
 def copy_figures(results, folder, unshown=False):

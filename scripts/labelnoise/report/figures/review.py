@@ -76,7 +76,7 @@ def draw_review(curves: pd.DataFrame, split: str) -> Figure:
         dataset, model, recipe = map(style.display, row)
         several = f"\n{model}, {recipe}" if len(rows) > 1 else ""
         name_row(row_axes, f"{dataset}{several}\nlabel Dice", HEIGHT)
-    axes[0, 0].set_xlim(0, 1)
+    axes[0, 0].set(xlim=(0, 1), xticks=(0.25, 0.5, 0.75))
     axes[0, 0].xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     found = list(dict.fromkeys(curves["detector"]))
     entries = [(NAMES[name], Line2D([], [], **_look(name))) for name in found]
