@@ -15,7 +15,8 @@ def main(smk):
         from labelnoise.evaluation.suspects import rank_suspects
 
         files = Path(smk.input.dataset), Path(smk.input.labels)
-        rank_suspects(*files, folder, device, smk.params.detectors)
+        # The seed is no param of the rule: another one makes another run.
+        rank_suspects(*files, folder, device, smk.params.detectors, smk.config["seed"])
 
 
 if __name__ == "__main__":

@@ -9,8 +9,12 @@ from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.evaluation import detectors
 from labelnoise.evaluation.suspects import rank_suspects
 from labelnoise.labels.perturbations import draw_labels
+from labelnoise.seeds import cases_seed
 from labelnoise.training.checkpoints import load_run
-from tiny import CPU, train, write_files
+from labelnoise.training.run import training_rows
+from tiny import CPU, make_study, train, write_files
+
+SEED = make_study().seed
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(files, tmp_path_factory):
     folder = train(tmp_path_factory.mktemp("run") / "rep0", files)
-    rank_suspects(files["dataset"], files["labels"], folder, CPU, [])
+    rank_suspects(files["dataset"], files["labels"], folder, CPU, [], SEED)
     return folder
 
 
@@ -48,7 +52,17 @@ def test_every_slice_is_compared_with_the_network_and_the_reference(files, folde
 
 def test_only_the_detectors_that_are_asked_for_are_there(files, folder, tmp_path):
     before = folder.suspects.read_bytes()
-    rank_suspects(files["dataset"], files["labels"], folder, CPU, ["area", "loss"])
+    rank_suspects(files["dataset"], files["labels"], folder, CPU, ["area", "loss"], SEED)
     assert list(pd.read_csv(folder.suspects))[6:] == ["area", "loss"]
-    rank_suspects(files["dataset"], files["labels"], folder, CPU, detectors.USUAL)
+    rank_suspects(files["dataset"], files["labels"], folder, CPU, detectors.USUAL, SEED)
     assert folder.suspects.read_bytes() == before
+
+
+def test_training_cases_that_the_recipe_leaves_out_are_left_out(files, tmp_path):
+    folder = train(tmp_path / "rep0", files, {"training_cases": 2, "epochs": 1, "keep": 1})
+    rank_suspects(files["dataset"], files["labels"], folder, CPU, ["loss"], SEED)
+    table = pd.read_csv(folder.suspects)
+    data = Dataset(files["dataset"])
+    rows = training_rows(data, 2, cases_seed(SEED, data.name, 0))
+    assert table["case"][table["split"] == "train"].tolist() == data.case[rows].tolist()
+    assert (table["split"] == "test").sum() == len(data.rows("test"))

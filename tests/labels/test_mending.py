@@ -80,10 +80,14 @@ def test_suspects_of_other_slices_are_refused(dataset, tmp_path):
     mended = tmp_path / "mended.h5"
     with pytest.raises(InputError, match="lacks the column 'area'"):
         mend_labels(dataset, labels, suspects, "area", 0.1, mended)
-    lines = suspects.read_text().splitlines(keepends=True)
-    suspects.write_text("".join([lines[0], *lines[2:]]))
-    with pytest.raises(InputError, match="holds 9 training slices that are not the 10 of"):
-        mend_labels(dataset, labels, suspects, "loss", 0.1, mended)
+    text = suspects.read_text()
+    for wrong, sentence in (
+        (text.replace("case0", "other"), "of which 2 are none of"),
+        (text.replace("case1", "case0"), "of which 0 are none of"),
+    ):
+        suspects.write_text(wrong)
+        with pytest.raises(InputError, match=f"holds 10 training slices, {sentence}"):
+            mend_labels(dataset, labels, suspects, "loss", 0.1, mended)
     fresh = write_error(tmp_path / "fresh.h5", dataset, draws="per_epoch")
     with pytest.raises(InputError, match="drawn anew in each epoch"):
         mend_labels(dataset, fresh, suspects, "loss", 0.1, mended)

@@ -14,11 +14,13 @@ from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
 from labelnoise.evaluation.detectors import BY_SLICE, USUAL, area, pooled_counts
 from labelnoise.evaluation.score import within_memory
-from labelnoise.files import write_rows
+from labelnoise.files import read_json, write_rows
 from labelnoise.jobs.devices import Device
 from labelnoise.labels.drawing import CalibratedError, Drawer
-from labelnoise.study import RunFolder
+from labelnoise.seeds import cases_seed
+from labelnoise.study import Recipe, RunFolder
 from labelnoise.training.checkpoints import TrainedNetwork, load_run
+from labelnoise.training.run import training_rows
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +29,18 @@ SPLITS = ("train", "test")
 
 
 def rank_suspects(
-    dataset: Path, labels: Path, folder: RunFolder, device: Device, detectors: Sequence[str]
+    dataset: Path,
+    labels: Path,
+    folder: RunFolder,
+    device: Device,
+    detectors: Sequence[str],
+    seed: int,
 ) -> None:
     """Write what detectors say of a run's training slices, and of its test slices.
 
     The labels of training slices are those that the network was trained on, of several draws the
-    first; those of test slices are as wrong, drawn with the same error. The network is that of the
+    first; those of test slices are as wrong, drawn with the same error. Of a recipe that takes some
+    of the training cases, the others are left out. The network is that of the
     chosen checkpoint. It has seen the training slices and, if not the test slices, its choice may
     rest on the validation slices, which are left out.
 
@@ -44,6 +52,7 @@ def rank_suspects(
             column for each detector, the higher the more suspicious.
         device: where to compute.
         detectors: names in `detectors.DETECTORS`; without any those of USUAL.
+        seed: the study's, by which a recipe takes some of the training cases.
 
     Raises:
         InputError: a file cannot be read, or there is no checkpoint.
@@ -51,11 +60,15 @@ def rank_suspects(
     detectors = detectors or USUAL
     device.limit_memory()
     data, error = Dataset(dataset), LabelFile(labels)
+    record = read_json(folder.record, ("definitions", "repeat"))
+    number = Recipe(**record["definitions"]["recipe"]).training_cases
+    trained_on = training_rows(data, number, cases_seed(seed, data.name, record["repeat"]))
     trained = load_run(folder.path)
     trained.network.to(device.kind)
     table = []
     for split in SPLITS:
-        rows_N, labels_NHW = _labels(data, error, split)
+        rows_N = trained_on if split == "train" else data.rows(split)
+        rows_N, labels_NHW = _labels(data, error, rows_N, split)
         if not len(rows_N):
             continue
         found = within_memory(
@@ -75,9 +88,8 @@ def rank_suspects(
     log.info("ranked %d slices by %s", len(table), ", ".join(detectors))
 
 
-def _labels(data, error, split):
-    """Return the rows of a split that have wrong labels, and these, (N, H, W)."""
-    rows_N = data.rows(split)
+def _labels(data, error, rows_N, split):
+    """Return those of the rows that have wrong labels, and these, (N, H, W)."""
     if split == "train":
         return rows_N, error.read(rows_N, 0)
     drawer = Drawer(data, CalibratedError.of(error))

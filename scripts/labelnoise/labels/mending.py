@@ -33,11 +33,11 @@ def mend_labels(
         labels: the run's label file.
         suspects: what detectors say of its slices, see `evaluation.suspects`.
         order: a detector whose most suspicious slices come first, IDEAL or RANDOM.
-        share: of the training slices that are mended, rounded to whole ones.
+        share: of the training slices in `suspects` that are mended, rounded to whole ones.
         mended: the HDF5 file.
 
     Raises:
-        InputError: a file cannot be used, `suspects` is not of these slices or lacks the detector,
+        InputError: a file cannot be used, `suspects` is of other slices or lacks the detector,
             or labels are drawn anew in each epoch.
     """
     data, wrong = Dataset(dataset), LabelFile(labels)
@@ -46,12 +46,11 @@ def mend_labels(
             f"the labels of {wrong.perturbation} are drawn anew in each epoch, so none can be "
             "mended; give it a number of draws, or leave out `review.retrain`."
         )
-    train_N = data.rows("train")
-    suspicion_N = _suspicion(suspects, data, train_N, order)
+    rows_N, suspicion_N = _suspicion(suspects, data, order)
     if order == RANDOM:
-        suspicion_N = np.random.default_rng(derive(wrong.seed, "mending")).random(len(train_N))
-    first = np.argsort(-suspicion_N, kind="stable")[: round(share * len(train_N))]
-    looked_at = train_N[first]
+        suspicion_N = np.random.default_rng(derive(wrong.seed, "mending")).random(len(rows_N))
+    first = np.argsort(-suspicion_N, kind="stable")[: round(share * len(rows_N))]
+    looked_at = rows_N[first]
     error = CalibratedError.of(wrong)
     with write_labels(
         mended,
@@ -74,8 +73,8 @@ def mend_labels(
                 writer.write(draw, start, labels_nHW)
 
 
-def _suspicion(path, data, rows_N, order):
-    """Return how soon each training slice is looked at, (N,), the highest first."""
+def _suspicion(path, data, order):
+    """Return the rows of the training slices, and how soon each is looked at, both (N,)."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             found = [row for row in csv.DictReader(file) if row["split"] == "train"]
@@ -88,10 +87,11 @@ def _suspicion(path, data, rows_N, order):
         raise InputError(
             f"{path} is damaged, or lacks the column {error}; delete it, so that it is made again."
         ) from None
-    expected = [(str(data.case[row]), int(data.slice[row])) for row in rows_N]
-    if names != expected:
+    row_of = {(str(data.case[row]), int(data.slice[row])): row for row in data.rows("train")}
+    strange = [name for name in names if name not in row_of]
+    if strange or len(set(names)) < len(names) or not names:
         raise InputError(
-            f"{path} holds {len(names)} training slices that are not the {len(expected)} of "
-            f"{data.path}; delete it, so that it is made again."
+            f"{path} holds {len(names)} training slices, of which {len(strange)} are none of "
+            f"{data.path}, expected each once; delete it, so that it is made again."
         )
-    return suspicion_N
+    return np.array([row_of[name] for name in names]), suspicion_N
