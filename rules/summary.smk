@@ -409,12 +409,16 @@ figures = [
         rules.plot_perturbations.output,
         dataset=study.matrix["dataset"] if study.errors else [],
     ),
-    *collect(
-        rules.plot_predictions.output,
-        dataset=study.matrix["dataset"],
-        model=study.matrix["model"],
-        recipe=study.matrix["recipe"],
-    ),
+    *[
+        picture
+        for model, recipe in study.pairs
+        for picture in collect(
+            rules.plot_predictions.output,
+            dataset=study.matrix["dataset"],
+            model=model,
+            recipe=recipe,
+        )
+    ],
 ]
 
 

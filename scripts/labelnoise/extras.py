@@ -5,12 +5,13 @@ import importlib.util
 from labelnoise.errors import InputError
 
 
-def require(library: str, key: str) -> None:
+def require(library: str, key: str, target: str = "") -> None:
     """Refuse to go on without a library, before anything runs.
 
     Args:
-        library: its name, in small letters that of the target of `make` that installs it.
+        library: its name.
         key: of the config, that asks for it.
+        target: of `make`, that installs it; without it the library's name in small letters.
 
     Raises:
         InputError: it is not installed.
@@ -18,5 +19,5 @@ def require(library: str, key: str) -> None:
     if importlib.util.find_spec(library) is None:
         raise InputError(
             f"config key '{key}' needs {library}, which is not installed; run `make "
-            f"{library.lower()}`, or leave it out."
+            f"{target or library.lower()}`, or leave it out."
         )

@@ -9,6 +9,7 @@ another one starts is told by `use_own_code`.
 """
 
 import hashlib
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -65,6 +66,24 @@ def digest_of(path: Path) -> str:
         InputError: it cannot be read.
     """
     return _digest(_read(path))
+
+
+def command_files(command: str) -> list[str]:
+    """Return the words of a command that name Python files or shell scripts: its own code."""
+    return [word for word in shlex.split(command) if word.endswith((".py", ".sh"))]
+
+
+def command_code(command: str) -> str | None:
+    """Return the digest of the files that a command names; None where it names none that exist.
+
+    Args:
+        command: as the config has it, its paths relative to the working folder.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    files = [Path(word) for word in command_files(command) if Path(word).is_file()]
+    return _digest(b"".join(map(_read, files))) if files else None
 
 
 def use_own_code(paths: Mapping[str, Path | str]) -> None:

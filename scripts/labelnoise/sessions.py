@@ -129,6 +129,11 @@ def new_session(
             f"'{name}' cannot name a session; use letters, digits, '_', '-' and '.', a letter or "
             "digit first."
         )
+    if "trainer" in config["models"][run.model]:
+        raise InputError(
+            f"model '{run.model}' is a trainer, and a session trains a network; name another model,"
+            " or let snakemake make the runs of a study."
+        )
     folds = fold_count(config["datasets"][run.dataset])
     if folds > 1:
         raise InputError(

@@ -16,13 +16,15 @@ from labelnoise.config.rules import (
     AXES,
     COMPOSED,
     ERROR_KEYS,
+    TRAINER,
     claim_cells,
     error_family,
     error_settings,
+    go_together,
 )
 from labelnoise.errors import InputError
 from labelnoise.folds import fold_names, with_folds
-from labelnoise.own_code import digest_of, find_own_files, is_own, own_file
+from labelnoise.own_code import command_code, digest_of, find_own_files, is_own, own_file
 
 RUN = "{dataset}/{model}/{recipe}/{perturbation}/rep{repeat}"
 LABELS = "{dataset}/{perturbation}/rep{repeat}"
@@ -94,44 +96,63 @@ class Run:
 
 @dataclass(frozen=True)
 class Model:
-    """A network by name, and its settings; see `networks.make_network`.
+    """A network by name, or a trainer of one, and its settings.
 
-    The digest of its code is among the settings of a network of the user's own.
+    The digest of its code is among the settings of a network of the user's own and of a command.
+
+    Attributes:
+        network: see `networks.make_network`; empty for a trainer.
+        settings: its own, see the schema.
+        trainer: see `training.trainers`; None for a network.
     """
 
     network: str
     settings: Mapping[str, Any]
+    trainer: str | None = None
 
     @classmethod
     def of(cls, definition: Mapping[str, Any]) -> Self:
         """Return the model that an entry of the config's `models` defines."""
         settings = dict(definition)
-        return cls(settings.pop("network"), settings)
+        trainer = settings.pop("trainer", None)
+        return cls(settings.pop("network", ""), settings, trainer)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the definition in its canonical form, as the config has it, and its code."""
-        return {"network": self.network, **self.settings}
+        named = {"trainer": self.trainer} if self.trainer else {"network": self.network}
+        return {**named, **self.settings}
+
+    def epochs(self, recipe: "Recipe") -> int:
+        """Return the epochs of a training: the recipe's, or a trainer's own, 1 if unknown."""
+        if self.trainer is None:
+            return recipe.epochs
+        folds = self.settings.get("folds", "all")
+        return self.settings.get("epochs", 1) * (1 if folds == "all" else len(folds))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; units, ranges and defaults are the schema's."""
+    """How a network is trained; units, ranges and defaults are the schema's.
+
+    Of the recipe of trainers, which bring their own loss and all else, `loss` alone is known: it is
+    `rules.TRAINER`, and the rest stays empty.
+    """
 
     loss: str
-    loss_settings: Mapping[str, Any]
-    background_share: float | None
-    optimiser: str
-    optimiser_settings: Mapping[str, Any]
-    learning_rate: float
-    batch_size: int
-    accumulation: int
-    steps_per_epoch: int
-    epochs: int
-    precision: str
-    monitor: str
-    mode: str
-    keep: int
-    validation_labels: str
+    loss_settings: Mapping[str, Any] = field(default_factory=dict)
+    background_share: float | None = None
+    optimiser: str = ""
+    optimiser_settings: Mapping[str, Any] = field(default_factory=dict)
+    learning_rate: float = 0.0
+    batch_size: int = 0
+    accumulation: int = 1
+    steps_per_epoch: int = 0
+    epochs: int = 0
+    precision: str = ""
+    monitor: str = ""
+    mode: str = ""
+    keep: int = 0
+    validation_labels: str = "clean"
     schedule: Mapping[str, Any] | None = None
     augmentation: Mapping[str, Any] | None = None
     compile: bool = False
@@ -159,6 +180,8 @@ class Recipe:
         What RECIPE_ADDITIONS names and is not set is left out, so that the records of runs without
         it are those of versions that did not have it.
         """
+        if self.loss == TRAINER:
+            return {"loss": TRAINER}
         return {
             key: value
             for key, value in asdict(self).items()
@@ -301,6 +324,11 @@ class RunFolder:
         """Return the kept checkpoint of a rank, 1 for the best by the recipe's monitor."""
         return self.checkpoints / CHECKPOINT.format(rank=rank)
 
+    @property
+    def predictions(self) -> Path:
+        """What a trainer predicts, in place of checkpoints; see `training.trainers.predictions`."""
+        return self.checkpoints / "predictions.h5"
+
     def kept_checkpoints(self) -> dict[int, Path]:
         """Return {rank: path} of the kept checkpoints that exist, the best first."""
         paths = ((rank, self.checkpoint(rank)) for rank in count(1))
@@ -375,6 +403,11 @@ class RunFolder:
     def saved_state(self) -> Path:
         """State of the training after its last whole epoch."""
         return self.state / "state.pt"
+
+    @property
+    def trainer(self) -> Path:
+        """Folder of what a trainer reads and writes; a part of the state."""
+        return self.state / "trainer"
 
     @property
     def lock(self) -> Path:
@@ -576,7 +609,7 @@ class Study:
             results=results_of(config),
             datasets=with_folds(config["datasets"]),
             models={
-                name: Model.of(model | _code(model["network"], codes))
+                name: Model.of(model | _model_code(model, codes))
                 for name, model in config["models"].items()
             },
             recipes={name: Recipe(**recipe) for name, recipe in config["recipes"].items()},
@@ -600,9 +633,20 @@ class Study:
     @property
     def runs(self) -> list[Run]:
         """The runs of the matrix, the last axis and then the repeats changing fastest."""
-        _, models, recipes, perturbations = (self.matrix[axis] for axis in AXES)
-        cells = product(self.folds, models, recipes, perturbations, range(self.repeats))
-        return [Run(*names) for names in cells]
+        cells = product(self.folds, self.pairs, self.matrix["perturbation"], range(self.repeats))
+        return [
+            Run(fold, model, recipe, perturbation, repeat)
+            for fold, (model, recipe), perturbation, repeat in cells
+        ]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Model and recipe, for all of the matrix that go together, the recipe changing fastest."""
+        return [
+            (model, recipe)
+            for model, recipe in product(self.matrix["model"], self.matrix["recipe"])
+            if go_together(self.models[model].trainer, self.recipes[recipe].loss)
+        ]
 
     @property
     def folds(self) -> list[str]:
@@ -619,7 +663,7 @@ class Study:
         found = []
         for name, definition in self.questions.items():
             kept = ("kind", "structure", "margin", "above", "below", "share", "at")
-            for cell, other in claim_cells(definition, self.matrix):
+            for cell, other in claim_cells(definition, self.matrix, self.pairs):
                 parts: dict[str, Any] = {key: definition.get(key) for key in kept}
                 parts["error"] = definition.get("perturbation") or definition["error"]
                 parts["measure"] = definition.get("measure", "dice")
@@ -740,7 +784,7 @@ def find_modules(config: Mapping[str, Any], files: Iterable[Path | str]) -> dict
             ("perturbation", "perturbations", "kind"),
         )
         for name in config[section]
-        if is_own(config[section][name][key])
+        if is_own(config[section][name].get(key, ""))
     }
     found = find_own_files(named.values(), folders)
     for (axis, name), own in named.items():
@@ -753,6 +797,13 @@ def find_modules(config: Mapping[str, Any], files: Iterable[Path | str]) -> dict
                 "config. No other module is used."
             )
     return found
+
+
+def _model_code(model: Mapping[str, Any], codes: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the digest of the code that a model is the user's by: its network's or command's."""
+    if model.get("trainer") == "command":
+        return {"code": command_code(model["command"])}
+    return _code(model.get("network", ""), codes)
 
 
 def _code(name: str, codes: Mapping[str, str]) -> dict[str, str | None]:

@@ -1,10 +1,11 @@
 """Rules between the keys of a configuration, which a schema cannot state."""
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, product
-from math import prod
+from string import Formatter
 from typing import Any
 
 from labelnoise.config.channels import channel_names, intensity_settings, is_by_channel
@@ -27,6 +28,8 @@ COMPOSED = ("mixture", "consensus")
 # Orders of looking at labels again that no detector gives.
 ORDERS = ("ideal", "random")
 MOST_RUNS = 1_000_000
+# The loss of recipes for models that are trainers, which bring their own.
+TRAINER = "trainer"
 
 
 def apply_rules(config: dict) -> None:
@@ -42,6 +45,7 @@ def apply_rules(config: dict) -> None:
         InputError: two keys contradict each other; the message names one of them.
     """
     _check_matrix(config)
+    _check_trainers(config)
     _check_baseline(config)
     for name, dataset in config["datasets"].items():
         _complete_dataset(name, dataset)
@@ -84,14 +88,25 @@ def error_family(name: str, kind: str, settings: Mapping[str, Any]) -> str:
     return re.sub(r"[-_.]?[0-9.]+$", "", name) or name if settings else kind
 
 
+def go_together(trainer: str | None, loss: str) -> bool:
+    """Return whether a recipe can train a model, given the model's trainer and the recipe's loss.
+
+    A trainer brings its own loss and optimiser; a network needs them from the recipe.
+    """
+    return (trainer is not None) == (loss == TRAINER)
+
+
 def claim_cells(
-    claim: Mapping[str, Any], matrix: Mapping[str, Sequence[str]]
+    claim: Mapping[str, Any],
+    matrix: Mapping[str, Sequence[str]],
+    together: Collection[tuple[str, str]],
 ) -> list[tuple[dict[str, str], dict[str, str]]]:
     """Return the cells of a matrix that a claim is about.
 
     Args:
         claim: an entry of the config's `claims`, in canonical form.
         matrix: the config's matrix.
+        together: model and recipe, for all of the matrix that go together.
 
     Returns:
         Pairs of {axis: name}: a cell, and the one that a claim of the kind `worse` or `helps` sets
@@ -106,6 +121,7 @@ def claim_cells(
         (cell, other)
         for cell, other in pairs
         if all(side[axis] in matrix[axis] for side in (cell, other) for axis in side)
+        and all((side["model"], side["recipe"]) in together for side in (cell, other))
         and ("than" not in claim or cell != other)
     ]
 
@@ -129,8 +145,7 @@ def _check_matrix(config):
                 )
     matrix = config["matrix"]
     folds = sum(fold_count(config["datasets"][name]) for name in matrix["dataset"])
-    others = (len(matrix[axis]) for axis in AXES if axis != "dataset")
-    runs = folds * prod(others) * matrix["repeats"]
+    runs = folds * len(_pairs(config)) * len(matrix["perturbation"]) * matrix["repeats"]
     if runs > MOST_RUNS:
         raise InputError(
             f"config key 'matrix' asks for {runs} runs, the product of its lists, of folds and "
@@ -145,6 +160,79 @@ def _check_baseline(config):
             f"config key 'mitigation.baseline' is {shown(baseline)}, which 'matrix.recipe' lacks; "
             f"name one of {', '.join(recipes)}."
         )
+
+
+def _pairs(config):
+    """Return model and recipe, for all of the matrix that go together."""
+    models, recipes, matrix = config["models"], config["recipes"], config["matrix"]
+    return [
+        (model, recipe)
+        for model, recipe in product(matrix["model"], matrix["recipe"])
+        if go_together(models[model].get("trainer"), recipes[recipe]["loss"])
+    ]
+
+
+def _check_trainers(config):
+    """Refuse what of the matrix no run is of, and what a trainer cannot be given."""
+    matrix, pairs = config["matrix"], _pairs(config)
+    for axis, used in zip(("model", "recipe"), map(set, zip(*pairs, strict=True)), strict=False):
+        for name in matrix[axis]:
+            if name not in used:
+                raise InputError(_lonely(axis, name, config))
+    if not pairs:
+        raise InputError(_lonely("model", matrix["model"][0], config))
+    for name, model in config["models"].items():
+        if model.get("trainer") == "command":
+            _check_command(f"config key 'models.{name}.command'", model["command"])
+    trainers = [name for name in matrix["model"] if "trainer" in config["models"][name]]
+    for name in matrix["perturbation"] if trainers else ():
+        draws = config["perturbations"][name]["draws"]
+        if draws != 1:
+            raise InputError(
+                f"config key 'perturbations.{name}.draws' is {draws}, but '{trainers[0]}', a "
+                "trainer, is given labels once; write 1, or take one of them out of 'matrix'."
+            )
+
+
+def _lonely(axis, name, config):
+    """Return in one sentence why no run is of a model or recipe of the matrix."""
+    key = f"config key 'matrix.{axis}' names {shown(name)}"
+    if axis == "recipe":
+        if config["recipes"][name]["loss"] == TRAINER:
+            return f"{key}, for models with a 'trainer', but 'matrix.model' has none; add one."
+        return (
+            f"{key}, which trains networks, but 'matrix.model' has trainers alone; take it out, or "
+            "add a model with a 'network'."
+        )
+    if "trainer" in config["models"][name]:
+        return (
+            f"{key}, a trainer, which brings its own loss, but 'matrix.recipe' has no recipe for "
+            "one; add one such as own: {loss: trainer}."
+        )
+    return (
+        f"{key}, a network, but all recipes of 'matrix.recipe' are for trainers; add one with "
+        "another loss."
+    )
+
+
+def _check_command(key, command):
+    """Refuse a command that cannot be cut into words, or whose placeholders are not those known."""
+    known = ("dataset", "output", "device", "seed")
+    try:
+        words = shlex.split(command)
+        parts = list(chain.from_iterable(Formatter().parse(word) for word in words))
+    except ValueError as error:
+        raise InputError(f"{key} is {shown(command)}, which cannot be read: {error}.") from None
+    names = [name for _, name, _, _ in parts if name is not None]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"{key} has the placeholder {{{name}}}; known are {{dataset}}, {{output}}, "
+                "{device} and {seed}, and other braces are doubled."
+            )
+    for name in known[:2]:
+        if name not in names:
+            raise InputError(f"{key} is {shown(command)}, which lacks {{{name}}}; add it.")
 
 
 def _complete_dataset(name, dataset):
@@ -214,6 +302,8 @@ def _check_classes(name, dataset):
 
 
 def _complete_recipe(name, recipe):
+    if recipe["loss"] == TRAINER:
+        return
     key = f"config key 'recipes.{name}"
     if recipe["keep"] > recipe["epochs"]:
         raise InputError(
@@ -251,7 +341,7 @@ def _complete_recipe(name, recipe):
 def _check_augmented(config):
     """Refuse to augment slices that do not lie between -1 and 1, where changes leave them."""
     augmented = [
-        name for name in config["matrix"]["recipe"] if config["recipes"][name]["augmentation"]
+        name for name in config["matrix"]["recipe"] if config["recipes"][name].get("augmentation")
     ]
     for name in config["matrix"]["dataset"] if augmented else ():
         dataset = config["datasets"][name]
@@ -494,7 +584,14 @@ def _lack(name, claim, config):
             f"{key}.draws' is {shown(draws)}, and 'matrix.perturbation' has no {claim['error']} "
             f"error that is drawn so; {mend}"
         )
-    if not claim_cells(claim, matrix):
+    pairs = _pairs(config)
+    if not claim_cells(claim, matrix, pairs):
+        everywhere = [*product(matrix["model"], matrix["recipe"])]
+        if claim_cells(claim, matrix, everywhere):
+            return (
+                f"{key}' is about no model and recipe of 'matrix' that go together: a trainer has "
+                "a recipe with `loss: trainer`, a network any other; name both."
+            )
         return f"{key}.than' names the cell that it is compared with; name another one."
     return ""
 

@@ -680,6 +680,18 @@ class LabelFile(_Reader):
             f"{expected[1]} slices, each row once",
         )
 
+    def check_of(self, data: Dataset) -> None:
+        """Refuse labels of another dataset.
+
+        Raises:
+            InputError: they are.
+        """
+        if self.dataset != data.name:
+            raise InputError(
+                f"{self.path} holds labels of dataset '{self.dataset}', not of '{data.name}'; "
+                "delete it and let snakemake make it again."
+            )
+
     def read(self, rows: Sequence[int] | np.ndarray, draw: int) -> np.ndarray:
         """Read the labels of dataset rows in one stored draw, in the order asked for.
 

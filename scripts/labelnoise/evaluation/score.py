@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -30,11 +30,14 @@ from labelnoise.training.batches import Slices, as_inputs, batches_in_order
 from labelnoise.training.checkpoints import load
 from labelnoise.training.decision import background_share, decision_odds
 from labelnoise.training.memory import describe, is_out_of_memory, release
+from labelnoise.training.trainers.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 16
 Found = TypeVar("Found")
+# A network, or what one has predicted elsewhere.
+Network: TypeAlias = torch.nn.Module | Predictions
 # Of a table, as mappings: every test job would pay for the import of pandas.
 Rows = list[dict[str, Any]]
 
@@ -85,16 +88,9 @@ def score_run(
     data, error = Dataset(dataset), LabelFile(labels)
     record = read_json(folder.record, ("chosen_rank", "definitions"))
     test = Slices(data, data.rows("test"))
-    kept = folder.kept_checkpoints()
-    if not kept:
-        raise InputError(
-            f"{folder.checkpoints} holds no checkpoint; delete it and run snakemake again."
-        )
     counted: Rows = []
     scores = None
-    for rank, checkpoint in kept.items():
-        trained = load(checkpoint)
-        network = trained.network.to(device.kind)
+    for rank, epoch, network in networks_of(folder, record, device.kind):
         if rank == record["chosen_rank"]:
             found = within_memory(partial(scan_slices, network, test, error, device.kind), device)
             validation = Slices(data, data.rows("validation"))
@@ -107,9 +103,9 @@ def score_run(
             counted_NC4 = found.counts_NC4
         else:
             counted_NC4 = within_memory(partial(count_slices, network, test, device.kind), device)
-        of_checkpoint = {"rank": rank, "epoch": trained.description["epoch"]}
+        of_checkpoint = {"rank": rank, "epoch": epoch}
         counted += [of_checkpoint | row for row in tabulate(counted_NC4, data, test.rows)]
-        log.info("tested %s on %d slices", checkpoint, len(test))
+        log.info("tested rank %d of %s on %d slices", rank, folder.checkpoints, len(test))
     if scores is None:
         raise InputError(
             f"{folder.record} chose checkpoint {record['chosen_rank']}, which "
@@ -120,6 +116,32 @@ def score_run(
     digests = {path.name: sha256_of(path) for path in (folder.counts, folder.surfaces)}
     write_scores(folder.scores, replace(scores, digests=digests))
     return counted
+
+
+def networks_of(
+    folder: RunFolder, record: Mapping[str, Any], device: str
+) -> Iterator[tuple[int, int, Network]]:
+    """Yield rank, epoch and network of each kept checkpoint of a run, or what a trainer predicted.
+
+    Args:
+        folder: the run's folder.
+        record: its run.json.
+        device: where the network shall be.
+
+    Raises:
+        InputError: there is none, or one cannot be read.
+    """
+    if folder.predictions.exists():
+        yield 1, record["checkpoints"][0]["epoch"], Predictions(folder.predictions)
+        return
+    kept = folder.kept_checkpoints()
+    if not kept:
+        raise InputError(
+            f"{folder.checkpoints} holds no checkpoint; delete it and run snakemake again."
+        )
+    for rank, checkpoint in kept.items():
+        trained = load(checkpoint)
+        yield rank, trained.description["epoch"], trained.network.to(device)
 
 
 def describe_score(counted: Rows, folder: RunFolder) -> str:
@@ -200,9 +222,7 @@ def within_memory(
         release(device)
 
 
-def count_slices(
-    network: torch.nn.Module, slices: Slices, device: str, batch_size: int
-) -> torch.Tensor:
+def count_slices(network: Network, slices: Slices, device: str, batch_size: int) -> torch.Tensor:
     """Return tp, fp, fn, tn of each slice and class, (N, C, 4) integers on the CPU."""
     return torch.cat(
         [
@@ -213,12 +233,12 @@ def count_slices(
 
 
 def scan_slices(
-    network: torch.nn.Module, slices: Slices, error: LabelFile, device: str, batch_size: int
+    network: Network, slices: Slices, error: LabelFile, device: str, batch_size: int
 ) -> Scan:
     """Count the pixels of each slice, and gather the scores of each case.
 
     Args:
-        network: on the device.
+        network: on the device, or predictions of these slices.
         slices: with reference labels.
         error: says how the wrong labels are drawn: as the first draw of the run's own.
         device: "cpu" or "cuda".
@@ -255,13 +275,19 @@ def scan_slices(
 
 @torch.no_grad()
 def _predictions(
-    network: torch.nn.Module, slices: Slices, device: str, batch_size: int
+    network: Network, slices: Slices, device: str, batch_size: int
 ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
     """Yield the place of each batch's first slice, its logits and its labels, on the device."""
     start = 0
     for batch in batches_in_order(slices, batch_size):
         images_NKHW, labels_NHW = as_inputs(batch, device)
-        yield start, network(images_NKHW), labels_NHW
+        if isinstance(network, Predictions):
+            rows = slices.rows[start : start + len(labels_NHW)]
+            # Of logarithms of probabilities the softmax is these probabilities.
+            logits_NCHW = torch.from_numpy(network.read(rows)).to(device).log()
+        else:
+            logits_NCHW = network(images_NKHW)
+        yield start, logits_NCHW, labels_NHW
         start += len(labels_NHW)
 
 

@@ -328,7 +328,7 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], Colu
         "checkpoint_epoch": int(chosen["epoch"].iloc[0]),
         **{name: details[name] for name in ["seconds", "device", "parameters"]},
         "host": details.get("host", ""),
-        "accumulation": details["definitions"]["recipe"]["accumulation"],
+        "accumulation": details["definitions"]["recipe"].get("accumulation", 1),
         "folder": folder.path.as_posix(),
     }
     for index, structure in sorted(

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 
 from labelnoise.consistency import UNKNOWN
@@ -21,6 +22,7 @@ from labelnoise.study import Run, RunFolder, Study, Task
 from labelnoise.training.checkpoints import load
 from labelnoise.training.provenance import begin_sitting, provenance
 from labelnoise.training.run import Extras, train_run
+from labelnoise.training.trainers.predictions import Predictions
 
 # The columns that name a row, in the tables that have several.
 ROW_NAMES = ("epoch", "rank", "case", "slice", "structure")
@@ -162,6 +164,8 @@ def compare_runs(recorded: RunFolder, again: RunFolder) -> list[Comparison]:
     names = ("history", "counts", "surfaces")
     pairs = [(getattr(recorded, name), getattr(again, name)) for name in names]
     compared = [compare_tables(*pair) for pair in pairs]
+    if recorded.predictions.exists():
+        compared.append(compare_predictions(recorded.predictions, again.predictions))
     ranks = sorted({*recorded.kept_checkpoints(), *again.kept_checkpoints()})
     for rank in ranks:
         compared.append(compare_weights(recorded.checkpoint(rank), again.checkpoint(rank)))
@@ -216,6 +220,29 @@ def _first_cell(header: list[str], rows: list[list[str]], new_rows: list[list[st
         what = f"{header[column]} {row[column]} recorded, {new_row[column]} again"
     rest = f"rows that differ: {len(places)} of {len(rows)}"
     return "; ".join([f"{where}: {what}", rest] + [lengths] * (len(rows) != len(new_rows)))
+
+
+def compare_predictions(recorded: Path, again: Path) -> Comparison:
+    """Compare what a trainer predicted bit by bit, and find the first slice that differs.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    file = "/".join(recorded.parts[-2:])
+    if not again.exists():
+        return Comparison(file, "", "not kept again")
+    first, second = Predictions(recorded), Predictions(again)
+    size = f"{len(first.rows)} slices"
+    if first.rows.tolist() != second.rows.tolist() or first.classes != second.classes:
+        return Comparison(file, size, "of other slices or classes")
+    for row in first.rows:
+        found, again_found = (each.read([row])[0] for each in (first, second))
+        if found.shape != again_found.shape:
+            return Comparison(file, size, f"row {row}: shape {found.shape}, {again_found.shape}")
+        if (found != again_found).any():
+            most = float(np.abs(found - again_found).max())
+            return Comparison(file, size, f"row {row}: probabilities differ by up to {most:.3g}")
+    return Comparison(file, size)
 
 
 def compare_weights(recorded: Path, again: Path) -> Comparison:

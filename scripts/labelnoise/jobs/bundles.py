@@ -13,6 +13,7 @@ from typing import Any
 
 from labelnoise.jobs.eta import job_seconds
 from labelnoise.jobs.resources import (
+    LONGEST_GUESS_MINUTES,
     LONGEST_MINUTES,
     SAFETY,
     START_MINUTES,
@@ -80,9 +81,12 @@ def seconds_of_run(study: Study, setting: tuple[str, str, str]) -> float:
         study: the study.
         setting: names of dataset, model and recipe.
     """
-    recipe, size = study.recipes[setting[2]], study.datasets[setting[0]].get("size")
-    epoch = measured_seconds(study.results, setting) or guessed_seconds(recipe, size)
-    training = epoch * recipe.epochs
+    model, recipe = study.models[setting[1]], study.recipes[setting[2]]
+    size, epoch = study.datasets[setting[0]].get("size"), measured_seconds(study.results, setting)
+    if model.trainer and epoch is None:
+        training = 60.0 * LONGEST_GUESS_MINUTES / SAFETY
+    else:
+        training = (epoch or guessed_seconds(recipe, size)) * model.epochs(recipe)
     return training + (_test_seconds(study, setting) or GUESSED_TEST * training)
 
 

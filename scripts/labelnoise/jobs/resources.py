@@ -24,6 +24,8 @@ LONGEST_GUESS_MINUTES = 8 * 60
 # Per setting, so that thousands of finished runs cost no time.
 RUNS_TO_READ = 5
 
+# What a trainer may take, of which nothing is known.
+TRAINER_MB = 16000
 # torch, CUDA and a process that loads slices, before any data.
 BASE_MB = 3000
 # `training.batches.Slices` holds in memory what fits: of each pixel two bytes per channel, a label.
@@ -50,12 +52,17 @@ def minutes_to_train(study: Study, names: Mapping[str, str], attempt: int = 1) -
     setting = (names["dataset"], names["model"], names["recipe"])
     size = study.datasets[setting[0]].get("size")
     measured = measured_seconds(study.results, setting)
-    return training_minutes(measured, study.recipes[setting[2]], size, attempt)
+    model, recipe = study.models[setting[1]], study.recipes[setting[2]]
+    if model.trainer:
+        return trainer_minutes(measured, model.epochs(recipe), attempt)
+    return training_minutes(measured, recipe, size, attempt)
 
 
 def megabytes_to_train(study: Study, names: Mapping[str, str], attempt: int = 1) -> int:
     """Return the main memory of a training in MB; for the arguments see `minutes_to_train`."""
     model, recipe = study.models[names["model"]], study.recipes[names["recipe"]]
+    if model.trainer:
+        return TRAINER_MB * attempt
     dataset = study.datasets[names["dataset"]]
     known = channel_names(dataset)
     channels = GUESSED_CHANNELS if known is None else len(known)
@@ -79,7 +86,23 @@ def training_minutes(
         longest = LONGEST_GUESS_MINUTES
     # Labels are mended by as many trainings before.
     trainings = 1 + (recipe.relabelling["folds"] if recipe.relabelling else 0)
-    minutes = START_MINUTES + SAFETY * trainings * recipe.epochs * seconds_per_epoch / 60
+    return _requested(trainings * recipe.epochs * seconds_per_epoch, longest, attempt)
+
+
+def trainer_minutes(seconds_per_epoch: float | None, epochs: int, attempt: int = 1) -> int:
+    """Return the minutes to request for a trainer, of which nothing is known but what it took.
+
+    Args:
+        seconds_per_epoch, attempt: see `training_minutes`.
+        epochs: see `Model.epochs`.
+    """
+    if seconds_per_epoch is None:
+        return min(LONGEST_GUESS_MINUTES * attempt, LONGEST_MINUTES)
+    return _requested(epochs * seconds_per_epoch, LONGEST_MINUTES, attempt)
+
+
+def _requested(seconds: float, longest: float, attempt: int) -> int:
+    minutes = START_MINUTES + SAFETY * seconds / 60
     return min(ceil(min(minutes, longest)) * attempt, LONGEST_MINUTES)
 
 

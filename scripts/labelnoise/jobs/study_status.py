@@ -217,7 +217,7 @@ class _Survey:
 
     def look_at(self, run: Run) -> RunStatus:
         folder = self.results.run_folder(run)
-        epochs = self.study.recipes[run.recipe].epochs
+        epochs = self.study.models[run.model].epochs(self.study.recipes[run.recipe])
         progress = Progress.read(folder.progress)
         if holder := holder_of(folder.lock):
             return RunStatus(run, "running", epochs, progress, holder=holder)

@@ -3,7 +3,7 @@
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,10 @@ class TrainedNetwork:
             probabilities_NCHW = self.predict_scaled(case.read(rows), batch_size)
             yield rows, restore_probabilities(probabilities_NCHW, case.grid)
 
+    def predict_rows(self, rows: Sequence[int], images_NKHW: np.ndarray) -> np.ndarray:
+        """Return what `predict_scaled` does, given also which rows of a dataset the slices are."""
+        return self.predict_scaled(images_NKHW)
+
     @torch.no_grad()
     def predict_scaled(self, images_NKHW: np.ndarray, batch_size: int = 8) -> np.ndarray:
         """Return the probabilities of slices as a dataset file holds them, on their own grid.
@@ -283,6 +287,12 @@ def load_run(path: Path | str, modules: Path | str | None = None) -> TrainedNetw
     if not folder.record.exists():
         raise InputError(
             f"{path} holds no {folder.record.name}; name the folder of a finished run."
+        )
+    if folder.predictions.exists():
+        raise InputError(
+            f"{path} is of a trainer, whose network stays its own: the folder holds what it "
+            f"predicts for the study's slices, in {folder.predictions.name}; name the folder of a "
+            "run of a network."
         )
     rank = read_json(folder.record, ("chosen_rank",))["chosen_rank"]
     return load(folder.checkpoint(rank), modules)

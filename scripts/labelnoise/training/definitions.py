@@ -5,7 +5,10 @@ code what it does. It takes seconds to import them, so only what the schema cann
 in a process of its own.
 """
 
+import importlib.util
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +20,8 @@ from typing import Any
 from labelnoise.config.channels import channel_names
 from labelnoise.errors import InputError
 from labelnoise.extras import require
-from labelnoise.own_code import is_own, load_own, use_own_code
-from labelnoise.study import Perturbation, Recipe, Study
+from labelnoise.own_code import command_files, is_own, load_own, use_own_code
+from labelnoise.study import Model, Perturbation, Recipe, Study
 
 
 def try_definitions(study: Study) -> None:
@@ -27,6 +30,8 @@ def try_definitions(study: Study) -> None:
     Raises:
         InputError: one cannot be built or used; the message names it.
     """
+    for name in study.matrix["model"]:
+        _check_trainer(name, study.models[name])
     chosen: dict[str, Any] = {
         "models": {
             name: study.models[name].as_dict()
@@ -60,6 +65,23 @@ def try_definitions(study: Study) -> None:
     )
     if tried.returncode != 0:
         raise InputError(tried.stderr.strip().splitlines()[-1])
+
+
+def _check_trainer(name: str, model: Model) -> None:
+    """Refuse a trainer that is not there."""
+    if model.trainer == "nnunet" and importlib.util.find_spec("torch"):
+        # Without torch jobs have an environment of their own.
+        require("nnunetv2", f"models.{name}.trainer", "nnunet")
+    if model.trainer != "command":
+        return
+    command = model.settings["command"]
+    key = f"config key 'models.{name}.command'"
+    program = shlex.split(command)[0]
+    if program != "python" and shutil.which(program) is None:
+        raise InputError(f"{key} starts with {program!r}, which is no program here; correct it.")
+    for word in command_files(command):
+        if "{" not in word and not Path(word).is_file():
+            raise InputError(f"{key} names {word}, which is not in {Path.cwd()}; correct it.")
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 import hashlib
 import platform
 import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -10,9 +12,42 @@ from typing import Any
 
 import torch
 
+from labelnoise.data.storage import Dataset, LabelFile
+from labelnoise.study import Task
+
 RECORDED_PACKAGES = ("torch", "numpy", "h5py", "segmentation-models-pytorch", "snakemake")
 # What the numbers of a run depend on: runs with equal digests were made by the same code.
 CODE = ("seeds.py", "counts.py", "folds.py", "data", "labels", "networks", "training")
+
+
+def what_was_trained(
+    task: Task,
+    seed: int,
+    data: Dataset,
+    labels: LabelFile,
+    digests: Mapping[str, str],
+    parameters: int | None,
+) -> dict[str, Any]:
+    """Return what a run.json holds of a training's task and its inputs.
+
+    Args:
+        task: the training.
+        seed: the training seed.
+        data, labels: its files.
+        digests: theirs.
+        parameters: of the network, None if unknown.
+    """
+    content = data.provenance.get("content")
+    source = {"source": content["sha256"]} if content else {}
+    return {
+        **asdict(task.run),
+        "definitions": {"model": task.model.as_dict(), "recipe": task.recipe.as_dict()},
+        "parameters": parameters,
+        "training_seed": seed,
+        "label_seed": labels.seed,
+        **({"label_kind": {"kind": labels.kind, "code": labels.code}} if labels.code else {}),
+        "digests": {**digests, **source},
+    }
 
 
 def begin_sitting(after_epoch: int) -> dict[str, Any]:

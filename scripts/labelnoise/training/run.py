@@ -29,7 +29,7 @@ from labelnoise.training.decision import background_share
 from labelnoise.training.loop import Rows, Setup, fit
 from labelnoise.training.losses import make_loss
 from labelnoise.training.memory import is_out_of_memory, training_sentence
-from labelnoise.training.provenance import provenance
+from labelnoise.training.provenance import provenance, what_was_trained
 from labelnoise.training.relabelling import mend
 from labelnoise.training.state import StateKeeper, ended_by_sigterm, make_identity
 from labelnoise.training.viewers import (
@@ -77,10 +77,17 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
     where asked for, previews/ and viz/. While it is trained, .state/ holds what an interrupted
     training needs: the same call goes on from the last whole epoch.
 
+    A model that is a trainer does all of that by itself, see `trainers.run`.
+
     Raises:
         InputError: memory runs out, or see `fit`, `make_network`, `make_loss`, `Dataset`,
             `LabelFile`, `relabelling.mend` and `read_pair`.
     """
+    if task.model.trainer:
+        # Imported only when asked for: few runs need it.
+        from labelnoise.training.trainers.run import train_by_trainer
+
+        return train_by_trainer(task, folder, device, extras.keep_state)
     recipe = task.recipe
     seed = training_seed(task.seed, task.run.model, task.run.repeat)
     device.limit_memory()
@@ -125,14 +132,9 @@ def train_run(task: Task, folder: RunFolder, device: Device, extras: Extras = Ex
         setup = _setup(network, slices, task, data, seed, device, extras)
         saver = TopNSaver(keeper.folder, recipe, describe_network(task, data))
         history, timing = fit(setup, saver, keeper, viewers)
+        parameters = count_parameters(network)
         record = {
-            **asdict(task.run),
-            "definitions": {"model": task.model.as_dict(), "recipe": recipe.as_dict()},
-            "parameters": count_parameters(network),
-            "training_seed": seed,
-            "label_seed": labels.seed,
-            **({"label_kind": {"kind": labels.kind, "code": labels.code}} if labels.code else {}),
-            "digests": digests | source_digest(data),
+            **what_was_trained(task, seed, data, labels, digests, parameters),
             **mended,
             **device.record(),
         }
@@ -327,11 +329,7 @@ def choose_slices(
         rows: of the slices to train on.
         room: says how many more bytes of memory slices may be held in.
     """
-    if labels.dataset != data.name:
-        raise InputError(
-            f"{labels.path} holds labels of dataset '{labels.dataset}', not of '{data.name}'; "
-            "delete it and let snakemake make it again."
-        )
+    labels.check_of(data)
     validation_labels = labels if recipe.validation_labels == "perturbed" else None
     augmentation = None
     if recipe.augmentation is not None:
@@ -343,12 +341,6 @@ def choose_slices(
     validation = Slices(data, data.rows("validation"), validation_labels, room=room())
     train = Slices(data, rows, labels, augmentation, room=room())
     return {"train": train, "validation": validation}
-
-
-def source_digest(data: Dataset) -> dict[str, str]:
-    """Return {"source": digest} of the files that a dataset was made from, if there were any."""
-    content = data.provenance.get("content")
-    return {"source": content["sha256"]} if content else {}
 
 
 def choose(kept: list[dict[str, Any]]) -> int:

@@ -123,7 +123,7 @@ def make_identity(task: Task, seed: int, digests: dict[str, str], device: str) -
     """
     recipe = task.recipe.as_dict()
     if not task.recipe.looks_ahead:
-        del recipe["epochs"]
+        recipe.pop("epochs", None)
     parts = {
         "run": task.run.name,
         "model": task.model.as_dict(),

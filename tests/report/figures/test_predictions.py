@@ -29,7 +29,7 @@ def test_predictions_show_reference_then_each_prediction():
 
 def test_every_structure_has_its_predictions_where_it_shows(data):
     class Perfect:
-        def predict_scaled(self, images_NHW):
+        def predict_rows(self, rows, images_NHW):
             """One class a slice: liver everywhere."""
             chosen = np.zeros((len(images_NHW), 3, 48, 48))
             chosen[:, 1] = 1
@@ -43,7 +43,7 @@ def test_every_structure_has_its_predictions_where_it_shows(data):
 
 def test_a_pixel_is_predicted_as_it_is_counted_in_the_test(data):
     class Unsure:
-        def predict_scaled(self, images_NHW):
+        def predict_rows(self, rows, images_NHW):
             """Liver is the likeliest class everywhere, and nowhere above one half."""
             return np.tile(np.array([0.3, 0.4, 0.3])[:, None, None], (len(images_NHW), 1, 48, 48))
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from labelnoise.data.storage import Dataset
     from labelnoise.training.checkpoints import TrainedNetwork
+    from labelnoise.training.trainers.predictions import Predictions
 
 
 @styled
@@ -30,13 +31,16 @@ def draw_predictions(rows: list[list[Overlay]], titles: list[str]) -> Figure:
 
 
 def predicted_rows(
-    data: Dataset, networks: dict[str, TrainedNetwork], names: Mapping[str, str], number: int = 4
+    data: Dataset,
+    networks: Mapping[str, TrainedNetwork | Predictions],
+    names: Mapping[str, str],
+    number: int = 4,
 ) -> tuple[list[list[Overlay]], list[str]]:
     """Predict a few test slices with several trained networks; every structure in its own rows.
 
     Args:
         data: the dataset.
-        networks: {perturbation: network}, the control first.
+        networks: {perturbation: network, or a trainer's predictions}, the control first.
         names: display names of the perturbations, see `style.perturbations`.
         number: how many slices, shared among the structures.
 
@@ -50,7 +54,7 @@ def predicted_rows(
         images_NKHW, labels_NHW = data.read(chosen)
         shown_NHW = data.grey(images_NKHW)
         masks = {"reference": [None] * len(chosen)} | {
-            names[name]: network.predict_scaled(images_NKHW)[:, index] > 0.5
+            names[name]: network.predict_rows(chosen, images_NKHW)[:, index] > 0.5
             for name, network in networks.items()
         }
         for place, row in enumerate(chosen):
