@@ -9,6 +9,7 @@ READY := .venv/ready
 READY_TO_CHECK := .venv/ready-to-check
 CLEANLAB := .venv/ready-for-cleanlab
 SIMPLEITK := .venv/ready-for-simpleitk
+NNUNET := .venv/ready-for-nnunet
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 # Overlays config.yaml: `make status STUDY=studies/demo.yaml`.
 STUDY ?=
@@ -17,13 +18,13 @@ DEMO := $(SNAKEMAKE) --workflow-profile profiles/cpu --configfile studies/demo.y
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header
 # Lists that are installed beside requirements.txt.
-EXTRAS := checks cleanlab simpleitk
+EXTRAS := checks cleanlab simpleitk nnunet
 
 CASES ?=
 EFFECT ?=
 RUN ?=
 
-.PHONY: demo status plan verify jobs cleanlab simpleitk test test-slurm check format report docs lock clean known-study
+.PHONY: demo status plan verify jobs cleanlab simpleitk nnunet test test-slurm check format report docs lock clean known-study
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -55,6 +56,9 @@ cleanlab: $(CLEANLAB)
 
 ## SimpleITK, for a consensus of annotators by STAPLE.
 simpleitk: $(SIMPLEITK)
+
+## nnU-Net, for studies whose models have `trainer: nnunet`.
+nnunet: $(NNUNET)
 
 ## What `check` does, then the tests.
 test: check
@@ -93,7 +97,7 @@ lock-requirements:
 	$(LOCK) envs/requirements.in -o envs/requirements.txt
 
 $(EXTRAS:%=lock-%): lock-%:
-	$(LOCK) envs/$*.in -o envs/$*.txt --constraint envs/requirements.txt \
+	$(LOCK) envs/$*.in -o envs/$*.txt --constraint envs/requirements.txt $(addprefix --override ,$(wildcard envs/$*.overrides)) \
 		$$(sed -nE 's/^([a-z0-9-]+)==.*/--no-emit-package \1/p' envs/requirements.txt | sort -u)
 
 # Comes before .venv, so that a mistyped study installs nothing.
@@ -115,6 +119,11 @@ $(READY_TO_CHECK): envs/checks.txt $(READY)
 
 $(CLEANLAB) $(SIMPLEITK): .venv/ready-for-%: envs/%.txt $(READY)
 	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt --requirement $<
+	touch $@
+
+# Without what its packages ask for, which the list holds already: envs/nnunet.overrides says which they may not.
+$(NNUNET): envs/nnunet.txt $(READY)
+	$(BIN)/python -m pip install --require-hashes --no-deps --requirement envs/nnunet.txt
 	touch $@
 
 clean:

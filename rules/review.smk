@@ -1,5 +1,10 @@
 # Which labels to look at again: what detectors say of each slice, and how right they are.
-reviewed = [run for run in runs if run.perturbation in study.errors]
+# A trainer keeps its network.
+reviewed = [
+    run
+    for run in runs
+    if run.perturbation in study.errors and not study.models[run.model].trainer
+]
 detectors = config["review"]["detectors"]
 orders = config["review"]["retrain"]
 mendings = [vars(run) | {"order": order} for run in reviewed for order in orders]

@@ -1,5 +1,6 @@
 """Models and recipes are tried before anything is trained, and a mistake is named by its key."""
 
+import importlib.util
 import json
 import sys
 from dataclasses import replace
@@ -13,10 +14,10 @@ import own_modules
 import tiny
 from labelnoise import extras
 from labelnoise.errors import InputError
-from labelnoise.study import read_study
+from labelnoise.study import Model, read_study
 from labelnoise.training import definitions
 from labelnoise.training.augmentation import CHANGES
-from labelnoise.training.definitions import check_definitions
+from labelnoise.training.definitions import check_definitions, try_definitions
 from labelnoise.training.loop import UNFIT_OPTIMISERS
 from settings import model_settings
 
@@ -185,3 +186,19 @@ def test_a_network_of_the_users_own_is_tried_with_them_too(tmp_path, no_own_code
     check_definitions(models, {})
     with pytest.raises(InputError, match=r"'models\.mine': .*expected input.* to have 1 channels"):
         check_definitions(models, {}, channels=[3])
+
+
+def test_nnunet_that_is_not_installed_is_named_before_anything_runs(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "nnunetv2" else found(name)
+    )
+    models = {"nnunet": Model("", {}, "nnunet")}
+    with pytest.raises(InputError) as caught:
+        try_definitions(replace(STUDY, models=models, matrix={**STUDY.matrix, "model": ["nnunet"]}))
+    assert str(caught.value) == (
+        "config key 'models.nnunet.trainer' needs nnunetv2, which is not installed; run `make "
+        "nnunet`, or leave it out."
+    )
+    # A matrix without it needs none.
+    try_definitions(replace(STUDY, models={**STUDY.models, **models}))

@@ -31,7 +31,7 @@ from labelnoise.folds import base_of
 from labelnoise.jobs.locks import Holder, holder_of
 from labelnoise.jobs.script import last_error
 from labelnoise.jobs.staleness import Staleness
-from labelnoise.study import JOBS, Model, Recipe, Results, Run, RunFolder, Study
+from labelnoise.study import JOBS, RECIPE_ADDITIONS, Model, Recipe, Results, Run, RunFolder, Study
 
 # Rules that make tables and figures, which no run waits for.
 SUMMARIES = (
@@ -262,7 +262,9 @@ class _Survey:
         own, own_wanted = label_facts(record.get("label_kind")), self._label_facts(run)
         try:
             recipes = Recipe(**found["recipe"]), Recipe(**wanted["recipe"])
-            are_equal = recipes[0] == recipes[1] and own == own_wanted
+            # What a version with fewer keys did not know is not taken for what it is by default.
+            keys = [{*each["recipe"]} - {*RECIPE_ADDITIONS} for each in (found, wanted)]
+            are_equal = recipes[0] == recipes[1] and keys[0] == keys[1] and own == own_wanted
         except TypeError:  # written by a version with other keys
             are_equal = False
         if are_equal and Model.of(found["model"]) == Model.of(wanted["model"]):

@@ -266,13 +266,11 @@ def _limits(
     sources: Mapping[str, str],
     mixed: int,
 ) -> list[str]:
-    networks = _joined(map(style.display, style.networks(runs["model"])))
-    recipes = _joined(map(style.display, style.recipes(runs["recipe"])))
     cases = thresholds.groupby("dataset", sort=False)["cases"].max()
     data = _joined(f"{style.display(name)} ({plural(n, 'test case')})" for name, n in cases.items())
     repeats = runs.groupby([*CELL])["repeat"].nunique().max()
     limits = [
-        f"It is about {networks}, trained by {recipes} on {data}, {plural(repeats, 'time')} each: "
+        f"It is about {_trained(runs)} on {data}, {plural(repeats, 'time')} each: "
         "about no other network, recipe, organ or scanner."
     ]
     limits += [
@@ -308,6 +306,21 @@ def _limits(
             "those they are averaged with: tables/mixed.csv."
         )
     return limits
+
+
+def _trained(runs: pd.DataFrame) -> str:
+    """Return which networks were trained by which recipes."""
+    recipes = {
+        model: [*style.recipes(runs.loc[runs["model"] == model, "recipe"])]
+        for model in style.networks(runs["model"])
+    }
+    groups: dict[str, list[str]] = {}
+    for model, names in recipes.items():
+        groups.setdefault(_joined(map(style.display, names)), []).append(style.display(model))
+    if len(groups) == 1:
+        ((by, models),) = groups.items()
+        return f"{_joined(models)}, trained by {by}"
+    return _joined(f"{_joined(models)} trained by {by}" for by, models in groups.items())
 
 
 def _span(repeats: list[str]) -> str:

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from labelnoise.config.channels import channel_names
+from labelnoise.config.rules import TRAINER
 from labelnoise.errors import InputError
 from labelnoise.extras import require
 from labelnoise.own_code import command_files, is_own, load_own, use_own_code
@@ -98,6 +99,8 @@ def main() -> None:
 
 
 def _is_unusual(recipe: Recipe) -> bool:
+    if recipe.loss == TRAINER:
+        return False
     unusual_loss = recipe.loss.startswith("smp.") or recipe.loss_settings
     unusual_optimiser = recipe.optimiser != "Adam" or {*recipe.optimiser_settings} - {"eps"}
     others = recipe.schedule, recipe.augmentation, recipe.selection, recipe.relabelling

@@ -11,6 +11,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
 from labelnoise.files import write_json
 from labelnoise.seeds import derive
+from labelnoise.training.trainers.nnunet import WORKERS
 from labelnoise.training.trainers.raw_dataset import ENDING, NAME
 
 NUMBER = 1  # of the dataset, as in NAME
@@ -75,7 +77,9 @@ def prepare(settings: dict[str, Any], preprocessed: Path) -> None:
         planner.UNet_base_num_features = settings["features"]
     if settings["most_features"] is not None:
         planner.UNet_max_features_2d = planner.UNet_max_features_3d = settings["most_features"]
-    planner.plan_experiment()
+    with changed_environment(WORKERS, "1"):
+        # The planner takes them for threads, of which there is no number 0.
+        planner.plan_experiment()
     path = preprocessed / "nnUNetPlans.json"
     plans = json.loads(path.read_text(encoding="utf-8"))
     configuration = settings["configuration"]
@@ -87,6 +91,19 @@ def prepare(settings: dict[str, Any], preprocessed: Path) -> None:
     if settings["splits"]:
         write_json(preprocessed / "splits_final.json", settings["splits"])
     preprocess_dataset(NUMBER, "nnUNetPlans", (configuration,), [1])
+
+
+@contextmanager
+def changed_environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def find(room: str, name: str) -> type:
