@@ -17,5 +17,5 @@ def test_a_library_that_is_not_there_is_named_with_what_installs_it():
 
 
 def test_a_target_of_another_name_is_named():
-    with pytest.raises(InputError, match="needs no_such_library, .* run `make short`, or leave"):
+    with pytest.raises(InputError, match=r"needs no_such_library, .* run `make short`, or leave"):
         require("no_such_library", "models.x.trainer", "short")

@@ -360,7 +360,7 @@ def _check_augmented(config):
 def _check_relabelled(config):
     """Refuse to mend labels of which each epoch has others."""
     matrix = config["matrix"]
-    relabelled = [name for name in matrix["recipe"] if config["recipes"][name]["relabelling"]]
+    relabelled = [name for name in matrix["recipe"] if config["recipes"][name].get("relabelling")]
     for name in matrix["perturbation"] if relabelled else ():
         draws = config["perturbations"][name]["draws"]
         if draws != 1:
