@@ -24,7 +24,7 @@ CASES ?=
 EFFECT ?=
 RUN ?=
 
-.PHONY: demo status plan verify jobs cleanlab simpleitk nnunet test test-slurm check format report docs lock clean known-study
+.PHONY: demo status plan answer verify jobs cleanlab simpleitk nnunet test test-slurm check format report docs lock clean known-study
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -41,6 +41,10 @@ status: known-study $(READY)
 ## What a study can find of its claims, before any training: make plan STUDY=studies/demo.yaml CASES=20 EFFECT=0.02.
 plan: known-study $(READY)
 	@$(BIN)/python scripts/plan.py $(OVERLAY) $(if $(CASES),--cases $(CASES)) $(if $(EFFECT),--effect $(EFFECT))
+
+## What a finished study says: make answer STUDY=studies/budget.yaml.
+answer: known-study $(READY)
+	@$(BIN)/python scripts/print_answer.py $(OVERLAY)
 
 ## Train a finished run again elsewhere and compare byte by byte: make verify STUDY=studies/demo.yaml; RUN= names it.
 verify: known-study $(READY)

@@ -7,6 +7,7 @@ from snakemake.logging import logger
 from snakemake.script import PythonScript
 
 from labelnoise.config import complete
+from labelnoise.config.rules import recipe_groups
 from labelnoise.errors import InputError
 from labelnoise.extras import require
 from labelnoise.files import check_writable

@@ -40,6 +40,9 @@ rule summarise_runs:
         "../scripts/summarise_runs.py"
 
 
+include: "budget.smk"
+
+
 rule compare_with_paper:
     input:
         runs=rules.summarise_runs.output.runs,
@@ -280,6 +283,7 @@ rule write_answer:
         mixed=rules.summarise_runs.output.mixed,
         thresholds=rules.compare_thresholds.output.thresholds,
         claims=rules.judge_claims.output.claims if study.claims else [],
+        budget=rules.fit_budget.output.plans if config["budget"] else [],
         figure=rules.plot_answer.output.png,
         # Of folds the first, whose file holds the slices of all.
         datasets=[
@@ -394,6 +398,7 @@ tables = [
     *(rules.compare_mitigations.output if study.baseline else []),
     *rules.write_answer.output,
     *review_tables,
+    *(rules.fit_budget.output if config["budget"] else []),
 ]
 figures = [
     *rules.plot_answer.output,
@@ -402,6 +407,7 @@ figures = [
     *rules.plot_slopes.output,
     *rules.plot_thresholds.output,
     *review_figures,
+    *(rules.plot_budget.output if config["budget"] else []),
     *(rules.plot_mitigation.output if study.baseline else []),
     *collect(rules.plot_roc.output, dataset=study.matrix["dataset"]),
     # A matrix of controls alone has no error to draw.

@@ -10,6 +10,7 @@ from labelnoise.evaluation.tables import read_table
 from labelnoise.files import write_text
 from labelnoise.jobs.script import logged
 from labelnoise.report.answer import answer_markdown, answer_of, answer_page
+from labelnoise.report.budget import budget_sentences
 from labelnoise.report.render import claims_tables, note_folds
 from labelnoise.report.style import perturbations_of
 
@@ -29,7 +30,8 @@ def main(smk):
         runs, thresholds = map(read_table, (smk.input.runs, smk.input.thresholds))
         made = zip(smk.params.sources, smk.input.datasets, strict=True)
         provenances = {name: provenance_of(path) for name, path in made}
-        answer = answer_of(claims, thresholds, runs, smk.params.sources, mixed, provenances)
+        budget = budget_sentences(read_table(smk.input.budget)) if smk.input.budget else []
+        answer = answer_of(claims, thresholds, runs, smk.params.sources, mixed, provenances, budget)
         printed = claims_tables(claims, mixed, perturbations_of(runs)) if len(claims) else []
         tables = note_folds(printed, runs)
         figure = Path(smk.input.figure).read_bytes()

@@ -14,7 +14,7 @@ from workflow_runs import ROOT, TINY
 
 
 def test_a_study_that_does_not_exist_ends_in_a_sentence():
-    for target in ("status", "plan", "verify", "report"):
+    for target in ("status", "plan", "answer", "verify", "report"):
         # `known-study` is what comes first; the rest would set up .venv.
         plan = run("make", "--dry-run", "--always-make", target, "STUDY=studies/absent.yaml")
         assert plan.stdout.index("STUDY=") < plan.stdout.index("pip install")
@@ -35,6 +35,23 @@ def test_a_report_of_a_study_that_has_not_run_ends_in_a_sentence(tmp_path):
         f"error: {results}/tables/runs.csv does not exist, and a report shows a whole study; run "
         f"this one first: snakemake --cores 2 --configfile {study}\n"
     )
+
+
+def test_an_answer_is_printed_or_the_command_that_makes_it(tmp_path):
+    results, study = tmp_path / "results", tmp_path / "study.yaml"
+    study.write_text(yaml.safe_dump({**TINY, "pathvars": {"results": str(results)}}))
+    answer = (sys.executable, "scripts/print_answer.py", "--configfile", study)
+    path = Results(results).table("answer.md")
+    done = run(*answer)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {path} does not exist; make it first: snakemake {path} --cores 2 --configfile "
+        f"{study}\n"
+    )
+    path.parent.mkdir(parents=True)
+    path.write_text("**1 claim: 1 supported.** ±\n", encoding="utf-8")
+    done = run(*answer)
+    assert (done.returncode, done.stdout) == (0, "**1 claim: 1 supported.** ±\n")
 
 
 def test_a_plan_says_before_any_training_what_a_study_can_find(tmp_path):

@@ -116,14 +116,17 @@ def test_public_functions_are_annotated(path):
 # Libraries that take long to import, and the scripts that must do without.
 HEAVY = {"torch", "pandas", "matplotlib", "scipy"}
 FREE_OF = {
-    "status make_report run_bundle": HEAVY,
+    "status make_report print_answer run_bundle": HEAVY,
     "prepare_dataset prepare_given calibrate_perturbation perturb_labels mend_labels": HEAVY
     - {"scipy"},
     "train_model test_model rank_suspects": {"pandas", "matplotlib"},
     "summarise_runs compare_with_paper compare_thresholds compare_mitigations estimate_ceiling"
-    " judge_claims plan write_answer grade_detectors compare_mended": {"torch", "matplotlib"},
+    " judge_claims plan write_answer grade_detectors compare_mended fit_budget": {
+        "torch",
+        "matplotlib",
+    },
     "plot_answer plot_degradation plot_mitigation plot_perturbations plot_roc plot_runs plot_slopes"
-    " plot_thresholds plot_review": {"torch"},
+    " plot_thresholds plot_review plot_budget": {"torch"},
     "plot_predictions make_viz model_runner verify_run": set(),
 }
 

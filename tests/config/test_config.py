@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from labelnoise.config import complete, load_config
+from labelnoise.config.rules import recipe_groups
 from labelnoise.config.schema import SCHEMA
 from labelnoise.errors import InputError
 from labelnoise.study import Recipe, Study, read_study
@@ -735,3 +736,45 @@ def test_pictures_show_the_largest_error_of_each_kind_and_way_to_draw():
     assert study.examples() == ["control", "fresh", "natural-0.90", "choppy-0.90"]
     assert study.drawn[:2] == [("control", "control", "1"), ("fresh", "natural", "per_epoch")]
     assert len(read_study(ROOT / "config.yaml").examples()) == 4
+
+
+def with_budget(cases=(2, 4, 8), **budget):
+    """A study of some numbers of training cases, with a budget."""
+    config = copy.deepcopy(RAW)
+    recipe = config["recipes"]["plain"]
+    few = {f"few-{number}": {**recipe, "training_cases": number} for number in cases}
+    config["recipes"] |= few
+    config["perturbations"] |= {"both": consensus(annotators=3)}
+    config["matrix"] |= {"recipe": [*few], "perturbation": ["control", "natural-0.95", "both"]}
+    config["matrix"]["claims"] = []
+    usual = {"case": 1, "minute": 2, "wanted": 0.9, "minutes": {"control": 9, "natural-0.95": 3}}
+    return config | {"budget": usual | budget}
+
+
+def test_a_budget_counts_every_annotator_and_groups_recipes():
+    config = complete(with_budget())
+    assert config["budget"]["minutes"]["both"] == 9
+    groups = {f"few-{number}": ("few", number) for number in (2, 4, 8)}
+    assert recipe_groups(config) == groups
+    assert complete(config) == config
+    # All cases are no number, and another learning rate is another curve.
+    config["matrix"]["recipe"].append("plain")
+    config["recipes"]["few-8"]["learning_rate"] = 0.5
+    assert recipe_groups(config) == {}
+    assert complete(RAW)["budget"] is None
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (with_budget(minutes={"control": 1}), "'budget.minutes' lacks 'natural-0.95' of 'matrix."),
+        (with_budget(minutes={"x": 1}), "'budget.minutes' names 'x', which 'perturbations' does"),
+        (with_budget(cases=(2, 4)), "'budget' needs 3 recipes in 'matrix.recipe' that differ in"),
+        (with_budget(wanted=1), "'budget.wanted'"),
+        (with_budget(case=-1), "'budget.case'"),
+    ],
+)
+def test_a_budget_that_cannot_be_counted_is_refused(config, words):
+    with pytest.raises(InputError) as error:
+        complete(config)
+    assert words in str(error.value)

@@ -4,7 +4,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain, product
+from itertools import chain, cycle, islice, product
 from string import Formatter
 from typing import Any
 
@@ -30,6 +30,8 @@ ORDERS = ("ideal", "random")
 MOST_RUNS = 1_000_000
 # The loss of recipes for models that are trainers, which bring their own.
 TRAINER = "trainer"
+# Numbers of training cases that a curve is fitted to.
+FEWEST_NUMBERS = 3
 
 
 def apply_rules(config: dict) -> None:
@@ -58,6 +60,7 @@ def apply_rules(config: dict) -> None:
     _check_given_labels(config)
     _check_families(config)
     _check_review(config["review"])
+    _complete_budget(config)
     _complete_claims(config)
 
 
@@ -124,6 +127,61 @@ def claim_cells(
         and all((side["model"], side["recipe"]) in together for side in (cell, other))
         and ("than" not in claim or cell != other)
     ]
+
+
+def recipe_groups(config: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
+    """Return the recipes of the matrix that differ in the number of training cases alone.
+
+    Args:
+        config: a configuration in canonical form.
+
+    Returns:
+        {recipe: (what it and those like it are called, its number of cases)}, without recipes of
+        all cases, and those of which there are fewer than FEWEST_NUMBERS. The name is that of the
+        first without the number at its end.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in config["matrix"]["recipe"]:
+        recipe = dict(config["recipes"][name])
+        if recipe.pop("training_cases") is not None:
+            alike.setdefault(repr(recipe), []).append(name)
+    groups = {}
+    for names in alike.values():
+        number = {name: config["recipes"][name]["training_cases"] for name in names}
+        if len({*number.values()}) >= FEWEST_NUMBERS:
+            shared = re.sub(r"[-_.]?[0-9]+$", "", names[0]) or names[0]
+            groups |= {name: (shared, number[name]) for name in names}
+    return groups
+
+
+def _complete_budget(config):
+    """Check the budget, and fill in the minutes of what several annotators make."""
+    budget, defined = config["budget"], config["perturbations"]
+    if budget is None:
+        return
+    key, minutes = "config key 'budget.minutes'", budget["minutes"]
+    for name in minutes:
+        if name not in defined:
+            raise InputError(
+                f"{key} names {shown(name)}, which 'perturbations' does not define; defined are: "
+                f"{', '.join(defined)}."
+            )
+    for name in config["matrix"]["perturbation"]:
+        error = defined[name]
+        parts = error["of"] if error["kind"] == "consensus" else ()
+        if name not in minutes and parts and all(part in minutes for part in parts):
+            turns = islice(cycle(parts), error["annotators"])
+            minutes[name] = float(sum(minutes[part] for part in turns))
+        if name not in minutes:
+            raise InputError(
+                f"{key} lacks {shown(name)} of 'matrix.perturbation'; add the minutes that a case "
+                "with such labels takes."
+            )
+    if not recipe_groups(config):
+        raise InputError(
+            f"config key 'budget' needs {FEWEST_NUMBERS} recipes in 'matrix.recipe' that differ in "
+            "nothing but the number of their 'training_cases'; add them."
+        )
 
 
 def _check_review(review):

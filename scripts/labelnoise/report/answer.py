@@ -57,6 +57,7 @@ class Answer:
         limits: what the study cannot say.
         data: the files that each dataset was made from, where there are any, and what preparing it
             lost.
+        budget: what cases and care buy, see `budget.budget_sentences`.
     """
 
     counted: str
@@ -64,6 +65,7 @@ class Answer:
     undecided: list[str]
     limits: list[str]
     data: list[str] = field(default_factory=list)
+    budget: list[str] = field(default_factory=list)
 
 
 def answer_of(
@@ -73,6 +75,7 @@ def answer_of(
     sources: Mapping[str, str],
     mixed: int = 0,
     provenances: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    budget: Iterable[str] = (),
 ) -> Answer:
     """Return the answer of a study.
 
@@ -84,6 +87,7 @@ def answer_of(
         mixed: runs that were made differently from those they are averaged with.
         provenances: {dataset: the provenance in its file}, which says what it was made from, where
             that are files, and what preparing lost.
+        budget: sentences on what cases and care buy.
     """
     names = style.perturbations_of(runs)
     costs = claims[(claims["kind"] == "costs") & (claims["measure"] == "dice")]
@@ -104,6 +108,7 @@ def answer_of(
             ),
             *chain.from_iterable(_lost(*item) for item in provenances.items()),
         ],
+        budget=list(budget),
     )
 
 
@@ -142,6 +147,7 @@ def answer_page(answer: Answer, claims: list[Table], figure: bytes) -> str:
 def _sections(answer: Answer) -> list[tuple[str, list[str]]]:
     sections = [
         ("Decided", answer.decided or ["Nothing."]),
+        ("How carefully to annotate", answer.budget),
         ("Undecided", answer.undecided),
         ("What this study cannot say", answer.limits),
         ("What the datasets were made from, and what preparing them lost", answer.data),

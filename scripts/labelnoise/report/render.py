@@ -122,20 +122,20 @@ def degradation_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
             **{title: mean_interval(cell, name) for name, title in SCORES.items()},
         }
 
-    wide_caption = f"{_mean_dice(table)}. {LABEL_DICE}{_warning(mixed)}"
+    wide_caption = f"{_mean_dice(table)}. {LABEL_DICE}{warning(mixed)}"
     over = f"[95 % interval over {repeats_and_cases(table)}, not corrected for the number of "
     caption = (
         "Test Dice, pooled over all test pixels, and its drop against the control in pairs of "
         f"equal repeat and case: mean {over}comparisons]. Apparent Dice: against test labels as "
         "wrong as the training labels, which is what those see who have no clean ones. Dice by "
         f"case: mean over test cases. {LABEL_DICE} Label volume: perturbed over reference volume "
-        f"of the training labels; kinds of error differ in it as well as in shape.{_warning(mixed)}"
+        f"of the training labels; kinds of error differ in it as well as in shape.{warning(mixed)}"
     )
     score_caption = (
         f"Other scores at probability 0.5: mean {over}comparisons]. Volume ratio: predicted over "
         "reference volume. AUC: area under the ROC curve of all test pixels, which easy background "
         "fills; average precision does not count it. Surface Dice and HD95: means over test "
-        f"cases, {_surfaces(table)}{_warning(mixed)}"
+        f"cases, {_surfaces(table)}{warning(mixed)}"
     )
     return [
         Table(_wide_blocks(table), wide_caption, "tab:dice"),
@@ -190,7 +190,7 @@ def thresholds_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
         "optimum of the recipe's loss has the probability of 0.5, which needs no data. Clean, "
         "perturbed: best on validation slices with clean labels, or with labels as wrong as the "
         "training labels. Best on test: a bound, not a result. With several structures each has a "
-        f"threshold of its own on its log-odds against the rest.{_warning(mixed)}"
+        f"threshold of its own on its log-odds against the rest.{warning(mixed)}"
     )
     parts_caption = (
         f"The drop of Dice against the control, taken apart: {over}. Given back: what control and "
@@ -199,7 +199,7 @@ def thresholds_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
         "ideal predictor loses that knows only how often each pixel is foreground in fresh draws "
         "of the labels, and decides as the optimum of the loss does; stays of it: what it loses "
         "where it decides at one half. It explains, it does not predict: networks stay above it "
-        f"under a sampled loss. A dash: not known.{_warning(mixed)}"
+        f"under a sampled loss. A dash: not known.{warning(mixed)}"
     )
     errors = first[first["kind"] != "control"]
     split = Table(_row_blocks(errors, parts), parts_caption, "tab:drop-parts", apart=True)
@@ -235,13 +235,13 @@ def table1_tables(comparison: pd.DataFrame, mixed: int = 0) -> list[Table]:
     comparison = comparison[comparison["dataset"] == DATASET]
     wide_caption = (
         f"{_mean_dice(comparison)}, beside the paper's number and, in brackets, ours minus the "
-        f"paper's. {LABEL_DICE} {SOURCE}{_warning(mixed)}"
+        f"paper's. {LABEL_DICE} {SOURCE}{warning(mixed)}"
     )
     caption = (
         f"Mean test Dice [95 % interval over {repeats_and_cases(comparison)}] beside the paper's "
         "number. "
         "Differences: ours minus the paper's. Drop: Dice of the control minus Dice, ours in pairs "
-        f"of equal repeat and case. {SOURCE}{_warning(mixed)}"
+        f"of equal repeat and case. {SOURCE}{warning(mixed)}"
     )
     return [
         Table(_wide_blocks(comparison, beside_paper=True), wide_caption, "tab:table1"),
@@ -284,7 +284,7 @@ def slopes_tables(table: pd.DataFrame, mixed: int = 0) -> list[Table]:
         f"origin of control Dice minus Dice on 1 − label Dice, over all errors of a kind{alike}, "
         f"in pairs of equal repeat and case [95 % interval over {repeats_and_cases(table)}]. A "
         "slope of 1: "
-        f"the network loses as much Dice as its labels.{source if paper else ''}{_warning(mixed)}"
+        f"the network loses as much Dice as its labels.{source if paper else ''}{warning(mixed)}"
     )
     return [Table(_row_blocks(table, row), caption, "tab:slopes")]
 
@@ -327,7 +327,7 @@ def claims_tables(
         "is supported or refuted where it is below 0.05. Smallest effect: what this design finds "
         "with a power of 80 %, at the strictest step of the correction; for a loss below a margin, "
         "the smallest margin that it can assure. Repeats needed: for the same power, were the "
-        f"estimate true.{_warning(mixed)}"
+        f"estimate true.{warning(mixed)}"
     )
     return [Table(_row_blocks(table, row), caption, "tab:claims")]
 
@@ -372,7 +372,7 @@ def mitigation_tables(table: pd.DataFrame, baseline: str, mixed: int = 0) -> lis
         f"gains: mean [95 % interval over {repeats_and_cases(table)}, not corrected for the number "
         f"of comparisons]. Thresholds: {against} decided where Dice is best on validation slices, "
         "with clean labels, or with labels as wrong as the training labels. "
-        f"{LABEL_DICE}{_warning(mixed)}"
+        f"{LABEL_DICE}{warning(mixed)}"
     )
     return [Table(blocks, caption, "tab:mitigation", apart=True)]
 
@@ -597,7 +597,7 @@ def repeats(table: pd.DataFrame) -> str:
     return f"n = {low} to {high} repeats"
 
 
-def _warning(mixed: int) -> str:
+def warning(mixed: int) -> str:
     """Return the sentence of a caption on runs that were averaged although they differ."""
     if not mixed:
         return ""

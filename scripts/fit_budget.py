@@ -1,0 +1,30 @@
+"""Fit test Dice over cases and label errors, and find the cheapest plan for the wanted Dice."""
+
+import pandas as pd
+
+from labelnoise.evaluation.budget import study_budget
+from labelnoise.evaluation.tables import read_table
+from labelnoise.files import write_csv
+from labelnoise.jobs.script import logged
+from labelnoise.report.budget import budget_tables
+from labelnoise.report.render import note_folds, write_tables
+
+
+def main(smk):
+    with logged(smk.log[0]):
+        runs, cases, degradation = map(
+            read_table, (smk.input.runs, smk.input.cases, smk.input.degradation)
+        )
+        surface, plans, curves = study_budget(
+            runs, cases, degradation, smk.params.budget, smk.params.groups
+        )
+        mixed = len(pd.read_csv(smk.input.mixed))
+        write_csv(smk.output.budget, surface)
+        write_csv(smk.output.plans, plans)
+        write_csv(smk.output.curves, curves)
+        tables = note_folds(budget_tables(surface, plans, mixed), runs)
+        write_tables(tables, smk.output.markdown, smk.output.latex)
+
+
+if __name__ == "__main__":
+    main(snakemake)
