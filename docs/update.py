@@ -15,6 +15,7 @@ STUDIES = {
     "demo": ("README.md", ["answer", "degradation"]),
     "rater-errors": ("docs/rater-errors.md", ["answer", "degradation", "claims"]),
     "replication-liver": ("docs/replication.md", ["claims", "table1", "slopes", "thresholds"]),
+    "nnunet": ("docs/trainers.md", ["answer", "degradation", "claims"]),
     "second-annotator": ("docs/second-annotator.md", ["answer", "degradation", "claims"]),
 }
 # Studies of a question of their own: the document, the tables that stand there by file and place in
@@ -38,7 +39,7 @@ QUESTIONS = {
     ),
 }
 # Studies whose slices are not ours to ship, so that no picture of them is copied.
-UNSHOWN = ("second-annotator", "rater-errors", "replication-liver")
+UNSHOWN = ("nnunet", "second-annotator", "rater-errors", "replication-liver")
 
 
 def main():

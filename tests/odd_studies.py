@@ -33,6 +33,7 @@ class OddStudy:
         draws: how labels are drawn.
         repeats: of each cell.
         scores: PLAUSIBLE, ZERO or UNDEFINED.
+        pairs: of model and recipe that there are, all of them if None.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class OddStudy:
         draws=("1",),
         repeats=2,
         scores=PLAUSIBLE,
+        pairs=None,
     ):
         rng = np.random.default_rng(0)
         errors = [("control", "control", np.nan, "1")]
@@ -57,6 +59,8 @@ class OddStudy:
             datasets, structures, models, recipes, errors, range(repeats)
         ):
             dataset, structure, model, recipe, (name, kind, size, drawn), repeat = cell
+            if pairs is not None and (model, recipe) not in pairs:
+                continue
             names = dict(zip(CELL, (dataset, structure, model, recipe, name), strict=True))
             lost = 0.0 if kind == "control" else (1 - size) * (1.5 - 0.3 * kinds.index(kind))
             counts = self._counts(rng, lost, scores).assign(**names, repeat=repeat)
@@ -127,6 +131,11 @@ STUDIES = {
         "recipes": RECIPES[:2],
         "models": MODELS[:2],
         "draws": ("1", "10", "per_epoch"),
+    },
+    "pairs": {
+        "models": ("unet", "nnunet"),
+        "recipes": ("plain", "own"),
+        "pairs": {("unet", "plain"), ("nnunet", "own")},
     },
     "zeros": {"scores": ZERO},
     "undefined": {"scores": UNDEFINED},

@@ -86,6 +86,8 @@ DISPLAY_NAMES = {
     "segnet": "SegNet",
     "fcn32": "FCN-32s",
     "fcn8": "FCN-8s",
+    "nnunet": "nnU-Net",
+    "own": "its own loss",
     "plain": "plain cross-entropy",
     "smoothed": "label smoothing",
     "svls": "spatially varying smoothing",

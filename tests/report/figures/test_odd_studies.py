@@ -126,6 +126,18 @@ def test_a_panel_without_scores_says_so(figure_of, figure):
     assert said == ["no scores"] or "no drops" in drawn.texts[0].get_text()
 
 
+def test_a_panel_of_a_pair_that_does_not_go_together_says_so(odd, figure_of):
+    drawn = figure_of("pairs", "roc")
+    said = [[text.get_text() for text in panel.texts] for panel in drawn.axes]
+    assert said == [[], ["no runs"], ["no runs"], []]
+    table = odd("pairs").degradation
+    assert set(zip(table["model"], table["recipe"], strict=True)) == {
+        ("unet", "plain"),
+        ("nnunet", "own"),
+    }
+    assert {*lines(figure_of("pairs", "degradation").axes[0])} >= {"unet plain", "nnunet own"}
+
+
 def cuts(panel):
     """Places of the arrowheads of a panel, by their markers."""
     found = [line for line in panel.lines if line.get_label() == "_cut"]

@@ -110,6 +110,10 @@ def _draw_panel(panel, curves, looks, columns):
             found = [average_precision(histogram.counts_2B) for histogram in histograms]
             handles.append(Line2D([], [], label=_number(spread(found)), **_rimmed(look)))
     panel.set(xscale="log", xlim=(GRID[0], 1), ylim=(0, 1.02))
+    if curves.empty:
+        # A network and a recipe that do not go together.
+        say(panel, "no runs")
+        return
     if not any(histogram.positives for histogram in curves["histogram"]):
         say(panel, "no scores")
     # Anywhere in the panel it would hide a curve of some network.
