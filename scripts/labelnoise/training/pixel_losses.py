@@ -64,7 +64,7 @@ def symmetric_cross_entropy(
 
     y_c is 1 for the label and 0 else, with log(0) set to A, so that the reverse is -A (1 - p_y).
     Wang et al. 2019, "Symmetric Cross Entropy for Robust Learning with Noisy Labels"; alpha and
-    beta are those of its CIFAR-10.
+    beta are those of its CIFAR-10. The authors' code has log(0.0001) for A.
 
     Args:
         logits_NCHW, labels_NHW: see `cross_entropy`.
