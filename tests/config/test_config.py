@@ -678,6 +678,20 @@ def test_the_baseline_of_mitigations_is_a_recipe_of_the_matrix():
         complete(changed("mitigation", {"baseline": "gce"}))
 
 
+@pytest.mark.parametrize("name", ["mitigation", "mitigation-liver"])
+def test_mitigations_are_trained_as_the_baseline_is(name):
+    study = read_study(ROOT / "config.yaml", ROOT / "studies" / f"{name}.yaml")
+    own = {"loss", "loss_settings", "selection", "relabelling"}
+    chosen = {"monitor", "validation_labels"}
+    recipes = {name: study.recipes[name].as_dict() for name in study.matrix["recipe"]}
+    baseline = recipes[study.baseline]
+    for name, recipe in recipes.items():
+        left_out = own | chosen if name == "early" else own
+        assert {key: value for key, value in recipe.items() if key not in left_out} == {
+            key: value for key, value in baseline.items() if key not in left_out
+        }
+
+
 def test_labels_that_change_with_the_epochs_are_not_mended():
     config = with_fresh({})
     config["matrix"]["recipe"] = ["plain", "relabelled"]
