@@ -1,13 +1,15 @@
 # Which labels to look at again: what detectors say of each slice, and how right they are.
-# A trainer keeps its network.
-reviewed = [
-    run
-    for run in runs
-    if run.perturbation in study.errors and not study.models[run.model].trainer
-]
+reviewed = [run for run in runs if run.perturbation in study.errors]
 detectors = config["review"]["detectors"]
 orders = config["review"]["retrain"]
-mendings = [vars(run) | {"order": order} for run in reviewed for order in orders]
+# What a trainer's network says of its training slices is not known, so these cannot be mended.
+trained_here = [run for run in runs if not study.models[run.model].trainer]
+mendings = [
+    vars(run) | {"order": order}
+    for run in trained_here
+    for order in orders
+    if run.perturbation in study.errors
+]
 
 
 # Of controls too, whose labels are right as far as anybody knows: docs/review.md.
@@ -145,9 +147,9 @@ use rule test_model as test_mended with:
 
 rule compare_mended:
     input:
-        measured=lambda wildcards: each(results.measured),
-        records=lambda wildcards: each(results.run.record),
-        counts=lambda wildcards: each(results.run.counts),
+        measured=lambda wildcards: each(results.measured, trained_here),
+        records=lambda wildcards: each(results.run.record, trained_here),
+        counts=lambda wildcards: each(results.run.counts, trained_here),
         mended_records=lambda wildcards: each(results.mended.record, mendings),
         mended_counts=lambda wildcards: each(results.mended.counts, mendings),
     output:
@@ -165,7 +167,7 @@ rule compare_mended:
     conda:
         "../envs/study.yaml"
     params:
-        runs=lambda wildcards: [run.name for run in runs],
+        runs=lambda wildcards: [run.name for run in trained_here],
         orders=orders,
         share=config["review"]["share"],
     script:
@@ -174,6 +176,6 @@ rule compare_mended:
 
 review_tables = [
     *(rules.grade_detectors.output if detectors and reviewed else []),
-    *(rules.compare_mended.output if orders and reviewed else []),
+    *(rules.compare_mended.output if mendings else []),
 ]
 review_figures = rules.plot_review.output if detectors and reviewed else []

@@ -10,8 +10,10 @@ from labelnoise.evaluation import detectors
 from labelnoise.evaluation.suspects import rank_suspects
 from labelnoise.labels.perturbations import draw_labels
 from labelnoise.seeds import cases_seed
+from labelnoise.study import RunFolder
 from labelnoise.training.checkpoints import load_run
 from labelnoise.training.run import training_rows
+from labelnoise.training.trainers.predictions import write_predictions
 from tiny import CPU, make_study, train, write_files
 
 SEED = make_study().seed
@@ -66,3 +68,20 @@ def test_training_cases_that_the_recipe_leaves_out_are_left_out(files, tmp_path)
     rows = training_rows(data, 2, cases_seed(SEED, data.name, 0))
     assert table["case"][table["split"] == "train"].tolist() == data.case[rows].tolist()
     assert (table["split"] == "test").sum() == len(data.rows("test"))
+
+
+def test_of_a_trainer_the_slices_that_it_predicted_are_reviewed(files, tmp_path):
+    folder, data = RunFolder(tmp_path / "rep0"), Dataset(files["dataset"])
+    rows = data.rows("test")
+    foreground_NHW = np.random.default_rng(0).uniform(0.01, 0.99, (len(rows), *data.shape))
+    probabilities_NCHW = np.stack([1 - foreground_NHW, foreground_NHW], axis=1)
+    folder.checkpoints.mkdir(parents=True)
+    write_predictions(folder.predictions, rows, probabilities_NCHW, data, {})
+    rank_suspects(files["dataset"], files["labels"], folder, CPU, ["loss", "area"], SEED)
+    table = pd.read_csv(folder.suspects)
+    assert table["case"].tolist() == data.case[rows].tolist() and set(table["split"]) == {"test"}
+    error = LabelFile(files["labels"])
+    drawn = (error.kind, error.severities, error.foreground_fractions, error.seed, 0, rows)
+    labels_NHW = draw_labels(data.read_labels(rows), *drawn)
+    expected = detectors.loss(labels_NHW, probabilities_NCHW)
+    np.testing.assert_allclose(table["loss"], expected, rtol=1e-2)

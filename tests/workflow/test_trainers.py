@@ -70,6 +70,13 @@ def test_the_answer_says_which_recipe_is_whose(study):
     assert "It is about mine trained by own and small trained by short on tiny" in text
 
 
+def test_a_trainer_is_reviewed_and_not_trained_again_on_mended_labels(study):
+    folder, overlay, _ = study
+    review = {"review": {"detectors": ["loss"], "retrain": ["loss"]}}
+    counts = job_counts(snakemake(folder, overlay | review, "--dry-run", "--quiet", "rules"))
+    assert counts["rank_suspects"] == 4 and counts["train_mended"] == 2
+
+
 def test_an_edit_of_the_script_trains_again_what_it_trained(study):
     folder, overlay, _ = study
     assert job_counts(snakemake(folder, overlay, "--dry-run", "--quiet", "rules")) == {}

@@ -21,11 +21,9 @@ from labelnoise.seeds import cases_seed
 from labelnoise.study import Recipe, RunFolder
 from labelnoise.training.checkpoints import TrainedNetwork, load_run
 from labelnoise.training.run import training_rows
+from labelnoise.training.trainers.predictions import Predictions
 
 log = logging.getLogger(__name__)
-
-# The slices that the network was trained on, and those that it has never seen.
-SPLITS = ("train", "test")
 
 
 def rank_suspects(
@@ -40,9 +38,9 @@ def rank_suspects(
 
     The labels of training slices are those that the network was trained on, of several draws the
     first; those of test slices are as wrong, drawn with the same error. Of a recipe that takes some
-    of the training cases, the others are left out. The network is that of the
-    chosen checkpoint. It has seen the training slices and, if not the test slices, its choice may
-    rest on the validation slices, which are left out.
+    of the training cases the others are left out, of a trainer, which predicts none, all of them.
+    The network is that of the chosen checkpoint. It has seen the training slices, and its choice
+    may rest on the validation slices, which are left out.
 
     Args:
         dataset: the dataset file.
@@ -60,19 +58,24 @@ def rank_suspects(
     detectors = detectors or USUAL
     device.limit_memory()
     data, error = Dataset(dataset), LabelFile(labels)
-    record = read_json(folder.record, ("definitions", "repeat"))
-    number = Recipe(**record["definitions"]["recipe"]).training_cases
-    trained_on = training_rows(data, number, cases_seed(seed, data.name, record["repeat"]))
-    trained = load_run(folder.path)
-    trained.network.to(device.kind)
+    network: TrainedNetwork | Predictions
+    splits = {"test": data.rows("test")}
+    if folder.predictions.exists():
+        network = Predictions(folder.predictions)
+    else:
+        network = load_run(folder.path)
+        network.network.to(device.kind)
+        record = read_json(folder.record, ("definitions", "repeat"))
+        number = Recipe(**record["definitions"]["recipe"]).training_cases
+        cases = cases_seed(seed, data.name, record["repeat"])
+        splits = {"train": training_rows(data, number, cases), **splits}
     table = []
-    for split in SPLITS:
-        rows_N = trained_on if split == "train" else data.rows(split)
+    for split, rows_N in splits.items():
         rows_N, labels_NHW = _labels(data, error, rows_N, split)
         if not len(rows_N):
             continue
         found = within_memory(
-            partial(_by_slice, trained, data, rows_N, labels_NHW, detectors), device
+            partial(_by_slice, network, data, rows_N, labels_NHW, detectors), device
         )
         if "area" in detectors:
             found["area"] = area(labels_NHW, len(data.class_names))
@@ -98,7 +101,7 @@ def _labels(data, error, rows_N, split):
 
 
 def _by_slice(
-    trained: TrainedNetwork,
+    network: TrainedNetwork | Predictions,
     data: Dataset,
     rows_N: np.ndarray,
     labels_NHW: np.ndarray,
@@ -110,7 +113,7 @@ def _by_slice(
     parts: dict[str, list[np.ndarray]] = {name: [] for name in functions}
     for batch in _batches(len(rows_N), batch_size):
         images_NKHW = data.read_images(rows_N[batch]).astype(np.float32)
-        probabilities_NCHW = trained.predict_scaled(images_NKHW, batch_size)
+        probabilities_NCHW = network.predict_rows(rows_N[batch].tolist(), images_NKHW)
         for name, function in functions.items():
             parts[name].append(function(labels_NHW[batch], probabilities_NCHW))
     return {name: np.concatenate(found) for name, found in parts.items()}
