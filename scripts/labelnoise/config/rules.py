@@ -143,7 +143,8 @@ def recipe_groups(config: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
     alike: dict[str, list[str]] = {}
     for name in config["matrix"]["recipe"]:
         recipe = dict(config["recipes"][name])
-        if recipe.pop("training_cases") is not None:
+        # A recipe of a trainer has none.
+        if recipe.pop("training_cases", None) is not None:
             alike.setdefault(repr(recipe), []).append(name)
     groups = {}
     for names in alike.values():
