@@ -67,7 +67,7 @@ def test_a_trainer_ends_in_the_same_tables_and_figures(study):
 
 def test_the_answer_says_which_recipe_is_whose(study):
     text = (study[0] / "results/tables/answer.md").read_text()
-    assert "It is about mine trained by own and small trained by short on tiny" in text
+    assert "It is about mine trained by its own loss and small trained by short on tiny" in text
 
 
 def test_a_trainer_is_reviewed_and_not_trained_again_on_mended_labels(study):
