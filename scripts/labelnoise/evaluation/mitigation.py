@@ -52,11 +52,15 @@ def mitigation_table(runs: pd.DataFrame, cases: pd.DataFrame, baseline: str) -> 
     half = case_values(cases)
     found = {HALF: levels(half)}
     found |= {name: levels(case_values(cases, dice_at(name))) for name in CHOSEN}
-    # As claims have it, one prior for all differences of two cells.
+    # As claims have it, one prior for all differences that label errors make vary.
     fitted = drops(runs, half)
     lost = {(*cell[:3], cell[4]): block for cell, block in fitted.items() if cell[3] == baseline}
     gained, cost = _against(runs, found, baseline)
-    of_lost, of_gained, of_cost = (summarise(blocks, fitted) for blocks in (lost, gained, cost))
+    of_lost, of_gained, of_cost = (
+        summarise(lost, fitted),
+        summarise(gained, fitted),
+        summarise(cost),
+    )
     # Of what is lost for certain.
     whole = {
         key: float(of_lost.loc[key[:4], "estimate"])
