@@ -169,6 +169,26 @@ def test_a_program_ends_with_the_process_that_asked_for_it(tmp_path):
         assert wait_for(lambda pid=pid: not is_running(int(pid)))
 
 
+def test_a_program_waits_for_one_that_is_still_ending(tmp_path):
+    said, go = tmp_path / "said", tmp_path / "go"
+    append = f"import os, pathlib, sys, time\nfile = open({str(said)!r}, 'a', buffering=1)\n"
+    first = append + (
+        "file.write('first begins\\n')\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+        "file.write('first ends\\n')"
+    )
+    second = append + "file.write('second begins\\n')"
+    words = [sys.executable, "-P", leash.__file__, str(tmp_path / "lock"), sys.executable, "-c"]
+    one = subprocess.Popen([*words, first], stdin=subprocess.PIPE)
+    assert wait_for(said.exists) and wait_for(lambda: "begins" in said.read_text())
+    other = subprocess.Popen([*words, second], stdin=subprocess.PIPE)
+    # Long enough for most machines to start it too early, if it could.
+    time.sleep(0.5)
+    go.touch()
+    assert [one.wait(), other.wait()] == [0, 0]
+    assert said.read_text().splitlines() == ["first begins", "first ends", "second begins"]
+
+
 def wait_for(holds, seconds=60):
     until = time.monotonic() + seconds
     while not holds() and time.monotonic() < until:
