@@ -135,7 +135,13 @@ def test_a_panel_of_a_pair_that_does_not_go_together_says_so(odd, figure_of):
         ("unet", "plain"),
         ("nnunet", "own"),
     }
-    assert {*lines(figure_of("pairs", "degradation").axes[0])} >= {"unet plain", "nnunet own"}
+    figure = figure_of("pairs", "degradation")
+    drawn = lines(figure.axes[0])
+    for pair, swatch in zip(
+        ("unet plain", "nnunet own"), figure.legends[0].get_lines(), strict=False
+    ):
+        assert drawn[pair].get_linestyle() == swatch.get_linestyle()
+        assert drawn[pair].get_color() == swatch.get_color()
 
 
 def cuts(panel):

@@ -119,10 +119,11 @@ def _set_x(panel, runs):
 
 def _legend_groups(table):
     recipes = style.recipes(table["recipe"])
-    # Networks are shown by the first recipe's line, which is drawn, not by one of their own.
-    first = next(iter(recipes.values()))
+    # Networks are shown by their first recipe's line, which is drawn, not by one of their own.
+    pairs = set(zip(table["model"], table["recipe"], strict=True))
+    first = {name: next(each for each in recipes if (name, each) in pairs) for name, _ in pairs}
     networks = [
-        (style.display(name), Line2D([], [], **_look(look, first)))
+        (style.display(name), Line2D([], [], **_look(look, recipes[first[name]])))
         for name, look in style.networks(table["model"]).items()
     ]
     lines = [
