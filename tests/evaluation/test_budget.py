@@ -9,16 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import curve_fit
 
-from budgets import BUDGET, CURVE, GROUPS, NUMBERS, study
+from budgets import BUDGET, CURVE, FLAT, GROUPS, NUMBERS, study
 from labelnoise.evaluation import budget
 from labelnoise.evaluation.budget import Curve, bounds, fit_curve, plan, resampled, study_budget
 
-ERRORS = list(CURVE.offsets)
+ERRORS = list(CURVE.ends)
 CELLS = [(number, error) for number in NUMBERS for error in ERRORS]
 CASES = np.array([number for number, _ in CELLS], float)
 NAMES = [error for _, error in CELLS]
-# Dice of n cases is 1 - 0.4 / n, less 0.05 with poor labels.
-BY_HAND = Curve(1.0, 0.4, 1.0, {"good": 0.0, "poor": 0.05})
+# Dice of n cases is 1 - 0.4 / n, less 0.05 with poor labels; 0.95 - 0.8 / n with rough ones.
+BY_HAND = Curve(
+    "good",
+    1.0,
+    {"good": 1.0, "poor": 0.95, "rough": 0.95},
+    {"good": 0.4, "poor": 0.4, "rough": 0.8},
+)
 
 
 @pytest.fixture
@@ -32,11 +37,13 @@ def dice_of(curve):
 
 @pytest.mark.parametrize("power", [0.1, 0.5, 1.0, 3.0])
 def test_a_known_curve_is_found_again(power):
-    known = Curve(0.93, 0.2, power, {"control": 0.0, "thick-0.90": 0.02, "thick-0.80": -0.01})
-    found = fit_curve(CASES, NAMES, dice_of(known), "control")
+    ends = {"control": 0.93, "thick-0.90": 0.91, "thick-0.80": 0.94}
+    scales = {"control": 0.2, "thick-0.90": 0.3, "thick-0.80": 0.0}
+    found = fit_curve(CASES, NAMES, dice_of(Curve("control", power, ends, scales)), "control")
     assert found.power == pytest.approx(power, rel=1e-3)
-    assert (found.best, found.scale) == pytest.approx((0.93, 0.2), abs=2e-3)
-    assert found.offsets == pytest.approx(known.offsets, abs=1e-6)
+    assert found.ends == pytest.approx(ends, abs=2e-3)
+    assert found.scales == pytest.approx(scales, abs=2e-3)
+    assert found.offset("thick-0.90") == pytest.approx(0.02, abs=1e-3)
     assert found.is_identified
 
 
@@ -44,15 +51,15 @@ def test_a_fit_to_noise_misses_no_more_than_that_of_another_library():
     rng = np.random.default_rng(3)
     dice_K = dice_of(CURVE) + rng.normal(0, 0.003, len(CELLS))
     weights_K = rng.uniform(0.2, 1, len(CELLS))
-    is_of_K2 = np.array([[name == error for error in ERRORS[1:]] for name in NAMES])
+    is_of_K3 = np.array([[name == error for error in ERRORS] for name in NAMES], float)
 
-    def model(cases, best, scale, power, first, second):
-        return best - scale * cases**-power - is_of_K2 @ [first, second]
+    def model(cases, power, *ends_and_scales):
+        return is_of_K3 @ ends_and_scales[:3] - is_of_K3 @ ends_and_scales[3:] * cases**-power
 
-    start = (0.9, 0.1, 1.0, 0.0, 0.0)
+    start = (1.0, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1)
     other, _ = curve_fit(model, CASES, dice_K, start, sigma=weights_K**-0.5)
     found = fit_curve(CASES, NAMES, dice_K, "control", weights_K)
-    ours = [found.best, found.scale, found.power, *list(found.offsets.values())[1:]]
+    ours = [found.power, *found.ends.values(), *found.scales.values()]
     misfits = [(weights_K * (model(CASES, *each) - dice_K) ** 2).sum() for each in (ours, other)]
     assert misfits[0] <= misfits[1] * (1 + 1e-6)
 
@@ -60,9 +67,13 @@ def test_a_fit_to_noise_misses_no_more_than_that_of_another_library():
 def test_no_dice_is_above_one_and_none_falls_with_cases():
     # A straight line against the logarithm would rise without end.
     rising_K = 0.5 + 0.12 * np.log2(CASES) / 1.25
-    assert fit_curve(CASES, NAMES, rising_K, "control").best <= 1
+    rising = fit_curve(CASES, NAMES, rising_K, "control")
+    assert max(rising.ends.values()) <= 1
+    # The best line through that end.
+    left_K = rising_K - dice_of(rising)
+    assert (left_K * CASES**-rising.power).sum() == pytest.approx(0, abs=1e-9)
     falling = fit_curve(CASES, NAMES, 0.9 - 0.01 * np.log2(CASES), "control")
-    assert falling.scale == 0 and not falling.is_identified
+    assert set(falling.scales.values()) == {0} and not falling.is_identified
     assert not fit_curve(CASES, NAMES, np.full(len(CELLS), 0.9), "control").is_identified
 
 
@@ -78,7 +89,11 @@ def test_lines_of_equal_dice_by_hand():
     assert BY_HAND.worth(4, "good", "poor") == pytest.approx(8)
     # 8 good cases give 0.95, which is where the curve of poor ones ends.
     assert BY_HAND.worth(8, "good", "poor") == inf
-    assert BY_HAND.worth(5, "good", "good") == pytest.approx(5)
+    assert BY_HAND.worth(5, "good", "good") == 5
+    # 16 rough cases give 0.9 as well; few of them are worth less than few poor ones.
+    assert BY_HAND.worth(16, "rough", "good") == pytest.approx(4)
+    assert BY_HAND.worth(16, "rough", "poor") == pytest.approx(8)
+    assert BY_HAND.offset("rough") == BY_HAND.offset("poor") == pytest.approx(0.05)
 
 
 def test_plans_by_hand():
@@ -91,15 +106,17 @@ def test_plans_by_hand():
 
 
 @given(
-    st.floats(0.8, 1),
-    st.floats(0.01, 0.5),
     st.floats(0.3, 2),
-    st.lists(st.tuples(st.floats(0, 0.1), st.floats(1, 100)), min_size=2, max_size=4),
+    st.lists(
+        st.tuples(st.floats(0.8, 1), st.floats(0, 0.5), st.floats(1, 100)), min_size=2, max_size=4
+    ),
     st.floats(0.7, 0.98),
 )
-def test_the_cheapest_plan_is_that_of_brute_force(best, scale, power, errors, wanted):
-    curve = Curve(best, scale, power, {str(at): offset for at, (offset, _) in enumerate(errors)})
-    prices = {str(at): price for at, (_, price) in enumerate(errors)}
+def test_the_cheapest_plan_is_that_of_brute_force(power, errors, wanted):
+    ends, scales, prices = (
+        {str(at): error[part] for at, error in enumerate(errors)} for part in range(3)
+    )
+    curve = Curve("0", power, ends, scales)
     ours = min(plan(curve, name, wanted, prices[name], 500).price for name in prices)
     cases = np.arange(1, 501)
     # A hair below, as the number of cases is rounded up from where both are equal.
@@ -143,18 +160,21 @@ def test_a_study_gives_back_its_curve_and_the_cheapest_plan(few_samples):
     surface, plans, curves = study_budget(*study(), BUDGET, GROUPS)
     assert len(surface) == 15 and (surface["test_cases"] == 6).all()
     assert (surface["residual"].abs() < 0.01).all()
-    control = plans.set_index("perturbation").loc["control"]
-    assert control["best_low"] <= control["best"] <= control["best_high"]
-    assert control["best"] == pytest.approx(0.97, abs=0.005)
     by_error = plans.set_index("perturbation")
-    assert by_error["offset"].to_dict() == pytest.approx(CURVE.offsets, abs=0.004)
+    assert by_error["ends_at"].to_dict() == pytest.approx(CURVE.ends, abs=0.005)
+    offsets = {error: CURVE.offset(error) for error in ERRORS}
+    assert by_error["offset"].to_dict() == pytest.approx(offsets, abs=0.005)
+    assert by_error["scale"].to_dict() == pytest.approx(CURVE.scales, abs=0.02)
+    for name in ("power", "ends_at", "scale", "offset", "worth"):
+        assert (plans[f"{name}_low"] <= plans[name] + 1e-12).all()
+        assert (plans[name] <= plans[f"{name}_high"] + 1e-12).all()
     # By the known curve 5.2 cases at 80, 9.9 at 35, and never.
     assert by_error["price"].idxmin() == "thick-0.90" and by_error["cheapest"].sum() == 1
     assert by_error.loc["thick-0.90", "cheapest"] and plans["identified"].all()
     assert isinf(by_error.loc["thick-0.80", "cases"]) and by_error.loc["thick-0.80", "extrapolated"]
     assert not by_error.loc["control", "extrapolated"]
-    # 32 cases that lose 0.05 give 0.9147, as 2.4 of the best do.
-    assert by_error.loc["thick-0.80", "worth"] == pytest.approx(2.4, abs=0.4)
+    # 32 of them give 0.9178, as 2.6 of the best do.
+    assert by_error.loc["thick-0.80", "worth"] == pytest.approx(2.6, abs=0.4)
     assert surface.set_index(["perturbation", "cases"]).loc[("control", 8), "price"] == 8 * 80
     assert (curves["extrapolated"] == (curves["cases"] > 32)).all()
     assert curves["cases"].max() == 4 * 32 and (curves["low"] <= curves["high"]).all()
@@ -170,8 +190,7 @@ def test_a_number_outside_those_measured_is_extrapolated(few_samples):
 
 
 def test_scores_that_do_not_rise_say_so(few_samples):
-    flat = Curve(0.9, 0.0, 1.0, CURVE.offsets)
-    _, plans, _ = study_budget(*study(flat), BUDGET, GROUPS)
+    _, plans, _ = study_budget(*study(FLAT), BUDGET, GROUPS)
     assert not plans["identified"].any()
 
 

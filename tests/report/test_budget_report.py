@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from budgets import BUDGET, CURVE, GROUPS, study
+from budgets import BUDGET, FLAT, GROUPS, study
 from figure_checks import check_layout, lines, texts
 from labelnoise.evaluation import budget
-from labelnoise.evaluation.budget import Curve, study_budget
+from labelnoise.evaluation.budget import study_budget
 from labelnoise.report.budget import budget_sentences, budget_tables
 from labelnoise.report.figures.budget import draw_budget
 from labelnoise.report.render import latex, markdown
@@ -53,7 +53,7 @@ def test_what_is_extrapolated_is_marked_in_sentence_and_table(fitted):
 
 
 def test_data_that_do_not_carry_a_curve_say_so(fitted):
-    surface, plans, curves = fitted(0.85, curve=Curve(0.9, 0.0, 1.0, CURVE.offsets))
+    surface, plans, curves = fitted(0.85, curve=FLAT)
     first, *measured = budget_sentences(plans)
     assert "do not tell by which power Dice rises" in first
     # 0.90, 0.89 and 0.85, give or take: the cheapest are two cases.
@@ -105,11 +105,27 @@ def test_the_figure_is_of_the_tables_and_fits_the_page(fitted):
     cases, label_dice = (np.array(data, float) for data in (equal.get_xdata(), equal.get_ydata()))
     inside = np.isfinite(cases)
     rows = plans.set_index("perturbation")
-    offset = np.interp(label_dice, rows["label_dice"][::-1], rows["offset"][::-1])
-    first = plans.iloc[0]
-    dice = first["best"] - first["scale"] * cases ** -first["power"] - offset
+    end, scale = (
+        np.interp(label_dice, rows["label_dice"][::-1], rows[name][::-1])
+        for name in ("ends_at", "scale")
+    )
+    dice = end - scale * cases ** -plans["power"].iloc[0]
     assert dice[inside] == pytest.approx(0.95) and inside.any() and not inside.all()
     assert (cases[inside] >= 2).all() and (cases[inside] <= 32).all()
     names = [text.get_text() for text in figure.axes[-1].get_yticklabels()]
     assert names[0] == "thick-0.90" and names[-1] == "thick-0.80"
     assert {"control", "thick-0.80", "extrapolated", "wanted test Dice"} <= set(texts(figure))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"models": ("unet", "a-network-of-a-rather-long-name" * 2), "dataset": "x" * 90},
+        {"repeats": 1, "test_cases": 1},
+    ],
+)
+def test_the_figure_of_odd_studies_fits_the_page(fitted, changes):
+    figure = draw_budget(*fitted(**changes))
+    check_layout(figure)
+    assert len(figure.axes) == 3 * len(changes.get("models", "1"))

@@ -1,10 +1,13 @@
-"""How many cases, and how careful labels, a wanted test Dice takes: a curve fitted to scores.
+"""How many cases, and how careful labels, a wanted test Dice takes: curves fitted to scores.
 
-The curve is a power law in the number of training cases with an offset for each label error,
+Dice follows a power law in the number of training cases,
 
-    D(n, e) = best - scale n^(-power) - offset(e),
+    D(n, e) = end(e) - scale(e) n^(-power),
 
-the form of learning curves (Hestness et al., arXiv 1712.00409, 2017) whose end an error moves.
+the form of learning curves (Hestness et al., arXiv 1712.00409, 2017), of one power for all label
+errors. An error has an offset, how much lower its curve ends, which no number of cases gives back;
+and a scale, what few cases lose, which more of them do. Errors that are drawn for each case anew
+may average out with cases, a bias that all cases have does not.
 Shape legend: K cells, a number of cases and an error each; R repeats, C test cases, S samples of a
 bootstrap, E errors.
 """
@@ -23,6 +26,8 @@ from labelnoise.seeds import derive
 # Powers that are tried; at either end a power law is not told from a step or from a logarithm.
 POWERS = (0.05, 5.0)
 GRID = 60
+# Dice that one case loses, below which a curve is flat.
+FLAT = 1e-6
 SAMPLES = 1000
 CONFIDENCE = 0.95
 # Numbers of cases beyond so many times those measured are not said.
@@ -35,45 +40,47 @@ SURFACE = ["dataset", "structure", "model", "recipes"]
 
 @dataclass(frozen=True)
 class Curve:
-    """A fitted curve of test Dice.
+    """Fitted curves of test Dice, one for each label error.
 
     Attributes:
-        best: Dice of any number of cases with the best labels, at most 1.
-        scale: Dice lost with one case, at least 0.
+        reference: the error of the best labels.
         power: of the number of cases, within POWERS.
-        offsets: {error: Dice lost whatever the number of cases}; 0 for the best labels.
+        ends: {error: Dice of any number of cases}, at most 1.
+        scales: {error: Dice lost with one case}, at least 0.
     """
 
-    best: float
-    scale: float
+    reference: str
     power: float
-    offsets: Mapping[str, float]
+    ends: Mapping[str, float]
+    scales: Mapping[str, float]
 
     @property
     def is_identified(self) -> bool:
-        """Whether Dice rises with cases by a power that is not at an end of those tried."""
+        """Whether Dice rises with the best cases by a power not at an end of those tried."""
         low, high = POWERS
-        return self.scale > 0 and low * 1.01 < self.power < high / 1.01
+        return self.scales[self.reference] > FLAT and low * 1.01 < self.power < high / 1.01
+
+    def offset(self, error: str) -> float:
+        """Return how much lower than that of the best labels the curve of an error ends."""
+        return self.ends[self.reference] - self.ends[error]
 
     def dice(self, cases: Any, error: str) -> Any:
         """Return Dice of some number of cases with an error, or of several numbers."""
-        return (
-            self.best - self.scale * np.asarray(cases, float) ** -self.power - self.offsets[error]
-        )
+        return self.ends[error] - self.scales[error] * np.asarray(cases, float) ** -self.power
 
     def cases_for(self, wanted: float, error: str) -> float:
         """Return the number of cases that gives a wanted Dice; infinite where none does."""
-        room = self.best - self.offsets[error] - wanted
+        room = self.ends[error] - wanted
         if room <= 0:
             return inf
-        return (self.scale / room) ** (1 / self.power)
+        return float((self.scales[error] / room) ** (1 / self.power))
 
     def worth(self, cases: float, error: str, other: str) -> float:
         """Return how many cases with another error give the Dice that some give with one.
 
         Infinite where no number does.
         """
-        return self.cases_for(float(self.dice(cases, error)), other)
+        return cases if other == error else self.cases_for(float(self.dice(cases, error)), other)
 
 
 def fit_curve(
@@ -83,57 +90,55 @@ def fit_curve(
     reference: str,
     weights_K: np.ndarray | None = None,
 ) -> Curve:
-    """Fit a curve by weighted least squares.
+    """Fit curves by weighted least squares.
 
-    Given the power, the rest is linear; the power is searched for on a grid, then between its
-    neighbours.
+    Given the power, each error has a line of its own; the power is searched for on a grid, then
+    between its neighbours.
 
     Args:
         cases_K: numbers of cases, at least 1.
         errors_K: the error of each cell.
         dice_K: test Dice.
-        reference: the error whose offset is 0.
+        reference: the error of the best labels.
         weights_K: above 0; None weighs all alike.
 
     Raises:
         ValueError: there are fewer than three numbers of cases, or no cell of the reference.
     """
     cases_K = np.asarray(cases_K, float)
-    others = [error for error in dict.fromkeys(errors_K) if error != reference]
     if len(set(cases_K.tolist())) < 3 or reference not in errors_K:
         raise ValueError("a curve takes three numbers of cases, and cells of the reference")
-    is_of_KE = np.array([[each == error for error in others] for each in errors_K], float)
-    is_of_KE = is_of_KE.reshape(len(cases_K), len(others))
-    root_K = np.sqrt(np.ones(len(cases_K)) if weights_K is None else np.asarray(weights_K, float))
+    errors = list(dict.fromkeys(errors_K))
+    is_of_EK = np.array([[each == error for each in errors_K] for error in errors], float)
+    weights_EK = is_of_EK * (1.0 if weights_K is None else np.asarray(weights_K, float))
+    total_E = weights_EK.sum(axis=1)
 
-    def solved(power: float) -> tuple[float, float, float, np.ndarray]:
-        """Return residual sum of squares, best, scale and offsets for a power."""
+    def solved(power: float) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return the weighted sum of squares that a power leaves, ends and scales."""
         fall_K = cases_K**-power
-
-        def least(columns, goal_K):
-            matrix = np.column_stack([*columns, -is_of_KE]) * root_K[:, None]
-            found, *_ = np.linalg.lstsq(matrix, goal_K * root_K)
-            return found, float(((matrix @ found - goal_K * root_K) ** 2).sum())
-
-        one_K = np.ones_like(fall_K)
-        (best, scale, *offsets), misfit = least([one_K, -fall_K], dice_K)
-        # No Dice is above 1, and none falls with cases.
-        if best > 1:
-            best = 1.0
-            (scale, *offsets), misfit = least([-fall_K], dice_K - 1)
-        if scale < 0:
-            scale = 0.0
-            (best, *offsets), misfit = least([one_K], dice_K)
-        return misfit, best, scale, np.array(offsets)
+        fall_E, dice_E = weights_EK @ fall_K / total_E, weights_EK @ dice_K / total_E
+        away_EK = fall_K - fall_E[:, None]
+        spread_E = (weights_EK * away_EK**2).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scale_E = -(weights_EK * away_EK * dice_K).sum(axis=1) / spread_E
+        # None falls with cases; nor does one number of cases tell a scale.
+        scale_E = np.where(spread_E > 0, np.maximum(scale_E, 0), 0)
+        end_E = dice_E + scale_E * fall_E
+        # No Dice is above 1.
+        above_E = end_E > 1
+        lost_E = (weights_EK * fall_K * (1 - dice_K)).sum(axis=1) / (weights_EK @ fall_K**2)
+        scale_E, end_E = np.where(above_E, lost_E, scale_E), np.minimum(end_E, 1)
+        left_EK = dice_K - (end_E[:, None] - scale_E[:, None] * fall_K)
+        return float((weights_EK * left_EK**2).sum()), end_E, scale_E
 
     low, high = np.log(POWERS)
     grid = np.linspace(low, high, GRID)
     place = int(np.argmin([solved(power)[0] for power in np.exp(grid)]))
     around = grid[max(place - 1, 0)], grid[min(place + 1, GRID - 1)]
     power = float(np.exp(_narrowed(lambda log: solved(float(np.exp(log)))[0], *around)))
-    _, best, scale, offsets = solved(power)
-    named = dict(zip(others, offsets.tolist(), strict=True))
-    return Curve(float(best), float(scale), power, {reference: 0.0, **named})
+    _, end_E, scale_E = solved(power)
+    ends = dict(zip(errors, end_E.tolist(), strict=True))
+    return Curve(reference, power, ends, dict(zip(errors, scale_E.tolist(), strict=True)))
 
 
 def _narrowed(misfit, low, high):
@@ -203,10 +208,11 @@ def study_budget(
         all training cases' labels), `dice` [`low`, `high`] as measured, over repeats and test
         cases, `fitted`, `residual` = dice - fitted, and `price`.
 
-        The plans: a row per SURFACE and perturbation. `best`, `scale`, `power`, `offset` and
-        `ends_at`, Dice of any number of cases with these labels; `cases` that give the `wanted`
+        The plans: a row per SURFACE and perturbation. `power`, `scale`, `ends_at` (Dice of any
+        number of cases) and `offset` (by how much that is lower than with the labels of the
+        `reference`) of the curve; `cases` that give the `wanted`
         Dice and their `price`, infinite where none up to FURTHEST times the cases measured does;
-        `worth`, how many cases with the labels of the `reference` are worth the `most` measured
+        `worth`, how many cases with the reference's labels are worth the `most` measured
         with these; each with `..._low` and `..._high`. `extrapolated`: whether `cases` is outside
         `least` to `most`; `cheapest`, and in which share of the samples; `measured_cases`: the
         fewest measured whose mean reaches the wanted Dice, NaN without any; `identified`: whether
@@ -275,9 +281,10 @@ def _surface(cells, cases, budget):
         for row in cells.to_dict("records")
     ]
     about = {"reference": reference, "wanted": budget["wanted"], "identified": identified}
+    fits = [curve, *samples]
     found_FE = [
         [plan(each, error, budget["wanted"], prices[error], FURTHEST * most) for error in prices]
-        for each in (curve, *samples)
+        for each in fits
     ]
     # Where no labels reach the wanted Dice, none are the cheapest.
     cheapest_F = [
@@ -289,31 +296,23 @@ def _surface(cells, cases, budget):
     plans = []
     for place, error in enumerate(prices):
         first = cells[cells["perturbation"] == error].iloc[0]
-        own, *drawn = (found[place] for found in found_FE)
         columns = {
-            "best": (curve.best, [each.best for each in samples]),
-            "scale": (curve.scale, [each.scale for each in samples]),
-            "power": (curve.power, [each.power for each in samples]),
-            "offset": (curve.offsets[error], [each.offsets[error] for each in samples]),
-            "ends_at": (
-                curve.best - curve.offsets[error],
-                [each.best - each.offsets[error] for each in samples],
-            ),
-            "cases": (own.cases, [each.cases for each in drawn]),
-            "price": (own.price, [each.price for each in drawn]),
-            "worth": (
-                curve.worth(most, error, reference),
-                [each.worth(most, error, reference) for each in samples],
-            ),
+            "power": [each.power for each in fits],
+            "ends_at": [each.ends[error] for each in fits],
+            "scale": [each.scales[error] for each in fits],
+            "offset": [each.offset(error) for each in fits],
+            "cases": [found[place].cases for found in found_FE],
+            "price": [found[place].price for found in found_FE],
+            "worth": [each.worth(most, error, reference) for each in fits],
         }
         row = {name: first[name] for name in ("perturbation", "kind", "draws")}
         row |= {"label_dice": labels[error], "minutes": budget["minutes"][error]}
         row |= {"case_price": prices[error], "n": first["n"], "test_cases": first["cases"]}
-        for name, (value, several) in columns.items():
-            low, high = bounds(several)
-            row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        for name, (own, *drawn) in columns.items():
+            low, high = bounds(drawn)
+            row |= {name: own, f"{name}_low": low, f"{name}_high": high}
         row |= {"least": least, "most": most}
-        row |= {"extrapolated": not least <= own.cases <= most}
+        row |= {"extrapolated": not least <= found_FE[0][place].cases <= most}
         row |= {"cheapest": is_reached and cheapest_F[0] == error}
         row |= {"cheapest_share": cheapest_F[is_reached:].count(error) / max(len(samples), 1)}
         row |= {"measured_cases": _measured(surface, error, budget["wanted"]), **about}

@@ -9,7 +9,7 @@ from labelnoise.evaluation.budget import FURTHEST, SAMPLES, SURFACE
 from labelnoise.report import style
 from labelnoise.report.render import Table, interval, number, plural, warning
 
-FIT = "best − scale × cases^−power − offset"
+FIT = "end − scale × cases^−power"
 
 
 def budget_tables(surface: pd.DataFrame, plans: pd.DataFrame, mixed: int = 0) -> list[Table]:
@@ -42,8 +42,9 @@ def budget_tables(surface: pd.DataFrame, plans: pd.DataFrame, mixed: int = 0) ->
     def fit(error):
         return {
             "labels": names[error["perturbation"]],
-            "offset": _bounded(error, "offset"),
             "ends at": _bounded(error, "ends_at"),
+            "offset": _bounded(error, "offset"),
+            "scale": _bounded(error, "scale"),
             f"worth of {error['most']:g} cases": _count(error, "worth"),
         }
 
@@ -56,9 +57,11 @@ def budget_tables(surface: pd.DataFrame, plans: pd.DataFrame, mixed: int = 0) ->
     )
     reference = " or ".join(dict.fromkeys(names[name] for name in plans["reference"]))
     fit_caption = (
-        f"The curve {FIT} {over}: {'; '.join(_parameters(plans))}. Residuals: "
-        f"{'; '.join(_residuals(surface))}. Ends at: Dice of any number of cases, extrapolated. "
-        f"Worth: cases with the labels of {reference} that give the same Dice."
+        f"The curves {FIT}, of one power {over}: {'; '.join(_powers(plans))}. Ends at: Dice of any "
+        f"number of cases, extrapolated. Offset: how much lower than with labels {reference}, "
+        "which no cases give back. Scale: what one case loses of the end, extrapolated, which more "
+        f"cases give back. Worth: cases with labels {reference} that give the same Dice. Residuals: "
+        f"{'; '.join(_residuals(surface))}."
     )
     surface_caption = (
         "Test Dice by number of training cases [95 % interval over repeats and test cases], and in "
@@ -129,7 +132,7 @@ def _sentences(rows, names) -> Iterator[str]:
         else:
             yield f"{where}: {name} would take more than {FURTHEST} times {span}."
     for row in rows:
-        if row["perturbation"] != row["reference"]:
+        if row["perturbation"] != row["reference"] and np.isfinite(row["worth"]):
             beyond = "; extrapolated, fewer than were measured" if _is_worth_less(row) else ""
             yield (
                 f"{where}: {first['most']:g} cases with labels {names[row['perturbation']]} (label "
@@ -183,13 +186,9 @@ def _unidentified(plans):
     )
 
 
-def _parameters(plans):
+def _powers(plans):
     for _, rows in plans.groupby(SURFACE, sort=False):
-        row = rows.iloc[0]
-        yield (
-            f"best {_bounded(row, 'best')}, scale {_bounded(row, 'scale')}, power "
-            f"{_bounded(row, 'power')}"
-        )
+        yield _bounded(rows.iloc[0], "power")
 
 
 def _residuals(surface):

@@ -27,7 +27,6 @@ BEYOND = (0, (3, 1.5))  # what is extrapolated
 REACH = 4  # times the most cases measured, where axes of cases end
 LEVELS = 7  # lines of equal Dice at most, besides the wanted one
 STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # between them
-ENDS = ("least", "most")
 MARKERS = ("^", "s", "D", "v", "P", "X")
 
 
@@ -38,10 +37,10 @@ def draw_budget(surface: pd.DataFrame, plans: pd.DataFrame, curves: pd.DataFrame
     First test Dice against the number of training cases: means with 95 % intervals over repeats and
     test cases, and the fitted curve of each label error, dashed beyond the cases measured. Errors
     that are sizes of one share a colour. Then, for errors that have sizes, lines along which label
-    Dice and number of cases give one test Dice, offsets interpolated between the label Dice
-    measured; the thick line is the wanted Dice, dots are what was measured. Last what the wanted
-    Dice costs with each kind of labels, cheapest first; open markers are extrapolated, a cross says
-    that no number of cases is known to do.
+    Dice and number of cases give one test Dice, ends and scales interpolated between the label
+    Dice measured; the thick line is the wanted Dice, dots are what was measured. Last what the
+    wanted Dice costs with each kind of labels, cheapest first; open markers are extrapolated, a
+    cross says that no number of cases is known to do.
 
     Args:
         surface, plans, curves: what `budget.study_budget` returns.
@@ -64,8 +63,9 @@ def draw_budget(surface: pd.DataFrame, plans: pd.DataFrame, curves: pd.DataFrame
         for panel, family in zip(row_axes[1:-1], families, strict=True):
             _draw_equal(panel, cells, plan, family)
         _draw_prices(row_axes[-1], plan, looks, names)
-        dataset, structure, model, _ = key
+        dataset, structure, model, recipes = key
         where = f"{style.display_panel(dataset, structure)}\n{style.display(model)}"
+        where += f", {recipes}" if plans["recipes"].nunique() > 1 else ""
         name_row(row_axes[:1], f"{where}\ntest Dice", HEIGHT)
         if families:
             row_axes[1].set_ylabel("label Dice")
@@ -148,16 +148,17 @@ def _draw_equal(panel, cells, plan, family):
     if not first["identified"]:
         say(panel, "not identified")
         return
-    # Of one label Dice, the smaller offset.
     label_D = np.linspace(sizes["label_dice"].min(), sizes["label_dice"].max(), 80)
-    offset_D = np.interp(label_D, sizes["label_dice"], sizes["offset"])
+    end_D, scale_D = (
+        np.interp(label_D, sizes["label_dice"], sizes[name]) for name in ("ends_at", "scale")
+    )
     labelled: list[float] = []
-    for level in _levels(first, offset_D):
+    for level in _levels(first, end_D, scale_D):
         is_wanted = level == first["wanted"]
         look = {"color": "black" if is_wanted else "0.55", "linewidth": 1.6 if is_wanted else 0.8}
-        room_D = first["best"] - offset_D - level
+        room_D = end_D - level
         with np.errstate(divide="ignore", invalid="ignore"):
-            needed_D = (first["scale"] / room_D) ** (1 / first["power"])
+            needed_D = (scale_D / room_D) ** (1 / first["power"])
         cases_D = np.where(room_D > 0, needed_D, np.nan)
         is_inside_D = (cases_D >= least) & (cases_D <= most)
         panel.plot(cases_D, label_D, linestyle=BEYOND, label=f"_{level:g} beyond", **look)
@@ -175,13 +176,14 @@ def _draw_equal(panel, cells, plan, family):
     panel.set_ylim(low - 0.05 * (1 - low), 1 + 0.12 * (1 - low))
 
 
-def _levels(first, offset_D):
+def _levels(first, end_D, scale_D):
     """Return test Dice at whose lines label Dice and cases are drawn, the wanted one first.
 
-    About LEVELS, in round steps, of what the best labels reach, and none beside the wanted one.
+    About LEVELS, in round steps, of those within the cases measured, and none beside the wanted
+    one.
     """
-    least, most = (first["best"] - first["scale"] * first[end] ** -first["power"] for end in ENDS)
-    low = least - offset_D.max()
+    low = (end_D - scale_D * first["least"] ** -first["power"]).min()
+    most = (end_D - scale_D * first["most"] ** -first["power"]).max()
     step = next(each for each in STEPS if (most - low) / each <= LEVELS or each == STEPS[-1])
     levels = step * np.arange(np.ceil(low / step), np.floor(most / step) + 1)
     kept = [round(level, 3) for level in levels if abs(level - first["wanted"]) > step / 3]
