@@ -70,10 +70,10 @@ class Curve:
 
     def cases_for(self, wanted: float, error: str) -> float:
         """Return the number of cases that gives a wanted Dice; infinite where none does."""
-        room = self.ends[error] - wanted
-        if room <= 0:
-            return inf
-        return float((self.scales[error] / room) ** (1 / self.power))
+        room, scale = self.ends[error] - wanted, self.scales[error]
+        if scale == 0 or room <= 0:
+            return 0.0 if scale == 0 and room >= 0 else inf
+        return float((scale / room) ** (1 / self.power))
 
     def worth(self, cases: float, error: str, other: str) -> float:
         """Return how many cases with another error give the Dice that some give with one.

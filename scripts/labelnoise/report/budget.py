@@ -60,8 +60,8 @@ def budget_tables(surface: pd.DataFrame, plans: pd.DataFrame, mixed: int = 0) ->
         f"The curves {FIT}, of one power {over}: {'; '.join(_powers(plans))}. Ends at: Dice of any "
         f"number of cases, extrapolated. Offset: how much lower than with labels {reference}, "
         "which no cases give back. Scale: what one case loses of the end, extrapolated, which more "
-        f"cases give back. Worth: cases with labels {reference} that give the same Dice. Residuals: "
-        f"{'; '.join(_residuals(surface))}."
+        f"cases give back. Worth: cases with labels {reference} that give the same Dice. "
+        f"Residuals: {'; '.join(_residuals(surface))}."
     )
     surface_caption = (
         "Test Dice by number of training cases [95 % interval over repeats and test cases], and in "
