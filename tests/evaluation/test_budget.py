@@ -37,7 +37,7 @@ def dice_of(curve):
 
 @pytest.mark.parametrize("power", [0.1, 0.5, 1.0, 3.0])
 def test_a_known_curve_is_found_again(power):
-    ends = {"control": 0.93, "thick-0.90": 0.91, "thick-0.80": 0.94}
+    ends = {"control": 0.93, "thick-0.90": 0.91, "thick-0.80": 0.92}
     scales = {"control": 0.2, "thick-0.90": 0.3, "thick-0.80": 0.0}
     found = fit_curve(CASES, NAMES, dice_of(Curve("control", power, ends, scales)), "control")
     assert found.power == pytest.approx(power, rel=1e-3)
@@ -75,6 +75,18 @@ def test_no_dice_is_above_one_and_none_falls_with_cases():
     falling = fit_curve(CASES, NAMES, 0.9 - 0.01 * np.log2(CASES), "control")
     assert set(falling.scales.values()) == {0} and not falling.is_identified
     assert not fit_curve(CASES, NAMES, np.full(len(CELLS), 0.9), "control").is_identified
+
+
+def test_no_labels_end_above_the_best():
+    ends = {"control": 0.9, "thick-0.90": 0.95, "thick-0.80": 0.85}
+    scales = {"control": 0.1, "thick-0.90": 0.6, "thick-0.80": 0.2}
+    dice_K = dice_of(Curve("control", 1.0, ends, scales))
+    found = fit_curve(CASES, NAMES, dice_K, "control")
+    assert found.ends["thick-0.90"] == found.ends["control"]
+    assert found.offset("thick-0.90") == 0 < found.offset("thick-0.80")
+    # Its line goes through that end, as near to its cells as such a line can.
+    left_K = (dice_K - dice_of(found)) * [name == "thick-0.90" for name in NAMES]
+    assert (left_K * CASES**-found.power).sum() == pytest.approx(0, abs=1e-9)
 
 
 def test_two_numbers_of_cases_make_no_curve():

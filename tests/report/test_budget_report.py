@@ -128,4 +128,5 @@ def test_the_figure_is_of_the_tables_and_fits_the_page(fitted):
 def test_the_figure_of_odd_studies_fits_the_page(fitted, changes):
     figure = draw_budget(*fitted(**changes))
     check_layout(figure)
+    assert ("95 % interval (repeats, cases)" in texts(figure)) is ("models" in changes)
     assert len(figure.axes) == 3 * len(changes.get("models", "1"))

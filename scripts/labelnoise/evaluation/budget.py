@@ -45,7 +45,7 @@ class Curve:
     Attributes:
         reference: the error of the best labels.
         power: of the number of cases, within POWERS.
-        ends: {error: Dice of any number of cases}, at most 1.
+        ends: {error: Dice of any number of cases}, at most 1, and at most that of the reference.
         scales: {error: Dice lost with one case}, at least 0.
     """
 
@@ -61,7 +61,7 @@ class Curve:
         return self.scales[self.reference] > FLAT and low * 1.01 < self.power < high / 1.01
 
     def offset(self, error: str) -> float:
-        """Return how much lower than that of the best labels the curve of an error ends."""
+        """Return how much lower than that of the best labels the curve of an error ends, >= 0."""
         return self.ends[self.reference] - self.ends[error]
 
     def dice(self, cases: Any, error: str) -> Any:
@@ -112,6 +112,7 @@ def fit_curve(
     is_of_EK = np.array([[each == error for each in errors_K] for error in errors], float)
     weights_EK = is_of_EK * (1.0 if weights_K is None else np.asarray(weights_K, float))
     total_E = weights_EK.sum(axis=1)
+    is_best_E = np.array([error == reference for error in errors])
 
     def solved(power: float) -> tuple[float, np.ndarray, np.ndarray]:
         """Return the weighted sum of squares that a power leaves, ends and scales."""
@@ -124,10 +125,12 @@ def fit_curve(
         # None falls with cases; nor does one number of cases tell a scale.
         scale_E = np.where(spread_E > 0, np.maximum(scale_E, 0), 0)
         end_E = dice_E + scale_E * fall_E
-        # No Dice is above 1.
-        above_E = end_E > 1
-        lost_E = (weights_EK * fall_K * (1 - dice_K)).sum(axis=1) / (weights_EK @ fall_K**2)
-        scale_E, end_E = np.where(above_E, lost_E, scale_E), np.minimum(end_E, 1)
+        # No Dice is above 1, and no labels are better than the best.
+        most_E = np.where(is_best_E, 1, min(end_E[is_best_E].item(), 1))
+        lost_EK = weights_EK * fall_K * (most_E[:, None] - dice_K)
+        lost_E = np.maximum(lost_EK.sum(axis=1) / (weights_EK @ fall_K**2), 0)
+        scale_E = np.where(end_E > most_E, lost_E, scale_E)
+        end_E = np.minimum(end_E, most_E)
         left_EK = dice_K - (end_E[:, None] - scale_E[:, None] * fall_K)
         return float((weights_EK * left_EK**2).sum()), end_E, scale_E
 
@@ -206,7 +209,7 @@ def study_budget(
     Returns:
         The surface: a row per SURFACE, perturbation and number of cases, with `label_dice` (mean of
         all training cases' labels), `dice` [`low`, `high`] as measured, over repeats and test
-        cases, `fitted`, `residual` = dice - fitted, and `price`.
+        cases (`left_out` says what not), `fitted`, `residual` = dice - fitted, and `price`.
 
         The plans: a row per SURFACE and perturbation. `power`, `scale`, `ends_at` (Dice of any
         number of cases) and `offset` (by how much that is lower than with the labels of the
@@ -271,6 +274,7 @@ def _surface(cells, cases, budget):
             "label_dice": labels[row["perturbation"]],
             "n": row["n"],
             "test_cases": row["cases"],
+            "left_out": row["left_out"],
             "dice": row["dice_mean"],
             "low": row["dice_low"],
             "high": row["dice_high"],

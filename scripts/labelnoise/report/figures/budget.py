@@ -244,7 +244,6 @@ def _legend_groups(surface, looks, names):
         ("wanted test Dice", Line2D([], [], color="black", linewidth=1.6)),
     ]
     if surface["low"].notna().any():
-        left = surface.assign(left_out="")
         bar = Line2D([], [], color="0.25", marker="|", markersize=8, linestyle="")
-        marks.append((f"95 % interval ({covered(left)})", bar))
+        marks.append((f"95 % interval ({covered(surface)})", bar))
     return [errors, marks]
