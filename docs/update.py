@@ -27,7 +27,7 @@ QUESTIONS = {
         ["review", "review-unseen"],
     ),
     "second-annotator-review": ("docs/review.md", {"review": []}, ["review", "review-unseen"]),
-    "budget": ("docs/budget.md", {"answer": [3, 5], "budget": [0, 1, 2]}, ["budget"]),
+    "budget": ("docs/budget.md", {"budget": [0, 1, 2, 3]}, ["budget"]),
     "mitigation": (
         "docs/mitigation.md",
         {"answer": [0, 1], "mitigation": [0], "claims": []},

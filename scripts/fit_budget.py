@@ -4,10 +4,10 @@ import pandas as pd
 
 from labelnoise.evaluation.budget import study_budget
 from labelnoise.evaluation.tables import read_table
-from labelnoise.files import write_csv
+from labelnoise.files import write_csv, write_text
 from labelnoise.jobs.script import logged
-from labelnoise.report.budget import budget_tables
-from labelnoise.report.render import note_folds, write_tables
+from labelnoise.report.budget import budget_sentences, budget_tables
+from labelnoise.report.render import latex, markdown, note_folds
 
 
 def main(smk):
@@ -23,7 +23,9 @@ def main(smk):
         write_csv(smk.output.plans, plans)
         write_csv(smk.output.curves, curves)
         tables = note_folds(budget_tables(surface, plans, mixed), runs)
-        write_tables(tables, smk.output.markdown, smk.output.latex)
+        said = "".join(f"- {sentence}\n" for sentence in budget_sentences(plans))
+        write_text(smk.output.markdown, f"{said}\n{markdown(tables)}")
+        write_text(smk.output.latex, latex(tables))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,10 @@ def test_a_budget_is_counted_from_the_runs_to_the_answer(tmp_path):
     assert price == {"control": 3 * 80, "both": 3 * 30}
     plans = pd.read_csv(tmp_path / "results/tables/budget-plans.csv")
     assert plans["perturbation"].tolist() == ["control", "choppy-0.85", "both"]
+    said = (tmp_path / "results/tables/budget.md").read_text()
     answer = (tmp_path / TABLES[2]).read_text()
-    assert "How carefully to annotate\n\n- Phantom" in answer.replace("tiny", "Phantom")
+    # The same sentences, first.
+    first = said.splitlines()[0]
+    assert first.startswith("- tiny, liver, small: ")
+    assert f"How carefully to annotate\n\n{first}\n" in answer
     assert (tmp_path / "results/figures/budget.png").stat().st_size > 0
