@@ -152,7 +152,7 @@ def _draw_equal(panel, cells, plan, family):
     end_D, scale_D = (
         np.interp(label_D, sizes["label_dice"], sizes[name]) for name in ("ends_at", "scale")
     )
-    labelled: list[float] = []
+    labelled: list[tuple[float, float]] = []
     for level in _levels(first, end_D, scale_D):
         is_wanted = level == first["wanted"]
         look = {"color": "black" if is_wanted else "0.55", "linewidth": 1.6 if is_wanted else 0.8}
@@ -164,16 +164,26 @@ def _draw_equal(panel, cells, plan, family):
         panel.plot(cases_D, label_D, linestyle=BEYOND, label=f"_{level:g} beyond", **look)
         inside_D = np.where(is_inside_D, cases_D, np.nan)
         panel.plot(inside_D, label_D, label=f"_{level:g}", **look)
-        if is_inside_D[-1] and all(abs(np.log2(cases_D[-1] / each)) > 0.75 for each in labelled):
-            labelled.append(cases_D[-1])
-            place, text = (cases_D[-1], label_D[-1]), f"{level:g}"
-            at = {"textcoords": "offset points", "xytext": (0, 2), "ha": "center", "fontsize": 5}
-            panel.annotate(text, place, color=look["color"], **at)
+        inside = np.flatnonzero(is_inside_D)
+        # Where labels are best, if no other text is near.
+        if len(inside) and _is_free(at := (cases_D[inside[-1]], label_D[inside[-1]]), labelled):
+            labelled.append(at)
+            away, side = ((0, 2), "center") if is_inside_D[-1] else ((3, 1), "left")
+            look = {"textcoords": "offset points", "fontsize": 5, "ha": side}
+            panel.annotate(f"{level:g}", at, away, color="black" if is_wanted else "0.35", **look)
     cases_M, label_M = np.meshgrid(np.unique(cells["cases"]), sizes["label_dice"])
     panel.plot(cases_M.ravel(), label_M.ravel(), ".", color="0.25", markersize=2, label="_measured")
     _cases_axis(panel, least, most)
     low = sizes["label_dice"].min()
     panel.set_ylim(low - 0.05 * (1 - low), 1 + 0.12 * (1 - low))
+
+
+def _is_free(place, others):
+    """Return whether a text at cases and label Dice is three quarters of a doubling from others."""
+    return all(
+        abs(np.log2(place[0] / cases)) > 0.75 or abs(place[1] - label_dice) > 0.02
+        for cases, label_dice in others
+    )
 
 
 def _levels(first, end_D, scale_D):
