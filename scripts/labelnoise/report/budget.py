@@ -45,7 +45,7 @@ def budget_tables(surface: pd.DataFrame, plans: pd.DataFrame, mixed: int = 0) ->
             "ends at": _bounded(error, "ends_at"),
             "offset": _bounded(error, "offset"),
             "scale": _bounded(error, "scale"),
-            f"worth of {error['most']:g} cases": _count(error, "worth"),
+            f"worth of {error['most']:g} cases": _count(error, "worth", 1),
         }
 
     plan_caption = (
@@ -136,8 +136,8 @@ def _sentences(rows, names) -> Iterator[str]:
             beyond = "; extrapolated, fewer than were measured" if _is_worth_less(row) else ""
             yield (
                 f"{where}: {first['most']:g} cases with labels {names[row['perturbation']]} (label "
-                f"Dice {number(row['label_dice'])}) are worth {_count(row, 'worth')} with labels "
-                f"{names[row['reference']]}{beyond}."
+                f"Dice {number(row['label_dice'])}) are worth {_count(row, 'worth', 1)} with "
+                f"labels {names[row['reference']]}{beyond}."
             )
 
 
@@ -158,17 +158,17 @@ def _bounded(row, name):
     return interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
-def _count(row, name):
-    """Return a number of cases or a price [low, high] in whole numbers, a dash for none."""
+def _count(row, name, digits=0):
+    """Return a number of cases or a price [low, high], a dash for none."""
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     if not np.isfinite(value):
         return "–"
-    text = _whole(value)
-    return text if np.isnan(low) else f"{text} [{_whole(low)}, {_whole(high)}]"
+    text = _rounded(value, digits)
+    return text if np.isnan(low) else f"{text} [{_rounded(low, digits)}, {_rounded(high, digits)}]"
 
 
-def _whole(value):
-    return f"{value:,.0f}" if np.isfinite(value) else "∞"
+def _rounded(value, digits):
+    return f"{value:,.{digits}f}" if np.isfinite(value) else "∞"
 
 
 def _measured(row):
