@@ -73,3 +73,15 @@ def test_a_session_of_a_mixture_keeps_its_errors(tmp_path, monkeypatch):
     started = new_session(complete(CONFIG | {"perturbations": errors}), "mine", RUN, {}, [])
     study = read_study(started.save())
     assert [*study.perturbations["x"].errors] == ["thick", "thin"]
+
+
+def test_a_session_is_of_a_network():
+    models = {"x": {"network": "unet"}, "nnunet": {"trainer": "nnunet"}}
+    recipes = {"x": {"loss": "dice"}, "own": {"loss": "trainer"}}
+    config = complete(CONFIG | {"models": models, "recipes": recipes})
+    for run, says in (
+        (Run("x", "nnunet", "own", "x", 0), "model 'nnunet' is for trainers"),
+        (Run("x", "x", "own", "x", 0), "recipe 'own' is for trainers"),
+    ):
+        with pytest.raises(InputError, match=says):
+            new_session(config, "mine", run, {})

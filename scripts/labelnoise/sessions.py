@@ -15,7 +15,7 @@ from typing import Any, Self
 import yaml
 
 from labelnoise.config import complete, load_config
-from labelnoise.config.rules import AXES, COMPOSED
+from labelnoise.config.rules import AXES, COMPOSED, TRAINER
 from labelnoise.errors import InputError
 from labelnoise.files import read_json, whole_file, write_text
 from labelnoise.folds import fold_count
@@ -129,11 +129,15 @@ def new_session(
             f"'{name}' cannot name a session; use letters, digits, '_', '-' and '.', a letter or "
             "digit first."
         )
-    if "trainer" in config["models"][run.model]:
-        raise InputError(
-            f"model '{run.model}' is a trainer, and a session trains a network; name another model,"
-            " or let snakemake make the runs of a study."
-        )
+    for what, name, is_for_trainers in (
+        ("model", run.model, "trainer" in config["models"][run.model]),
+        ("recipe", run.recipe, config["recipes"][run.recipe]["loss"] == TRAINER),
+    ):
+        if is_for_trainers:
+            raise InputError(
+                f"{what} '{name}' is for trainers, and a session trains a network; name another "
+                f"{what}, or let snakemake make the runs of a study."
+            )
     folds = fold_count(config["datasets"][run.dataset])
     if folds > 1:
         raise InputError(
