@@ -129,13 +129,13 @@ def new_session(
             f"'{name}' cannot name a session; use letters, digits, '_', '-' and '.', a letter or "
             "digit first."
         )
-    for what, name, is_for_trainers in (
+    for what, chosen_name, is_for_trainers in (
         ("model", run.model, "trainer" in config["models"][run.model]),
         ("recipe", run.recipe, config["recipes"][run.recipe]["loss"] == TRAINER),
     ):
         if is_for_trainers:
             raise InputError(
-                f"{what} '{name}' is for trainers, and a session trains a network; name another "
+                f"{what} '{chosen_name}' is for trainers, and a session trains a network; name another "
                 f"{what}, or let snakemake make the runs of a study."
             )
     folds = fold_count(config["datasets"][run.dataset])
