@@ -129,14 +129,14 @@ def new_session(
             f"'{name}' cannot name a session; use letters, digits, '_', '-' and '.', a letter or "
             "digit first."
         )
-    for what, chosen_name, is_for_trainers in (
+    for what, own_name, is_for_trainers in (
         ("model", run.model, "trainer" in config["models"][run.model]),
         ("recipe", run.recipe, config["recipes"][run.recipe]["loss"] == TRAINER),
     ):
         if is_for_trainers:
             raise InputError(
-                f"{what} '{chosen_name}' is for trainers, and a session trains a network; name another "
-                f"{what}, or let snakemake make the runs of a study."
+                f"{what} '{own_name}' is for trainers, and a session trains a network; name "
+                f"another {what}, or let snakemake make the runs of a study."
             )
     folds = fold_count(config["datasets"][run.dataset])
     if folds > 1:
