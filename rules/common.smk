@@ -17,7 +17,12 @@ from labelnoise.jobs.forked import can_fork, fork_scripts
 from labelnoise.jobs.locks import hold_study
 from labelnoise.jobs.resources import megabytes_to_train, minutes_to_train
 from labelnoise.jobs.study_status import look_at
-from labelnoise.jobs.workflow import look_less_often, near_targets, says_more
+from labelnoise.jobs.workflow import (
+    let_signals_end,
+    look_less_often,
+    near_targets,
+    says_more,
+)
 from labelnoise.manifest import source_state
 from labelnoise.study import Run, Study, find_modules
 from labelnoise.training.definitions import try_definitions
@@ -55,6 +60,7 @@ onstart:
         hold_study(results)
     except InputError as error:
         sys.exit(f"error: {error}")
+    let_signals_end(workflow.scheduler)
     look_less_often(workflow.scheduler)
     if config["fork_jobs"] and can_fork():
         fork_scripts(PythonScript, benchmarked)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-from labelnoise.jobs.workflow import look_less_often, near_targets, says_more
+from labelnoise.jobs.workflow import let_signals_end, look_less_often, near_targets, says_more
 
 
 @pytest.mark.parametrize(("code", "stays"), [(1, False), (130, False), (-9, True), (137, True)])
@@ -43,6 +43,22 @@ def test_one_look_at_ready_jobs_is_due_at_a_time():
             scheduler._schedule_reevalutation(0.2)
         assert scheduler._open_jobs.acquire(timeout=60)
     assert not scheduler._open_jobs.acquire(timeout=0.5)
+
+
+def test_a_signal_that_comes_while_the_lock_is_held_ends_snakemake():
+    scheduler = SimpleNamespace(_lock=threading.Lock(), _open_jobs=threading.Semaphore(0))
+    let_signals_end(scheduler)
+
+    def interrupted():
+        with scheduler._lock:
+            JobScheduler.exit_gracefully(scheduler)
+
+    thread = threading.Thread(target=interrupted, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive() and scheduler._user_kill == "graceful"
+    # Its own lock is another, and is not taken elsewhere under another name.
+    assert "self._lock = threading.Lock()" in inspect.getsource(JobScheduler)
 
 
 def test_snakemake_schedules_its_looks_by_what_is_replaced():

@@ -127,6 +127,19 @@ def near_targets(
     return add
 
 
+def let_signals_end(scheduler: Any) -> None:
+    """Let a signal end Snakemake at any moment.
+
+    Its handler takes the scheduler's lock. Where the signal comes while the same thread holds it,
+    as when a job has just failed, Snakemake 9.27 waits for itself for ever: a bundle at its time
+    limit, whose jobs end by the same signal, was left behind so, and Slurm drained the node.
+
+    Args:
+        scheduler: Snakemake's, before it schedules anything.
+    """
+    scheduler._lock = threading.RLock()
+
+
 def look_less_often(scheduler: Any) -> None:
     """Let Snakemake's scheduler wait for one next look at the jobs that are ready, not for many.
 
