@@ -78,8 +78,9 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
     start = f"labelnoise-{purpose}-{os.getuid()}-{platform.node()}-"
     _sweep(parent, start, "")
     path = parent / f"{start}{os.getpid()}"
-    path.mkdir(mode=0o700)
     try:
+        # Here, since a signal may end the process as soon as the folder is there.
+        path.mkdir(mode=0o700)
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
