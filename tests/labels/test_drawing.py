@@ -282,6 +282,24 @@ def test_three_annotators_are_better_than_one_and_each_draws_alone(data, by):
     assert (drawn != Drawer(data, several).labels(rows, 3)).any()
 
 
+def test_the_outline_between_is_that_of_each_case_in_its_own_mm(tmp_path):
+    """Whatever slices of other cases, with other spacings, are drawn beside it."""
+    names, path = ["background", "shell", "core"], tmp_path / "mixed.h5"
+    with write_dataset(
+        path, name="balls", class_names=names, window=(0, 1), provenance={}
+    ) as writer:
+        for number, split in enumerate(["train", "validation", "test"]):
+            labels = ball(9).astype(np.uint8) + ball(5)
+            spacing = (2.0, 1.0, 1.0 + 2 * number)
+            writer.append(f"case{number}", split, range(DEPTH), labels - 1.0, labels, spacing)
+    with Dataset(path) as source:
+        error = consensus_of(error_of("rater", 2.0, **RATER), 2, "mean")
+        rows = np.arange(len(source.case))
+        together = Drawer(source, error).labels(rows, 0)
+        alone = [Drawer(source, error).labels([each], 0)[0] for each in rows]
+    assert (together == alone).all()
+
+
 def test_annotators_take_the_errors_in_turn_each_with_draws_of_its_own(data):
     rows = data.rows("train")
     thick, thin = (error_of("bias", 1.5, sign=sign) for sign in (1, -1))

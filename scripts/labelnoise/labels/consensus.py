@@ -3,14 +3,13 @@
 Shape legend: A annotators, n slices, H height, W width.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 RULES = ("majority", "mean", "staple")
 
 
-def merge(labels_AnHW: np.ndarray, by: str, spacing_2: Sequence[float] = (1.0, 1.0)) -> np.ndarray:
+def merge(labels_AnHW: np.ndarray, by: str, spacing_n2: ArrayLike = (1.0, 1.0)) -> np.ndarray:
     """Return one label map for the several that annotators made of each slice.
 
     `majority`: the class that most annotators chose; of equally many the lowest index, background
@@ -27,7 +26,8 @@ def merge(labels_AnHW: np.ndarray, by: str, spacing_2: Sequence[float] = (1.0, 1
     Args:
         labels_AnHW: class indices, uint8, at least one annotator.
         by: one of RULES.
-        spacing_2: distance of rows and columns, in any unit; `mean` alone looks at it.
+        spacing_n2: distance of rows and columns of each slice, or of all, in any unit; `mean` alone
+            looks at it.
 
     Returns:
         (n, H, W) uint8. One annotator's labels come back as they are, as do equal ones.
@@ -38,6 +38,7 @@ def merge(labels_AnHW: np.ndarray, by: str, spacing_2: Sequence[float] = (1.0, 1
     if by not in RULES:
         raise ValueError(f"rule {by!r} is none of {', '.join(RULES)}")
     first_nHW = labels_AnHW[0]
+    spacing_n2 = np.broadcast_to(spacing_n2, (len(first_nHW), 2))
     merged_nHW = first_nHW.copy()
     differ_n = (labels_AnHW != first_nHW).any(axis=(0, 2, 3))
     for at in np.flatnonzero(differ_n):
@@ -45,7 +46,7 @@ def merge(labels_AnHW: np.ndarray, by: str, spacing_2: Sequence[float] = (1.0, 1
         if by == "majority":
             merged_nHW[at] = _majority(labels_AHW)
         elif by == "mean":
-            merged_nHW[at] = _mean(labels_AHW, spacing_2)
+            merged_nHW[at] = _mean(labels_AHW, spacing_n2[at])
         else:
             merged_nHW[at] = _staple(labels_AHW)
     return merged_nHW

@@ -160,6 +160,14 @@ class CalibratedError:
         return {key: value for key, value in self.settings.items() if key not in OUTER_SETTINGS}
 
     @property
+    def annotators(self) -> list["CalibratedError"]:
+        """Of a consensus, the error of each annotator: in turn those that it is of."""
+        if self.kind != "consensus":
+            return []
+        turns = zip(range(self.settings["annotators"]), cycle(self.errors.values()), strict=False)
+        return [replace(part, seed=annotator_seed(part.seed, number)) for number, part in turns]
+
+    @property
     def acts_on_volumes(self) -> bool:
         """Whether the kind takes the slices of a case together."""
         return self.kind in OUTLINE_KINDS or self.kind in OBJECT_KINDS
@@ -288,7 +296,7 @@ class Drawer:
         self.source, self.error = source, error
         self._volumes = volumes
         self._drawers = {name: Drawer(source, part, volumes) for name, part in error.errors.items()}
-        self._annotators = _annotators(source, error, volumes)
+        self._annotators = [Drawer(source, part, volumes) for part in error.annotators]
 
     def labels(
         self,
@@ -330,9 +338,10 @@ class Drawer:
         error = self.error
         if self._annotators:
             drawn_AnHW = [each.labels(rows_n, draw, reference_nHW) for each in self._annotators]
-            sides = self.source.spacing[rows_n[0], 1:]
-            spacing_2 = (1.0, 1.0) if np.isnan(sides).any() else sides.tolist()
-            return merge(np.stack(drawn_AnHW), error.settings["by"], spacing_2)
+            spacing_n2 = self.source.spacing[rows_n, 1:]
+            is_unknown_n1 = np.isnan(spacing_n2).any(axis=1, keepdims=True)
+            spacing_n2 = np.where(is_unknown_n1, 1.0, spacing_n2)
+            return merge(np.stack(drawn_AnHW), error.settings["by"], spacing_n2)
         if error.given is not None:
             return error.given.read(rows_n)
         if not error.acts_on_volumes:
@@ -398,18 +407,6 @@ class Drawer:
             order = rng.permutation(len(units))
             spread_N[rows] = ((order + rng.random()) / len(units))[unit_of_row]
         return spread_N
-
-
-def _annotators(source, error, volumes):
-    """Return who draws for each annotator of a consensus, in turn the errors it is of."""
-    if error.kind != "consensus":
-        return []
-    parts = [*error.errors.values()]
-    numbers = range(error.settings["annotators"])
-    return [
-        Drawer(source, replace(part, seed=annotator_seed(part.seed, number)), volumes)
-        for number, part in zip(numbers, cycle(parts), strict=False)
-    ]
 
 
 def draw_volume(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -208,11 +207,7 @@ def _on_disc(disc_HW, error, index, title, pixel):
     Of a mixture, the first error that can.
     """
     if error.kind == "consensus":
-        numbers, parts = range(error.settings["annotators"]), cycle(error.errors.values())
-        drawn = [
-            _on_disc(disc_HW, part, index, f"{title} {number}", pixel)
-            for number, part in zip(numbers, parts, strict=False)
-        ]
+        drawn = [_on_disc(disc_HW, part, index, title, pixel) for part in error.annotators]
         known = [each_HW for each_HW in drawn if each_HW is not None]
         return merge(np.stack(known)[:, None], error.settings["by"])[0] if known else None
     drawable = (each for each in error.errors.values() or [error] if each.given is None)
