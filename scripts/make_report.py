@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-from labelnoise.config import study_files
+from labelnoise.config import add_overlays, study_files
 from labelnoise.errors import InputError
 from labelnoise.study import read_study
 
@@ -14,13 +14,7 @@ MISSING = re.compile(r"File (.+) marked for report but does not exist")
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--configfile",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="files that overlay config.yaml, as for snakemake, such as studies/demo.yaml",
-    )
+    add_overlays(parser)
     overlays = parser.parse_args(argv).configfile
     study = ["--configfile", *overlays] if overlays else []
     try:

@@ -5,7 +5,7 @@ import sys
 
 import pandas as pd
 
-from labelnoise.config import PROJECT, study_files
+from labelnoise.config import PROJECT, add_overlays, study_files
 from labelnoise.data.storage import Dataset
 from labelnoise.errors import InputError
 from labelnoise.evaluation.planning import plan
@@ -20,8 +20,7 @@ COMPONENTS = PROJECT / "docs" / "components.csv"
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    overlays = "files that overlay config.yaml, as for snakemake, such as studies/demo.yaml"
-    add("--configfile", "--configfiles", nargs="+", default=[], metavar="FILE", help=overlays)
+    add_overlays(parser)
     add("--cases", type=int, metavar="N", help="test cases (those of the prepared dataset)")
     add("--effect", type=float, default=0.02, metavar="DICE", help="loss of Dice to find (0.02)")
     arguments = parser.parse_args(argv)

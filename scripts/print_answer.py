@@ -3,20 +3,14 @@
 import argparse
 import sys
 
-from labelnoise.config import study_files
+from labelnoise.config import add_overlays, study_files
 from labelnoise.errors import InputError
 from labelnoise.study import read_study
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--configfile",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="files that overlay config.yaml, as for snakemake, such as studies/budget.yaml",
-    )
+    add_overlays(parser, "studies/budget.yaml")
     overlays = parser.parse_args(argv).configfile
     try:
         path = read_study(*study_files(overlays)).results.table("answer.md")

@@ -5,7 +5,7 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from labelnoise.config import study_files
+from labelnoise.config import add_overlays, study_files
 from labelnoise.jobs.script import explain
 from labelnoise.jobs.status_page import render, render_failures
 from labelnoise.jobs.study_status import look_at
@@ -15,8 +15,7 @@ from labelnoise.study import read_study
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    overlays = "files that overlay config.yaml, as for snakemake, such as studies/demo.yaml"
-    add("--configfile", "--configfiles", nargs="+", default=[], metavar="FILE", help=overlays)
+    add_overlays(parser)
     failed = "show only what failed or stopped, all of it"
     add("--failed", action="store_true", help=failed)
     arguments = parser.parse_args(argv)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelnoise.config import load_config, study_files
+from labelnoise.config import add_overlays, load_config, study_files
 from labelnoise.files import read_json, scratch_folder
 from labelnoise.jobs.devices import lease_recorded_device, use_threads
 from labelnoise.jobs.script import explain
@@ -22,8 +22,7 @@ KEYS = ("seconds", "gpu", "device", "threads", "host", "interruptions")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    overlays = "files that overlay config.yaml, as for snakemake, such as studies/demo.yaml"
-    add("--configfile", "--configfiles", nargs="+", default=[], metavar="FILE", help=overlays)
+    add_overlays(parser)
     add("--run", help="the run, such as phantom/unet/plain/control/rep0 (a random one)")
     arguments = parser.parse_args(argv)
     # A training that is stopped says that it can go on, and this one cannot.

@@ -1,5 +1,6 @@
 """The study's configuration: read, completed, checked key by key."""
 
+from argparse import ArgumentParser
 from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
@@ -11,6 +12,18 @@ from labelnoise.config.schema import canonical, check_schema
 from labelnoise.errors import InputError
 
 PROJECT = Path(__file__).parents[3]
+
+
+def add_overlays(parser: ArgumentParser, example: str = "studies/demo.yaml") -> None:
+    """Let a command take `--configfile` as snakemake does: files for `study_files`."""
+    parser.add_argument(
+        "--configfile",
+        "--configfiles",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help=f"files that overlay config.yaml, as for snakemake, such as {example}",
+    )
 
 
 def study_files(overlays: Iterable[str | Path]) -> list[Path]:

@@ -1,15 +1,13 @@
 """Test Dice of networks trained again on labels of which the first suspects were mended."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from labelnoise.counts import COUNTS, dice
-from labelnoise.errors import InputError
-from labelnoise.evaluation.tables import read_counts, spread
+from labelnoise.evaluation.tables import chosen_counts, spread
 from labelnoise.files import read_json
 from labelnoise.folds import base_of
 from labelnoise.study import Results, Run, RunFolder
@@ -72,13 +70,7 @@ def mended_table(runs: Iterable[Run], results: Results, orders: Iterable[str]) -
 
 def _counts(folder: RunFolder) -> list[dict]:
     """Return tp, fp, fn and tn of each structure at the chosen checkpoint of a run."""
-    counts = read_counts(Path(folder.counts))
-    rank = read_json(folder.record, ("chosen_rank",))["chosen_rank"]
-    chosen = counts[counts["rank"] == rank]
-    if chosen.empty:
-        raise InputError(
-            f"{folder.counts} has no rows of rank {rank}, the checkpoint that "
-            f"{folder.record.name} chose; delete it, so that the run is tested again."
-        )
-    sums = chosen.groupby("structure", sort=False)[list(COUNTS)].sum().astype(np.int64)
+    sums = (
+        chosen_counts(folder).groupby("structure", sort=False)[list(COUNTS)].sum().astype(np.int64)
+    )
     return sums.reset_index().to_dict("records")

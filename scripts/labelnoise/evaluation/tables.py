@@ -41,7 +41,7 @@ from labelnoise.evaluation.histograms import (
 from labelnoise.files import read_json, sha256_of
 from labelnoise.folds import base_of, fold_of
 from labelnoise.sessions import read_sessions
-from labelnoise.study import Results, Run
+from labelnoise.study import Results, Run, RunFolder
 
 NUMBERS = ["rank", "epoch", "slice", "class_index", *COUNTS]
 # Which fold of its dataset a run is of, from 0; a column of studies that have folds.
@@ -273,6 +273,16 @@ def read_counts(path: Path) -> pd.DataFrame:
     return table
 
 
+def chosen_counts(folder: RunFolder) -> pd.DataFrame:
+    """Return the rows of a run's test.csv that are of the checkpoint it is scored by.
+
+    Raises:
+        InputError: see `read_counts`, or the file has none of them.
+    """
+    rank = read_json(folder.record, ("chosen_rank",))["chosen_rank"]
+    return _of_rank(read_counts(folder.counts), rank, folder)
+
+
 def spread(values: ArrayLike) -> dict[str, float]:
     """Summarise the values that are defined (not NaN).
 
@@ -306,6 +316,16 @@ def read_table(path: Path) -> pd.DataFrame:
     return table.fillna(dict.fromkeys(blank, ""))
 
 
+def _of_rank(counts: pd.DataFrame, rank: int, folder: RunFolder) -> pd.DataFrame:
+    chosen = counts[counts["rank"] == rank]
+    if chosen.empty:
+        raise InputError(
+            f"{folder.counts} has no rows of rank {rank}, the checkpoint that "
+            f"{folder.record.name} chose; {MEND}."
+        )
+    return chosen
+
+
 def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], Columns]]:
     """Yield row and columns per case of each structure of one run, in the order of the class."""
     folder = results.run_folder(run)
@@ -316,12 +336,7 @@ def _run_rows(run: Run, results: Results) -> Iterator[tuple[dict[str, Any], Colu
     details = read_json(
         folder.record, ("chosen_rank", "seconds", "device", "parameters", "definitions")
     )
-    chosen = counts[counts["rank"] == details["chosen_rank"]]
-    if chosen.empty:
-        raise InputError(
-            f"{folder.counts} has no rows of rank {details['chosen_rank']}, the checkpoint that "
-            f"{folder.record.name} chose; {MEND}."
-        )
+    chosen = _of_rank(counts, details["chosen_rank"], folder)
     surfaces = _read_surfaces(folder.surfaces, chosen)
     tail = {
         "checkpoint_rank": details["chosen_rank"],

@@ -4,6 +4,7 @@ Shape legend: N training slices, M slices with labels, H height, W width.
 """
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,25 +52,43 @@ def mend_labels(
         suspicion_N = np.random.default_rng(derive(wrong.seed, "mending")).random(len(rows_N))
     first = np.argsort(-suspicion_N, kind="stable")[: round(share * len(rows_N))]
     looked_at = rows_N[first]
-    error = CalibratedError.of(wrong)
+    rewrite_labels(mended, data, wrong, looked_at, data.read_labels)
+
+
+def rewrite_labels(
+    path: Path,
+    data: Dataset,
+    labels: LabelFile,
+    rows: np.ndarray,
+    read: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """Write a label file as another one, in which the labels of some slices are others.
+
+    Args:
+        path: the HDF5 file.
+        data: the dataset file.
+        labels: the other file.
+        rows: of the slices.
+        read: returns the labels (n, H, W) of n of these rows, in every draw.
+    """
     with write_labels(
-        mended,
-        rows=wrong.rows,
+        path,
+        rows=labels.rows,
         shape=data.shape,
         classes=len(data.class_names),
-        draws=wrong.draws,
-        dataset=wrong.dataset,
-        perturbation=wrong.perturbation,
-        **error.attributes(),
+        draws=labels.draws,
+        dataset=labels.dataset,
+        perturbation=labels.perturbation,
+        **CalibratedError.of(labels).attributes(),
     ) as writer:
-        for name, source in wrong.given.items():
+        for name, source in labels.given.items():
             writer.write_given(name, source)
         for draw in range(writer.draws):
-            for start in range(0, len(wrong.rows), CHUNK):
-                rows_n = wrong.rows[start : start + CHUNK]
-                labels_nHW = wrong.read(rows_n, draw)
-                is_mended_n = np.isin(rows_n, looked_at)
-                labels_nHW[is_mended_n] = data.read_labels(rows_n[is_mended_n])
+            for start in range(0, len(labels.rows), CHUNK):
+                rows_n = labels.rows[start : start + CHUNK]
+                labels_nHW = labels.read(rows_n, draw)
+                is_other_n = np.isin(rows_n, rows)
+                labels_nHW[is_other_n] = read(rows_n[is_other_n])
                 writer.write(draw, start, labels_nHW)
 
 

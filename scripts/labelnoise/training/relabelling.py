@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from labelnoise import counts
-from labelnoise.data.storage import Dataset, LabelFile, write_labels
+from labelnoise.data.storage import Dataset, LabelFile
 from labelnoise.errors import InputError
 from labelnoise.extras import require
 from labelnoise.files import read_json, write_record
+from labelnoise.labels.mending import rewrite_labels
 from labelnoise.seeds import derive
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,10 @@ def mend(
     mended_NHW = relabelled(given_NHW, likely_NCHW)
     record = _compare(data, rows, given_NHW, mended_NHW)
     log.info("relabelling changed %.2f %% of the training pixels", 100 * record["changed"])
-    _write(path, data, labels, rows, mended_NHW)
+    place_of = {row: place for place, row in enumerate(rows.tolist())}
+    rewrite_labels(
+        path, data, labels, rows, lambda found: mended_NHW[[place_of[row] for row in found]]
+    )
     write_record(told, {"identity": dict(identity), "record": record})
     for leftover in folder.glob("fold*"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -138,28 +142,6 @@ def _compare(data, rows, given_NHW, mended_NHW):
             for index, name in enumerate(data.class_names[1:], start=1)
         },
     }
-
-
-def _write(path, data, labels, rows, mended_NHW):
-    """Write a label file as the given one, in which the labels of some rows are others."""
-    mended = dict(zip(rows.tolist(), mended_NHW, strict=True))
-    with write_labels(
-        path,
-        rows=labels.rows,
-        shape=data.shape,
-        classes=len(data.class_names),
-        draws=1,
-        dataset=labels.dataset,
-        perturbation=labels.perturbation,
-        kind=labels.kind,
-        code=labels.code,
-        seed=labels.seed,
-        severities=labels.severities,
-        foreground_fractions=labels.foreground_fractions,
-    ) as writer:
-        for place, row in enumerate(labels.rows.tolist()):
-            one_1HW = mended[row][None] if row in mended else labels.read([row], 0)
-            writer.write(0, place, one_1HW)
 
 
 def _read(path, identity):
