@@ -17,18 +17,20 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from time import monotonic, perf_counter, sleep
+from time import monotonic, perf_counter
 from typing import Any
 
 import torch
 
+import training
 from rows import Rows, add_output
-from training import SETTINGS, Trial, images_per_second, wall_of_gpu
+from training import SETTINGS, STEPS, Trial, images_per_second, wall_of_gpu
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,7 +40,7 @@ from labelnoise.jobs.devices import Device  # noqa: E402
 from labelnoise.jobs.free_memory import cores  # noqa: E402
 from labelnoise.jobs.locks import hold_run  # noqa: E402
 from labelnoise.labels.dataset import calibrate_dataset, perturb_dataset  # noqa: E402
-from labelnoise.study import Run, Study, Task, read_study  # noqa: E402
+from labelnoise.study import Perturbation, Run, Study, Task, read_study  # noqa: E402
 from labelnoise.training.batches import as_inputs  # noqa: E402
 from labelnoise.training.loop import evaluate  # noqa: E402
 from labelnoise.training.run import Extras, make_repeatable, train_run  # noqa: E402
@@ -46,11 +48,15 @@ from labelnoise.training.run import Extras, make_repeatable, train_run  # noqa: 
 PAPER = ROOT / "studies" / "paper-size.yaml"
 # The paper's size first, then a small one, of which less is asked.
 SIZES, MODELS = (512, 128), ("unet", "segnet", "fcn32")
-SHARES, FEW_SHARES = (1, 2, 3, 4, 6, 8), (1, 4, 8)
-LAST = ("compile: true", "all three")
+SHARES, FEW_SHARES = (1, 2, 4, 8), (1, 4)
 # Seconds that are measured for one number, and that a part may take at most before it is begun.
-LONG, MOST = 6.0, 60
-PARITY_STEPS = 20
+LONG, MOST = 2.5, 20
+# Steps of a turn: at its end the card has nothing to do for a moment.
+GPU_STEPS = 16
+PARITY_STEPS = 10
+# The error that takes the longest to draw, anew in each epoch, and processes that draw it.
+FRESH = Perturbation("natural", severity=4, draws="per_epoch")
+DRAWERS = (0, 1, 3, 7)
 
 
 class Bench:
@@ -63,7 +69,10 @@ class Bench:
         self.sizes = (32,) if quick else SIZES
         self.models = ("unet",) if quick else MODELS
         self.long = 0.0 if quick else LONG
+        self.turn = STEPS if quick else GPU_STEPS
         self.clock = wall_of_gpu if device == "cuda" else perf_counter
+        self._plain: dict[int, Trial] = {}
+        self._workers: list[subprocess.Popen] = []
 
     def left(self) -> float:
         """Return the seconds that are left."""
@@ -71,32 +80,30 @@ class Bench:
 
     def parts(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """Return every part by the name of its file, the most wanted first."""
-        large, *small = self.sizes
-        found: dict[str, Callable[[], dict[str, Any]]] = {"parity": self.parity}
-        early = () if self.quick else tuple(name for name in SETTINGS if name not in LAST)
-        found |= self.of_size(large, early, (1,) if self.quick else SHARES)
+        found: dict[str, Callable[[], dict[str, Any]]] = {}
+        for size in self.sizes:
+            found[f"steps-{size}"] = partial(self.steps, size)
+            for share in (1,) if self.quick else SHARES:
+                found[f"processes-{size}-{share}"] = partial(self.processes, size, share)
+        for workers in DRAWERS[:1] if self.quick else DRAWERS:
+            found[f"fresh-{workers}"] = partial(self.fresh, workers)
+        found["parity"] = self.parity
         for model in self.models:
             for precision in ("32", "bf16"):
                 name = f"memory-{model}-{precision}"
                 found[name] = partial(self.memory, model, precision)
-        if not self.quick:
-            found |= self.of_size(large, LAST, ())
-        for size in small:
-            found |= self.of_size(size, ("precision: bf16",), FEW_SHARES)
+        for size in self.sizes:
+            for share in (1,) if self.quick else FEW_SHARES:
+                found[f"streams-{size}-{share}"] = partial(self.streams, size, share)
+        # Compiling takes the longest.
+        for setting in () if self.quick else SETTINGS:
+            for size in self.sizes:
+                found[self.name_of(size, setting)] = partial(self.setting, size, setting)
         return found
 
-    def of_size(self, size: int, settings: Sequence[str], shares: Sequence[int]) -> dict[str, Any]:
-        """Return parts of one size: with settings, and with so many trainings at a time."""
-        found: dict[str, Any] = {}
-        for name in ("as it is", *settings):
-            key = name.replace(": ", "-").replace(" ", "-")
-            found[f"steps-{size}-{key}"] = partial(self.steps, size, name, SETTINGS.get(name, {}))
-        found[f"filling-{size}"] = partial(self.filling, size)
-        for share in shares:
-            found[f"processes-{size}-{share}"] = partial(self.processes, size, share)
-        for share in shares:
-            found[f"streams-{size}-{share}"] = partial(self.streams, size, share)
-        return found
+    def name_of(self, size: int, setting: str) -> str:
+        """Return the name of the part of a setting for speed."""
+        return f"setting-{size}-{setting.replace(': ', '-').replace(' ', '-')}"
 
     def run(self) -> None:
         """Do the parts that are not done, as long as there is time; a failure stops no other."""
@@ -122,111 +129,132 @@ class Bench:
             recipe = {"batch_size": 2, **recipe}
         return Trial(self.scratch, size, device or self.device, **recipe)
 
+    def plain(self, size: int) -> Trial:
+        """Return the trial of a size as it is, which several parts compare with."""
+        if size not in self._plain:
+            self._plain = {size: self.trial(size)}
+        return self._plain[size]
+
+    def compare(self, turns: dict[str, Callable[[int], int]]) -> dict[str, float]:
+        """Return images per second of functions that take a number of steps."""
+        ready = {name: partial(turn, self.turn) for name, turn in turns.items()}
+        return images_per_second(ready, 2 if self.quick else 50, self.clock, self.long)
+
     def parity(self) -> dict[str, Any]:
-        """Train alike on both devices, from the same weights, on the same batches."""
-        steps = 3 if self.quick else PARITY_STEPS
-        losses, scores = [], []
-        for device in ("cpu", self.device):
-            trial = self.trial(self.sizes[-1], device)
-            batches, found = iter(trial._batches), []
-            for _ in range(steps):
-                images_NKHW, labels_NHW = as_inputs(next(batches), device)
+        """Train alike on both devices, from the same weights, on the same batches.
+
+        By default torch lets a GPU's convolutions round their inputs to TF32.
+        """
+        steps, size = 3 if self.quick else PARITY_STEPS, self.sizes[-1]
+        found: dict[str, Any] = {"size": size, "steps": steps}
+        for name, device, tf32 in (
+            ("cpu", "cpu", True),
+            ("gpu", self.device, True),
+            ("gpu without TF32", self.device, False),
+        ):
+            torch.backends.cudnn.allow_tf32 = tf32
+            trial, losses = self.trial(size, device), []
+            for batch in islice(trial.batches, steps):
+                images_NKHW, labels_NHW = as_inputs(batch, device)
                 trial.optimiser.zero_grad()
                 value = trial.setup.loss(trial.setup.network.train()(images_NKHW), labels_NHW)
                 value.backward()
                 trial.optimiser.step()
-                found.append(value.item())
-            losses.append(found)
-            scores.append(evaluate(trial.setup))
-        pairs = list(zip(*losses, strict=True))
-        return {
-            "size": self.sizes[-1],
-            "losses": losses,
-            "scores": scores,
-            "first_difference": abs(pairs[0][1] / pairs[0][0] - 1),
-            "last_difference": abs(pairs[-1][1] / pairs[-1][0] - 1),
-        }
+                losses.append(value.item())
+            found[name] = {"losses": losses, **evaluate(trial.setup)}
+        torch.backends.cudnn.allow_tf32 = True
+        return found
 
-    def steps(self, size: int, name: str, setting: dict[str, Any]) -> dict[str, Any]:
-        """Compare steps of `fit` with a setting with those of bare loops, with and without it."""
-        plain, trial = self.trial(size), self.trial(size, **setting)
-        turns = {"plain": plain.bare_steps, "fit": trial.steps}
-        # A bare loop would have kernels compiled anew, as its own need not be deterministic.
-        if setting and not trial.recipe.compile:
-            turns["bare"] = trial.bare_steps
-        found = images_per_second(turns, 2 if self.quick else 50, self.clock, 2 * self.long)
-        return {"size": size, "setting": name, **found}
+    def steps(self, size: int) -> dict[str, Any]:
+        """Compare steps of `fit` with bare loops, of the fastest kernels and of deterministic ones.
 
-    def filling(self, size: int) -> dict[str, Any]:
-        """Compare steps with those that leave new memory as it was, which torch fills by default.
-
-        It does where it is asked for deterministic kernels, see `make_repeatable`.
+        And `fit` with `fit` where torch fills new memory first, see `make_repeatable`.
         """
-        trial = self.trial(size)
+        trial = self.plain(size)
+        bare = {
+            "bare": trial.bare_steps,
+            "deterministic": partial(trial.bare_steps, deterministic=True),
+            "fit": trial.steps,
+        }
+        found = self.compare(bare)
+        with patched(training, "make_repeatable", repeatable_and_filled):
+            return {
+                "size": size,
+                **found,
+                "filled": self.compare({"filled": trial.steps})["filled"],
+            }
 
-        def unfilled():
-            torch.utils.deterministic.fill_uninitialized_memory = False
-            try:
-                return trial.steps()
-            finally:
-                torch.utils.deterministic.fill_uninitialized_memory = True
+    def setting(self, size: int, name: str) -> dict[str, Any]:
+        """Compare steps of `fit` with those with a setting for speed."""
+        turns = {"plain": self.plain(size).steps, "fit": self.trial(size, **SETTINGS[name]).steps}
+        return {"size": size, "setting": name, **self.compare(turns)}
 
-        turns = {"filled": trial.steps, "unfilled": unfilled}
-        found = images_per_second(turns, 2 if self.quick else 50, self.clock, 2 * self.long)
-        return {"size": size, **found}
+    def fresh(self, workers: int) -> dict[str, Any]:
+        """Compare steps of `fit` on fixed labels with those on labels drawn on the way."""
+        size = self.sizes[0]
+        drawn = self.trial(size, error=FRESH, workers=workers)
+        turns = {"fixed": self.plain(size).steps, "fresh": drawn.steps}
+        return {"size": size, "workers": workers, **self.compare(turns)}
 
     def processes(self, size: int, share: int) -> dict[str, Any]:
         """Train in several processes at a time; add up what they do after all have begun."""
-        self.trial(size)
-        gate = self.scratch / "gate"
-        gate.unlink(missing_ok=True)
-        command = [sys.executable, __file__, "--folder", str(self.folder), "--device", self.device]
-        command += ["--worker", str(size)] + (["--quick"] if self.quick else [])
-        workers = [
-            subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(share)
-        ]
-        try:
-            ready = [worker.stdout.readline() for worker in workers]
-            gate.touch()
-            found = [json.loads(worker.communicate(timeout=MOST)[0]) for worker in workers]
-        finally:
+        self.plain(size)
+        if not self._workers:
+            number = share if self.quick else max(SHARES)
+            self._workers = [self.start_worker() for _ in range(number)]
+        workers = self._workers[:share]
+        for task in (f"ready {size}", "go"):
             for worker in workers:
-                worker.kill()
-                worker.wait()
-        assert ready == ["ready\n"] * share
+                print(task, file=worker.stdin, flush=True)
+            found = [json.loads(worker.stdout.readline()) for worker in workers]
         rates = [each["rate"] for each in found]
         return {"size": size, "share": share, "rates": rates, "peak_gib": found[0]["peak_gib"]}
 
-    def work(self, size: int) -> None:
-        """Be one of several processes: get ready, wait for the others, train for a while."""
-        trial = self.trial(size)
-        trial.steps()
-        print("ready", flush=True)
-        while not (self.scratch / "gate").exists():
-            sleep(0.01)
-        slices, started = 0, self.clock()
-        while slices == 0 or self.clock() - started < self.long:
-            slices += trial.steps()
-        print(json.dumps({"rate": slices / (self.clock() - started), "peak_gib": self.peak()}))
+    def start_worker(self) -> subprocess.Popen:
+        """Start one of several processes, see `work`."""
+        command = [sys.executable, __file__, "--folder", str(self.folder), "--device", self.device]
+        command += ["--worker"] + (["--quick"] if self.quick else [])
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def work(self) -> None:
+        """Be one of several processes: make ready a size, or train on it for a while, as told."""
+        for line in sys.stdin:
+            if line != "go\n":
+                self.plain(int(line.split()[1])).steps()
+                print("{}", flush=True)
+                continue
+            (trial,) = self._plain.values()
+            slices, started = 0, self.clock()
+            while slices == 0 or self.clock() - started < self.long:
+                slices += trial.steps(self.turn)
+            rate = slices / (self.clock() - started)
+            print(json.dumps({"rate": rate, "peak_gib": self.peak()}), flush=True)
+
+    def close(self) -> None:
+        """End the processes that train beside each other."""
+        for worker in self._workers:
+            worker.kill()
+            worker.communicate()
+        self._workers = []
 
     def streams(self, size: int, share: int) -> dict[str, Any]:
         """Train in several streams of this process, a step of each in turn."""
         trials = [self.trial(size) for _ in range(share)]
         streams = [torch.cuda.Stream() if self.device == "cuda" else None for _ in trials]
 
-        def turn():
+        def turn(number):
             slices = 0
-            for _ in range(4):
+            for _ in range(-(-number // share)):
                 for trial, stream in zip(trials, streams, strict=True):
                     with torch.cuda.stream(stream):
-                        slices += trial.bare_steps(1)
+                        slices += trial.bare_steps(1, deterministic=True)
             return slices
 
-        found = images_per_second({"all": turn}, 2 if self.quick else 50, self.clock, self.long)
-        return {"size": size, "share": share, "rate": found["all"]}
+        return {"size": size, "share": share, "rate": self.compare({"all": turn})["all"]}
 
     def memory(self, model: str, precision: str) -> dict[str, Any]:
         """Take two steps of a network and look at the most memory that was in use."""
+        self._plain.clear()
         trial = self.trial(self.sizes[0], model=model, precision=precision)
         if self.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -238,6 +266,23 @@ class Bench:
         return torch.cuda.max_memory_allocated() / 2**30 if self.device == "cuda" else 0.0
 
 
+@contextmanager
+def patched(module: Any, name: str, value: Any) -> Iterator[None]:
+    """Put another value for a name of a module, for a while."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def repeatable_and_filled(seed: int) -> None:
+    """Ask for deterministic kernels as torch itself does, with all new memory filled."""
+    make_repeatable(seed)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+
+
 def train_paper(bench: Bench, study: Study) -> None:
     """Train runs of a study one after the other until the time is gone; they go on another time."""
     runs = sorted(study.runs, key=lambda run: (run.repeat, run.perturbation != "control"))
@@ -245,13 +290,13 @@ def train_paper(bench: Bench, study: Study) -> None:
         folder = study.results.run_folder(run)
         if folder.record.exists():
             continue
+        if bench.left() < (0 if bench.quick else MOST):
+            return
         dataset, labels = make_inputs(study, run)
         task = Task(
             run, study.models[run.model], study.recipes[run.recipe], study.seed, dataset, labels
         )
-        seconds = bench.left() - (0 if bench.quick else 5)
-        if seconds <= 0:
-            return
+        seconds = max(1e-3, bench.left() - (0 if bench.quick else 5))
         signal.signal(signal.SIGALRM, out_of_time)
         # Again and again, since it may come where Python lets no exception out.
         signal.setitimer(signal.ITIMER_REAL, seconds, 1)
@@ -299,23 +344,26 @@ def rows_of(bench: Bench, gpu: str) -> Rows:
     for name, part in found.items():
         kind, what = name.partition("-")[0], f"{part['size']} px"
         if kind == "parity":
-            for when in ("first", "last"):
-                name = f"loss of the {when} step, {what}: GPU / CPU - 1"
-                rows.add(name, after=part[f"{when}_difference"], unit="")
-            dices = [scores["dice"] for scores in part["scores"]]
-            name = f"validation Dice after {len(part['losses'][0])} steps, {what}: CPU, GPU"
-            rows.add(name, before=dices[0], after=dices[1], unit="Dice")
+            for other in ("gpu", "gpu without TF32"):
+                for step, when in ((0, "first"), (-1, "last")):
+                    ratio = part[other]["losses"][step] / part["cpu"]["losses"][step]
+                    name = f"loss of the {when} step, {what}: {other} / cpu - 1"
+                    rows.add(name, after=abs(ratio - 1), unit="")
+                name = f"validation Dice after {part['steps']} steps, {what}: cpu, {other}"
+                rows.add(name, before=part["cpu"]["dice"], after=part[other]["dice"], unit="Dice")
         elif kind == "steps":
-            setting, bare = part["setting"], part.get("bare", part["plain"])
-            unequal = " without it" if "bare" not in part and setting != "as it is" else ""
-            name = f"steps of fit, {setting}, against a bare loop{unequal}, {what}"
-            rows.add(name, before=bare, after=part["fit"], unit="images/s")
-            if "bare" in part:
-                name = f"steps of a bare loop, {setting}, {what}"
-                rows.add(name, before=part["plain"], after=bare, unit="images/s")
-        elif kind == "filling":
-            name = f"steps of fit, without filling new memory first, {what}"
-            rows.add(name, before=part["filled"], after=part["unfilled"], unit="images/s")
+            for name, before, after in (
+                ("steps of a bare loop, deterministic", "bare", "deterministic"),
+                ("steps of fit, against a bare loop, deterministic", "deterministic", "fit"),
+                ("steps of fit, without filling new memory first", "filled", "fit"),
+            ):
+                rows.add(f"{name}, {what}", before=part[before], after=part[after], unit="images/s")
+        elif kind == "setting":
+            name = f"steps of fit, {part['setting']}, {what}"
+            rows.add(name, before=part["plain"], after=part["fit"], unit="images/s")
+        elif kind == "fresh":
+            name = f"steps of fit on fresh labels, {part['workers']} processes to draw, {what}"
+            rows.add(name, before=part["fixed"], after=part["fresh"], unit="images/s")
         elif kind in ("processes", "streams"):
             rate = part["rate"] if kind == "streams" else sum(part["rates"])
             alone = found.get(f"{kind}-{part['size']}-1", {})
@@ -349,7 +397,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=520, help="that all of it may take")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--quick", action="store_true", help="a try on tiny slices")
-    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     add_output(parser)
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -358,9 +406,12 @@ def main():
     make_repeatable(1)
     bench = Bench(arguments.folder, arguments.device, arguments.seconds, arguments.quick)
     if arguments.worker:
-        bench.work(arguments.worker)
+        bench.work()
         return
-    bench.run()
+    try:
+        bench.run()
+    finally:
+        bench.close()
     study = read_study(ROOT / "config.yaml", PAPER)
     with suppress(KeyboardInterrupt):
         train_paper(bench, quick_study(study, bench.folder) if arguments.quick else study)

@@ -27,9 +27,10 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from labelnoise.data.storage import SPLITS, Dataset, write_dataset  # noqa: E402
+from labelnoise.data.storage import SPLITS, Dataset, LabelFile, write_dataset  # noqa: E402
+from labelnoise.labels.dataset import calibrate_dataset, perturb_dataset  # noqa: E402
 from labelnoise.networks import make_network  # noqa: E402
-from labelnoise.study import RunFolder, read_study  # noqa: E402
+from labelnoise.study import Perturbation, RunFolder, read_study  # noqa: E402
 from labelnoise.training.batches import Slices, training_batches  # noqa: E402
 from labelnoise.training.checkpoints import TopNSaver  # noqa: E402
 from labelnoise.training.loop import (  # noqa: E402
@@ -51,6 +52,8 @@ SLICES = {"train": 240, "validation": 80, "test": 1}
 STEPS, EPOCH, TURNS = 4, 35, 25
 # Epochs of a turn, for what a training does once not to count for each of them; their turns.
 EPOCHS, EPOCH_TURNS = 4, 7
+# So many that nothing measured here comes to their end.
+ENDLESS = 10**6
 # Keys of a recipe that make steps faster.
 SETTINGS = {
     "fused: true": {"optimiser_settings": {"eps": 1e-7, "fused": True}},
@@ -71,8 +74,25 @@ class Trial:
     Every turn is a function that trains for a while and returns how many slices it trained on.
     """
 
-    def __init__(self, folder: Path, size: int, device: str = "cpu", model: str = "unet", **recipe):
-        """Make slices in a folder; `recipe` changes keys of the study's plain recipe."""
+    def __init__(
+        self,
+        folder: Path,
+        size: int,
+        device: str = "cpu",
+        model: str = "unet",
+        error: Perturbation | None = None,
+        workers: int = 0,
+        **recipe,
+    ):
+        """Make slices in a folder.
+
+        Args:
+            folder, size: of the slices, in pixels along a side.
+            device, model: what is trained, and where.
+            error: of the labels, of a given severity; None trains on the reference labels.
+            workers: processes that load slices.
+            recipe: changes keys of the study's plain recipe.
+        """
         changes = {"steps_per_epoch": EPOCH, "epochs": EPOCHS, **recipe}
         self.recipe = replace(STUDY.recipes["plain"], **changes)
         self.folder, self.device = folder, device
@@ -82,6 +102,9 @@ class Trial:
             write_slices(path, size)
         data = Dataset(path)
         slices = {split: Slices(data, data.rows(split)) for split in ("train", "validation")}
+        if error is not None:
+            labels = write_labels(path, error)
+            slices["train"] = Slices(data, data.rows("train"), LabelFile(labels))
         make_repeatable(1)
         network = make_network(STUDY.models[model].as_dict())
         loss = make_loss(self.recipe.loss)
@@ -90,7 +113,9 @@ class Trial:
         if self.recipe.compile:
             compile_network(network, device)
         self.optimiser = make_optimiser(network.parameters(), self.recipe)
-        self._batches = cycle(training_batches(slices["train"], self.recipe, seed=1))
+        # Not cycled, which would keep every batch and give it again for nothing.
+        endless = replace(self.recipe, epochs=ENDLESS)
+        self.batches = iter(training_batches(slices["train"], endless, 1, workers))
 
     @cached_property
     def tensors(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -106,15 +131,16 @@ class Trial:
         """Take steps as `fit` does."""
         make_repeatable(1)
         generator = torch.Generator(self.device).manual_seed(0)
-        train_epoch(self.setup, islice(self._batches, number), self.optimiser, generator, 1)
+        train_epoch(self.setup, islice(self.batches, number), self.optimiser, generator, 1)
         return number * self.recipe.batch_size
 
-    def bare_steps(self, number: int = STEPS) -> int:
-        """Take as many steps of a bare loop."""
-        torch.use_deterministic_algorithms(False)
+    def bare_steps(self, number: int = STEPS, deterministic: bool = False) -> int:
+        """Take as many steps of a bare loop, with the fastest kernels or deterministic ones."""
+        make_repeatable(1)
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
         images_NKHW, labels_NHW = self.tensors["train"]
         network, loss = self.setup.network.train(), self.setup.loss
-        order = torch.randperm(len(images_NKHW)).split(self.recipe.batch_size)
+        order = torch.randperm(len(images_NKHW)).to(self.device).split(self.recipe.batch_size)
         for chosen in islice(cycle(order), number):
             self.optimiser.zero_grad(set_to_none=True)
             with self.setup.precision():
@@ -147,17 +173,27 @@ class Trial:
 
 
 def write_slices(path: Path, size: int) -> None:
-    """Write a dataset of smooth noise, labelled where it is bright."""
+    """Write a dataset of squares under noise, labelled where they are bright."""
     rng = np.random.default_rng(0)
     about = {"name": "noise", "class_names": ["background", "bright"], "provenance": {}}
     with write_dataset(path, window=(-1, 1), **about) as writer:
         for split in SPLITS:
             for case in range(SLICES[split]):
                 coarse = rng.uniform(-1, 1, (8, 8))
-                image_HW = np.kron(coarse, np.ones((size // 8, size // 8)))
-                image_HW = np.clip(image_HW + rng.normal(0, 0.1, image_HW.shape), -1, 1)
-                labels_HW = (image_HW > 0.5).astype(np.uint8)
+                bright_HW = np.kron(coarse, np.ones((size // 8, size // 8)))
+                image_HW = np.clip(bright_HW + rng.normal(0, 0.1, bright_HW.shape), -1, 1)
+                labels_HW = (bright_HW > 0.5).astype(np.uint8)
                 writer.append(f"{split}{case}", split, [0], image_HW[None], labels_HW[None])
+
+
+def write_labels(dataset: Path, error: Perturbation) -> Path:
+    """Return the file beside a dataset of its labels with an error; write it if it is not there."""
+    names = ("calibration.json", "labels.h5", "measured.csv")
+    calibration, labels, measured = (dataset.with_suffix(f".{name}") for name in names)
+    if not measured.exists():
+        calibrate_dataset(dataset, "error", error, 1, calibration)
+        perturb_dataset(dataset, calibration, error, 0, 1, labels, measured)
+    return labels
 
 
 def images_per_second(

@@ -284,6 +284,9 @@ def make_repeatable(seed: int) -> None:
     # cuBLAS is deterministic only with a workspace of fixed size.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Or torch fills all new memory before it is written, to show who reads what nobody wrote: a
+    # twentieth of a step of 512 px on a GPU, a third of one of 128 px, see docs/speed.md.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def training_rows(data: Dataset, number: int | None, seed: int) -> np.ndarray:
