@@ -368,7 +368,7 @@ def rows_of(bench: Bench, gpu: str) -> Rows:
             rate = part["rate"] if kind == "streams" else sum(part["rates"])
             alone = found.get(f"{kind}-{part['size']}-1", {})
             one = alone.get("rate") or (alone.get("rates") or [None])[0]
-            name = f"{part['share']} trainings as {kind}, {what}, against one"
+            name = f"trainings as {kind}, {part['share']} against 1, {what}"
             rows.add(name, before=one, after=rate, unit="images/s")
         else:
             name = f"peak memory, {part['model']}, precision {part['precision']}, {what}"
