@@ -136,7 +136,6 @@ class Trial:
 
     def bare_steps(self, number: int = STEPS, deterministic: bool = False) -> int:
         """Take as many steps of a bare loop, with the fastest kernels or deterministic ones."""
-        make_repeatable(1)
         torch.use_deterministic_algorithms(deterministic, warn_only=True)
         images_NKHW, labels_NHW = self.tensors["train"]
         network, loss = self.setup.network.train(), self.setup.loss

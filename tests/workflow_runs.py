@@ -29,6 +29,13 @@ TINY = {
         "repeats": 2,
     },
 }
+# What a run leaves that does not depend on how and beside what it was made.
+RUN_FILES = ("history.csv", "test.csv", "surfaces.csv", "scores.h5")
+
+
+def run_contents(run):
+    """Return {name: bytes} of RUN_FILES in a run's folder."""
+    return {name: (run / name).read_bytes() for name in RUN_FILES}
 
 
 def snakemake(folder, study, *arguments, limit=None):

@@ -52,6 +52,15 @@ def test_a_part_that_fails_is_tried_again_and_stops_no_other(bench, monkeypatch,
     assert (bench.folder / "parity.json").exists()
 
 
+def test_after_a_process_has_died_others_take_its_place(bench):
+    bench.processes(32, 1)
+    bench._workers[0].kill()
+    with pytest.raises((OSError, ValueError)):
+        bench.processes(32, 1)
+    assert bench.processes(32, 1)["rates"][0] > 0
+    bench.close()
+
+
 def test_trainings_stop_with_the_time_and_go_on_in_the_studys_own_results(bench, monkeypatch):
     study = gpu.quick_study(read_study(ROOT / "config.yaml", gpu.PAPER), bench.folder)
     folder = study.results.run_folder(study.runs[0])

@@ -9,16 +9,14 @@ import psutil
 import pytest
 
 from labelnoise.jobs.forked import can_fork
-from workflow_runs import TINY, changed, command, snakemake
+from workflow_runs import TINY, changed, command, run_contents, snakemake
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="no forks on this system")
 RUN = "results/runs/tiny/small/short/control/rep0"
-FILES = ("history.csv", "test.csv", "surfaces.csv", "scores.h5")
 
 
-def assert_equal_runs(folder, other):
-    for name in FILES:
-        assert (folder / RUN / name).read_bytes() == (other / RUN / name).read_bytes()
+def assert_equal_runs(folder, other, run=RUN):
+    assert run_contents(folder / run) == run_contents(other / run)
 
 
 def test_a_run_is_the_same_to_the_byte_without_forks(whole_study, tmp_path):
@@ -70,8 +68,7 @@ def test_a_run_that_fails_in_a_bundle_leaves_the_others_alone(whole_study, tmp_p
     assert mended.returncode == 0, mended.stdout + mended.stderr
     assert (tmp_path / RUN / "run.json").stat().st_mtime_ns == before
     other = RUN.replace("control", "choppy-0.85")
-    for name in FILES:
-        assert (tmp_path / other / name).read_bytes() == (whole_study / other / name).read_bytes()
+    assert_equal_runs(tmp_path, whole_study, other)
     # Nothing is left for the plain command, and nothing for another bundle.
     rest = snakemake(tmp_path, study, f"{RUN}/test.csv", f"{other}/test.csv", "bundles", "-n")
     assert "train_model" not in rest.stdout and "run_bundle" not in rest.stdout

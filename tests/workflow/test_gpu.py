@@ -10,7 +10,7 @@ import time
 import pytest
 
 from labelnoise.jobs.devices import installed_cards
-from workflow_runs import ROOT, TINY, command, snakemake
+from workflow_runs import ROOT, TINY, command, run_contents, snakemake
 
 pytestmark = pytest.mark.skipif(not installed_cards(), reason="needs a GPU")
 STUDY = TINY | {"runs_per_gpu": 2}
@@ -21,7 +21,6 @@ RUNS = [
     for repeat in (0, 1)
 ]
 RUN = RUNS[-1]
-FILES = ("history.csv", "test.csv", "surfaces.csv", "scores.h5")
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +30,6 @@ def on_a_gpu(tmp_path_factory):
     done = snakemake(folder, STUDY, *(f"{run}/test.csv" for run in RUNS), *GPU)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
-
-
-def contents(folder):
-    return {name: (folder / RUN / name).read_bytes() for name in FILES}
 
 
 def test_all_runs_take_a_slot_of_the_card_and_some_train_beside_each_other(on_a_gpu):
@@ -48,7 +43,7 @@ def test_a_run_alone_on_the_card_in_a_python_of_its_own_is_the_same(on_a_gpu, tm
     study = STUDY | {"runs_per_gpu": 1, "fork_jobs": False}
     done = snakemake(tmp_path, study, f"{RUN}/test.csv", "--resources", "gpu=1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert contents(tmp_path) == contents(on_a_gpu)
+    assert run_contents(tmp_path / RUN) == run_contents(on_a_gpu / RUN)
 
 
 def test_a_training_that_is_killed_goes_on_as_if_it_had_not_been(on_a_gpu, tmp_path):
@@ -62,7 +57,7 @@ def test_a_training_that_is_killed_goes_on_as_if_it_had_not_been(on_a_gpu, tmp_p
     done = snakemake(tmp_path, STUDY, f"{RUN}/test.csv", *GPU)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / RUN / "run.json").read_text())["interruptions"]
-    assert contents(tmp_path) == contents(on_a_gpu)
+    assert run_contents(tmp_path / RUN) == run_contents(on_a_gpu / RUN)
 
 
 def test_a_finished_run_is_verified_on_such_a_card(on_a_gpu):
