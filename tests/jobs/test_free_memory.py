@@ -1,10 +1,30 @@
 """The least of all limits counts, whoever set them."""
 
+import subprocess
+import sys
+
 import pytest
 
+from labelnoise.config import PROJECT
 from labelnoise.jobs.free_memory import cores, free_memory
 
 MEGABYTE = 2**20
+# Takes and frees 48 MiB again and again; prints the pages that the last turns had to ask for.
+TURNS = """
+import resource
+import numpy as np
+from labelnoise.jobs.free_memory import keep_freed_memory
+
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+{kept}
+for turn in range(4):
+    before = pages()
+    parts = [np.ones(3 << 18) for _ in range(8)]
+    del parts
+print(pages() - before)
+"""
 
 
 @pytest.fixture
@@ -59,3 +79,15 @@ def test_what_a_slurm_job_asked_for_counts(root, monkeypatch, asked, free):
     """In MiB; 0 is all of the node's. The process holds one of them."""
     monkeypatch.setenv("SLURM_MEM_PER_NODE", asked)
     assert free_memory(root) == free * MEGABYTE
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone is asked to keep it")
+def test_freed_memory_is_used_again():
+    def pages(kept):
+        command = [sys.executable, "-c", TURNS.format(kept=kept)]
+        where = PROJECT / "scripts"
+        return int(subprocess.run(command, cwd=where, check=True, capture_output=True).stdout)
+
+    whole = 48 * MEGABYTE // 4096
+    assert pages("") > whole / 4
+    assert pages("keep_freed_memory()") < whole / 50

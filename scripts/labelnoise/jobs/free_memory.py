@@ -1,5 +1,6 @@
-"""How much main memory a process may still take, as Linux and Slurm say."""
+"""How much main memory a process may still take, as Linux and Slurm say; and keeping what it has."""
 
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 # What marks a control group without a limit in version 1: the largest number of whole pages.
 NO_LIMIT_V1 = 2**62
 MEGABYTE = 2**20
+# Parameters of glibc's mallopt, see its manual page.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def free_memory(root: Path = Path("/")) -> int | None:
@@ -21,6 +24,19 @@ def free_memory(root: Path = Path("/")) -> int | None:
     """
     found = [*_machine(root), *_groups(root), *_slurm(root)]
     return max(0, min(found)) if found else None
+
+
+def keep_freed_memory() -> None:
+    """Let this process, and those that it forks, use freed memory again, not give it back.
+
+    The C library gives back large pieces, and takes as large ones again at the next step: the
+    system then clears them and maps them page by page, see docs/speed.md for what it costs.
+    Nothing happens where the library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def cores() -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from labelnoise.errors import InputError
 from labelnoise.jobs.devices import Device, lease_device
+from labelnoise.jobs.free_memory import keep_freed_memory
 from labelnoise.own_code import blame
 from labelnoise.study import Run
 
@@ -39,8 +40,9 @@ def logged(path: str) -> Iterator[None]:
 
     An error ends the process with exit code 1 and one sentence on standard error; the log holds
     the traceback as well, and the sentence names the log if the error is not the user's.
-    Ctrl-C ends it silently with exit code 130.
+    Ctrl-C ends it silently with exit code 130. Freed memory is kept for the job.
     """
+    keep_freed_memory()
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     # Emptied, then appended to, since a job that was left behind may still write to it.
     open(path, "w").close()
