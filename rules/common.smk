@@ -2,7 +2,7 @@ import re
 import sys
 from functools import cache
 
-from snakemake.benchmark import benchmarked
+import snakemake.benchmark
 from snakemake.logging import logger
 from snakemake.script import PythonScript
 
@@ -63,7 +63,7 @@ onstart:
     let_signals_end(workflow.scheduler)
     look_less_often(workflow.scheduler)
     if config["fork_jobs"] and can_fork():
-        fork_scripts(PythonScript, benchmarked)
+        fork_scripts(PythonScript, snakemake.benchmark)
 
 
 def any_of(names):

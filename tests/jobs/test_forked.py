@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from snakemake.benchmark import BenchmarkRecord, benchmarked
+from snakemake import benchmark
+from snakemake.benchmark import BenchmarkRecord
 from snakemake.script import PythonScript
 
 from labelnoise.jobs import fork_server, forked
@@ -62,7 +63,7 @@ class Script(PythonScript):
 def run_both(script, forks):
     """Run a script by Snakemake and forked; return what each left in said.json, or its status."""
     ends = []
-    for execute in (PLAIN, forked.forked(must_not_be_called, forks, benchmarked)):
+    for execute in (PLAIN, forked.forked(must_not_be_called, forks, benchmark)):
         try:
             execute(script, str(script.file))
             ends.append(json.loads(Path("said.json").read_text()))
@@ -110,7 +111,7 @@ def test_a_forked_job_ends_as_it_would_have_ended(body, write, forks, capfd):
     script = Script(write(body))
     status = []
     said = []
-    for execute in (PLAIN, forked.forked(must_not_be_called, forks, benchmarked)):
+    for execute in (PLAIN, forked.forked(must_not_be_called, forks, benchmark)):
         with pytest.raises(subprocess.CalledProcessError) as error:
             execute(script, str(script.file))
         status.append(error.value.returncode)
@@ -135,14 +136,32 @@ def test_the_row_of_a_benchmark_is_that_of_the_job(write, forks):
     busy = "start = time.process_time()\nwhile time.process_time() - start < 0.8: pass\n"
     record = BenchmarkRecord()
     script = Script(write(busy), bench_record=record)
-    forked.forked(must_not_be_called, forks, benchmarked)(script, str(script.file))
+    forked.forked(must_not_be_called, forks, benchmark)(script, str(script.file))
     assert record.running_time >= 0.8
-    assert record.data_collected and 0 < record.cpu_time <= record.running_time
+    # All of it: the last sample was at 0.5 s.
+    assert record.data_collected and 0.8 <= record.cpu_time <= record.running_time
+    assert record.max_rss > 0 and record.cpu_usage == 100 * record.cpu_time
     # Too short for a sample.
     record = BenchmarkRecord()
     script = Script(write(""), bench_record=record)
-    forked.forked(must_not_be_called, forks, benchmarked)(script, str(script.file))
+    forked.forked(must_not_be_called, forks, benchmark)(script, str(script.file))
     assert record.running_time > 0
+
+
+def test_what_a_job_leaves_for_its_end_is_done(write, forks):
+    path = write("""
+import atexit, tempfile, weakref
+class Held: pass
+held, folder = Held(), tempfile.TemporaryDirectory(dir=os.getcwd())
+weakref.finalize(held, lambda: open("finalized", "w").close())
+atexit.register(lambda: open("registered", "w").close())
+open("said.json", "w").write(json.dumps(os.path.exists(folder.name)))
+""")
+    assert forks.start(path, job_environment(1, None)).run() == 0
+    assert {each.name for each in Path().iterdir()} == {
+        *("job.py", "finalized", "registered", "said.json")
+    }
+    assert json.loads(Path("said.json").read_text())
 
 
 def test_jobs_of_another_environment_have_another_server(write, forks):
@@ -235,7 +254,7 @@ def test_where_no_server_lives_snakemake_runs_the_script(server, write, forks, p
     Path(fork_server.__file__).write_text(server)
     called = []
     execute = forked.forked(
-        lambda *arguments, **options: called.append(arguments), forks, benchmarked
+        lambda *arguments, **options: called.append(arguments), forks, benchmark
     )
     script = Script(write(""))
     execute(script, str(script.file))
@@ -262,7 +281,7 @@ def test_servers_are_not_started_for_ever(write, forks, package):
 def test_scripts_that_need_more_than_this_python_are_not_forked(other, write, forks):
     called = []
     execute = forked.forked(
-        lambda *arguments, **options: called.append(arguments), forks, benchmarked
+        lambda *arguments, **options: called.append(arguments), forks, benchmark
     )
     execute(Script(write(""), **other), "job.py")
     assert called and not forks.started

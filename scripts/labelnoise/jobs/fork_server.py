@@ -8,7 +8,7 @@ process that started it, however that ends; the jobs that run then go on.
 Messages are JSON, one a packet. A request {"script": path, "folder": working folder} comes with a
 socket of its own. Its answer is {"pid": number} with a descriptor of the process, or {"refused":
 why}. The process waits for {"go": true}, and ends if nobody is left to say so. In the end the
-socket says {"status": s}: the exit code, or minus the signal that ended it.
+socket says {"status": s, "cpu_seconds": c}: the exit code, or minus the signal that ended it.
 """
 
 import ast
@@ -17,14 +17,15 @@ import gc
 import importlib
 import json
 import os
+import resource
 import select
-import shutil
 import signal
 import socket
 import sys
 import threading
 import traceback
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from types import CodeType, ModuleType
@@ -40,6 +41,9 @@ LATE = {
     "matplotlib.backends.backend_pdf": "matplotlib",
     "snakemake.io": "snakemake",
 }
+# What imports register for the end of a Python, and no job's end is: the removal of a cache that is
+# there for all jobs (matplotlib's, where HOME cannot be written), a report that takes 10 ms.
+NOT_FOR_JOBS = {"shutil": "rmtree", "torch._dynamo.utils": "dump_compile_times"}
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -134,8 +138,12 @@ class Server:
         for descriptor, (_, other) in self.jobs.items():
             os.close(descriptor)
             other.close()
-        # What an import made for all jobs, as matplotlib a cache where HOME cannot be written.
-        atexit.unregister(shutil.rmtree)
+        for module, function in NOT_FOR_JOBS.items():
+            if handler := getattr(sys.modules.get(module), function, None):
+                atexit.unregister(handler)
+        # Those of what is imported: torch has hundreds, which take 20 ms.
+        for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+            finalizer.atexit = False
         os.chdir(request["folder"])
         script = request["script"]
         sys.argv, sys.path[0] = [script], os.path.dirname(script)
@@ -146,19 +154,26 @@ class Server:
             sys.modules["numpy"].random.seed()
         status = run_main(code, script, self.mask)
         # Said here too, in case that nobody is left who could wait for this process.
+        own, others = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         with suppress(OSError):
-            send(reply, {"status": status})
+            send(reply, {"status": status, "cpu_seconds": cpu_seconds(own) + cpu_seconds(others)})
         os._exit(status)
 
     def _reap(self, descriptor: int) -> None:
         """Say how a process ended."""
         pid, reply = self.jobs.pop(descriptor)
         self.poll.unregister(descriptor)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        _, ended, used = os.wait4(pid, 0)
+        status = os.waitstatus_to_exitcode(ended)
         with suppress(OSError):
-            send(reply, {"status": status})
+            send(reply, {"status": status, "cpu_seconds": cpu_seconds(used)})
         os.close(descriptor)
         reply.close()
+
+
+def cpu_seconds(used: resource.struct_rusage) -> float:
+    """Return the processor time in what was used."""
+    return used.ru_utime + used.ru_stime
 
 
 def fork() -> int:

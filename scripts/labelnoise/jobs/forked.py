@@ -21,9 +21,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from labelnoise.config import PROJECT
@@ -32,14 +33,15 @@ from labelnoise.jobs.devices import THREADS
 
 log = logging.getLogger(__name__)
 
-Benchmarked = Callable[[int, Any], AbstractContextManager[Any]]
-
 SCRIPTS = PROJECT / "scripts"
 # Servers that one Snakemake starts, those included that replace others: a study needs one for each
 # number of threads, and where it loses them again and again, starting more would gain nothing.
 MOST_SERVERS = 12
 # Seconds for the first imports, on a slow file system, and for a status after a job has ended.
 PATIENCE, LAST_WORD = 300.0, 5.0
+# Seconds from the first sample of a benchmark to the second; from then on twice as many each time,
+# up to what Snakemake's own come to.
+FIRST_SAMPLE = 0.5
 
 
 class NoServerError(Exception):
@@ -116,10 +118,12 @@ class Job:
 
     Attributes:
         pid: its number.
+        cpu_seconds: of it and the processes that it waited for, once it has ended; None if unknown.
     """
 
     def __init__(self, pid: int, descriptor: int, reply: socket.socket):
         self.pid, self._descriptor, self._reply = pid, descriptor, reply
+        self.cpu_seconds: float | None = None
 
     def run(self) -> int:
         """Let it go; return its exit code, or minus the signal that ended it."""
@@ -133,7 +137,9 @@ class Job:
         with self._reply:
             self._reply.settimeout(LAST_WORD)
             try:
-                return int(json.loads(self._reply.recv(fork_server.LONGEST))["status"])
+                said = json.loads(self._reply.recv(fork_server.LONGEST))
+                self.cpu_seconds = float(said["cpu_seconds"])
+                return int(said["status"])
             except (OSError, ValueError):
                 # Ended by a signal that only the server, which is gone as well, could name.
                 return -signal.SIGKILL
@@ -190,27 +196,25 @@ def can_fork() -> bool:
     return sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
-def fork_scripts(scripts: Any, benchmarked: Benchmarked) -> None:
+def fork_scripts(scripts: Any, benchmark: ModuleType) -> None:
     """Let Snakemake, in this process, run the scripts of this project by fork servers.
 
     Args:
         scripts: its class of Python scripts.
-        benchmarked: its function of that name.
+        benchmark: its module of that name.
     """
     forks = Forks()
     atexit.register(forks.close)
-    scripts.execute_script = forked(scripts.execute_script, forks, benchmarked)
+    scripts.execute_script = forked(scripts.execute_script, forks, benchmark)
 
 
-def forked(
-    plain: Callable[..., None], forks: Forks, benchmarked: Benchmarked
-) -> Callable[..., None]:
+def forked(plain: Callable[..., None], forks: Forks, benchmark: ModuleType) -> Callable[..., None]:
     """Return what takes the place of Snakemake's `PythonScript.execute_script`.
 
     Args:
         plain: that method, which is called where a script cannot be forked.
         forks: the servers.
-        benchmarked: see `fork_scripts`.
+        benchmark: see `fork_scripts`.
     """
 
     def execute_script(self: Any, fname: str, edit: bool = False) -> None:
@@ -223,14 +227,46 @@ def forked(
             plain(self, fname, edit=edit)
             return
         # The row of the rule's `benchmark`, if it has one.
-        measured = benchmarked(job.pid, self.bench_record) if self.bench_record else nullcontext()
-        with measured:
+        record = self.bench_record
+        with measured(job, record, benchmark) if record else nullcontext():
             status = job.run()
         if status:
             command = shlex.join([sys.executable, fname])
             raise subprocess.CalledProcessError(status, command)
 
     return execute_script
+
+
+@contextmanager
+def measured(job: Job, record: Any, benchmark: ModuleType) -> Iterator[None]:
+    """Measure a job while it runs, as Snakemake's `benchmarked` does, but more rarely.
+
+    Each sample has the system look at every page of a job, 15 ms for a training's, and Snakemake
+    takes two a second for half a minute. CPU seconds are those of the whole job, not of the last
+    sample.
+
+    Args:
+        job: the job, not yet run.
+        record: Snakemake's record of what is found.
+        benchmark: see `fork_scripts`.
+    """
+
+    class Timer(benchmark.BenchmarkTimer):  # type: ignore[name-defined, misc]
+        def _schedule(self) -> None:
+            wait = min(FIRST_SAMPLE * 2 ** (self._times_called - 1), self._interval)
+            self._timer = benchmark.DaemonTimer(wait, self._action)
+            self._timer.start()
+
+    started = time.time()
+    timer = Timer(job.pid, record)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        record.running_time = time.time() - started
+        if job.cpu_seconds is not None:
+            record.cpu_time, record.cpu_usage = job.cpu_seconds, 100 * job.cpu_seconds
 
 
 def _is_ours(script: Any) -> bool:

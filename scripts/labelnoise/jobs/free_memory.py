@@ -1,4 +1,4 @@
-"""How much main memory a process may still take, as Linux and Slurm say; and keeping what it has."""
+"""How much main memory a process may still take, as Linux and Slurm say, and keeping it."""
 
 import ctypes
 import os
