@@ -1,3 +1,7 @@
+# What many jobs wait for has a priority: it is made before others begin, or in the midst of a study
+# cores stand idle until it is there.
+
+
 rule prepare_dataset:
     input:
         # The first fold's file holds the slices of all.
@@ -10,6 +14,7 @@ rule prepare_dataset:
         results.benchmark("prepare_dataset")
     conda:
         "../envs/study.yaml"
+    priority: 2
     threads: 2
     resources:
         mem_mb=grows(4000),
@@ -35,6 +40,7 @@ rule prepare_given:
         results.log("prepare_given"),
     conda:
         "../envs/study.yaml"
+    priority: 2
     threads: 2
     resources:
         mem_mb=grows(4000),
@@ -57,6 +63,7 @@ rule calibrate_perturbation:
         results.log("calibrate_perturbation"),
     conda:
         "../envs/study.yaml"
+    priority: 1
     resources:
         mem_mb=grows(4000),
         runtime=grows(60),
