@@ -4,14 +4,16 @@
 
 Medians of processor time; slices have about 7 % foreground. What is compared takes turns. "Before"
 is, of drawing `natural`, `choppy` and `random`, the plain loops of tests/label_oracle.py; of
-distances, scipy's transforms of both sides; of writing and reading, a byte a pixel under gzip 4; of
-measuring, boundaries sought in the whole slice and scipy's trees as they are. Errors of volumes are
-timed on one slice and on a stack of 24 of 0.8 x 0.8 x 3 mm, with distances and objects found anew.
+drawing again, outlines that are not kept; of distances, scipy's transforms of both sides; of
+writing and reading, a byte a pixel under gzip 4; of measuring, boundaries sought in the whole slice
+and scipy's trees as they are. Errors of volumes are timed on one slice and on a stack of 24 of
+0.8 x 0.8 x 3 mm, with distances and objects found anew.
 """
 
 import argparse
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -109,6 +111,13 @@ def add_kinds(rows):
             ]
             (before, _), (after,) = in_turns(LOOP_TURNS, *draw), in_turns(TURNS, draw[1])
             rows.add(f"draw {kind}, {name}", before=before, after=after, unit="ms a slice")
+    for name, mask_HW in slices().items():
+        again = [
+            partial(perturbations.natural, mask_HW, SEVERITIES["natural"], rng, outlines)
+            for outlines in (None, perturbations.trace(mask_HW))
+        ]
+        before, after = in_turns(TURNS, *again)
+        rows.add(f"draw natural again, {name}", before=before, after=after, unit="ms a slice")
     for kind in SEVERITIES:
         mask_HW = slices()["one"]
         wrong_NHW = np.stack([perturbed(kind, mask_HW, rng) for _ in range(SLICES)])

@@ -12,7 +12,7 @@ from labelnoise.labels.calibration import calibrate_labels
 from labelnoise.labels.consensus import RULES
 from labelnoise.labels.drawing import CalibratedError, Drawer, Volumes, draw_volume
 from labelnoise.labels.error import measure
-from labelnoise.labels.perturbations import draw_labels
+from labelnoise.labels.perturbations import KeptOutlines, draw_labels, trace
 from labelnoise.labels.volume import Draw, LabelVolume
 from labelnoise.study import Perturbation
 
@@ -110,12 +110,26 @@ def test_slices_of_a_case_that_do_not_follow_on_each_other_are_of_one_hand(tmp_p
     assert set(changes.values()) >= {-1, 1}
 
 
-def test_kinds_that_act_on_slices_are_drawn_as_ever(data):
-    rows, error = data.rows("validation"), error_of("choppy", 1.5)
-    found_NHW = Drawer(data, error).labels(rows, 2)
-    reference_NHW = data.read_labels(rows)
-    expected = draw_labels(reference_NHW, "choppy", {1: 1.5, 2: 1.5}, {}, 3, 2, rows)
-    np.testing.assert_array_equal(found_NHW, expected)
+@pytest.mark.parametrize("kind", ["natural", "choppy"])
+def test_kinds_that_act_on_slices_are_drawn_as_ever(data, kind):
+    """Whatever a drawer keeps of earlier draws, in whatever order slices come."""
+    rows, drawer = data.rows("validation"), Drawer(data, error_of(kind, 1.5))
+    for draw, asked in ((2, rows), (5, rows[::-1]), (2, rows)):
+        found_NHW = drawer.labels(asked, draw)
+        reference_NHW = data.read_labels(asked)
+        expected = draw_labels(reference_NHW, kind, {1: 1.5, 2: 1.5}, {}, 3, draw, asked)
+        np.testing.assert_array_equal(found_NHW, expected)
+
+
+def test_outlines_are_kept_while_there_is_room():
+    mask_HW = ball(8)[DEPTH // 2].astype(np.uint8)
+    size = sum(array.nbytes for array in (*trace(mask_HW).contours, *trace(mask_HW)[1:]))
+    kept = KeptOutlines(room=size)
+    assert kept.of("empty", np.zeros_like(mask_HW)) is None
+    first = kept.of("first", mask_HW)
+    assert kept.of("first", mask_HW) is first
+    assert kept.of("second", mask_HW) is not kept.of("second", mask_HW)
+    assert kept.of("first", mask_HW) is first
 
 
 def test_structures_that_touch_move_together(tmp_path):

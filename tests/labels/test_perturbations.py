@@ -211,22 +211,22 @@ def test_a_hole_that_outgrows_its_object_leaves_the_next_one_whole():
 
 def test_the_displacement_has_the_severity_for_its_standard_deviation_at_the_knots():
     mask_HW = disc(256, 128, 128, 90)
-    contours = perturbations.find_contours(mask_HW)
-    start = contours.points_P2[0] - 128
+    outlines = perturbations.trace(mask_HW)
+    start = outlines.contours.points_P2[0] - 128
     moves = []
     for seed in range(400):
         draws_K5 = generator(seed).normal(0, 5, (1, 5))
-        moved = perturbations._displace(contours, draws_K5)[0] - 128
+        moved = perturbations._displace(outlines, draws_K5)[0] - 128
         moves.append(np.hypot(*moved) - np.hypot(*start))
         assert moves[-1] == pytest.approx(draws_K5[0, 0])
     assert np.std(moves) == pytest.approx(5, rel=0.1)
 
 
 def test_the_outline_stays_smooth_where_the_curve_closes():
-    contours = perturbations.find_contours(disc(256, 128, 128, 90))
-    position_P = perturbations._position(contours)
+    outlines = perturbations.trace(disc(256, 128, 128, 90))
+    position_P = outlines.interval_P + outlines.along_P
     draws_K5 = np.array([[4.0, -3.0, 2.0, 5.0, -6.0]])
-    shift_P = perturbations._spline(draws_K5, contours.contour_P, position_P)
+    shift_P = perturbations._spline(draws_K5, outlines)
     slope_P = np.diff(shift_P) / np.diff(position_P)
     # The slope nowhere jumps, the seam from the last point to the first included.
     assert np.abs(np.diff(slope_P, append=slope_P[0])).max() < 1

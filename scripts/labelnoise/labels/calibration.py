@@ -25,7 +25,7 @@ from labelnoise.labels.drawing import (
     without_share,
 )
 from labelnoise.labels.error import Overlap
-from labelnoise.labels.perturbations import flip_rate, perturb
+from labelnoise.labels.perturbations import KeptOutlines, flip_rate, perturb
 from labelnoise.own_code import is_own
 from labelnoise.study import Perturbation
 
@@ -341,14 +341,17 @@ class Slice:
         foreground_fraction: float | None,
         seed: int,
         index: int,
+        kept: KeptOutlines,
     ) -> None:
         self.masks = [mask_HW]
         self.kind, self.foreground_fraction = kind, foreground_fraction
-        self.seed, self.index = seed, index
+        self.seed, self.index, self.kept = seed, index, kept
 
     def perturbed(self, severity: float, draw: int) -> Iterable[np.ndarray]:
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, draw, self.index]))
-        yield perturb(self.masks[0], self.kind, severity, rng, self.foreground_fraction)
+        (mask_HW,) = self.masks
+        outlines = self.kept.of(self.index, mask_HW) if self.kind == "natural" else None
+        yield perturb(mask_HW, self.kind, severity, rng, self.foreground_fraction, outlines)
 
 
 class Trial:
@@ -443,7 +446,9 @@ def _trial(masks_NHW, kind, foreground_fraction, seed, share=1.0):
 
 
 def _of_slices(masks, kind, fraction, seed, draws, share):
-    parts = [Slice(mask_HW, kind, fraction, seed, index) for index, mask_HW in enumerate(masks)]
+    about = (kind, fraction, seed)
+    kept = KeptOutlines()
+    parts = [Slice(mask_HW, *about, index, kept) for index, mask_HW in enumerate(masks)]
     return Trial(kind, parts, draws, share)
 
 

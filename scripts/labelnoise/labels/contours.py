@@ -89,6 +89,8 @@ def fill(contours: Contours, moved_P2: np.ndarray, shape: tuple[int, int]) -> np
     stride = shape[0] * shape[1] + 1
     toggles = _crossings(contours, moved_P2, shape)
     toggles.sort()
+    if len(contours.starts_K) == 1:
+        return paint_runs(toggles[::2], toggles[1::2], shape)
     # Within a contour crossings pair up into runs: inside begins at the first of each pair, ends at
     # the second.
     contour, pixel = np.divmod(toggles, stride)
@@ -110,17 +112,21 @@ def _crossings(contours, moved_P2, shape):
         the crossing.
     """
     height, width = shape
-    joined = contours.contour_P[1:] == contours.contour_P[:-1]
-    (y0, x0), (y1, x1) = moved_P2[:-1][joined].T, moved_P2[1:][joined].T
+    y_P, x_P = moved_P2.T
     # Half open, so that a vertex on a row counts once and each row of a closed contour is crossed
     # evenly.
-    first = np.clip(np.ceil(np.minimum(y0, y1)), 0, height).astype(np.intp)
-    stop = np.clip(np.ceil(np.maximum(y0, y1)), 0, height).astype(np.intp)
-    edge = np.repeat(np.arange(len(y0)), stop - first)
+    row_P = np.minimum(np.maximum(np.ceil(y_P), 0), height).astype(np.intp)
+    first = np.minimum(row_P[:-1], row_P[1:])
+    stop = np.maximum(row_P[:-1], row_P[1:])
+    # From a contour's last point no edge leads to the next one's first.
+    last = contours.starts_K[1:] - 1
+    stop[last] = first[last]
+    edge = np.arange(len(first)).repeat(stop - first)
     row = ranges(first, stop)
-    x = x0[edge] + (row - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
-    column = np.clip(np.ceil(x), 0, width).astype(np.intp)
-    return contours.contour_P[1:][joined][edge] * (height * width + 1) + row * width + column
+    dy, dx = y_P[1:] - y_P[:-1], x_P[1:] - x_P[:-1]
+    x = x_P[edge] + (row - y_P[edge]) * dx[edge] / dy[edge]
+    column = np.minimum(np.maximum(np.ceil(x), 0), width).astype(np.intp)
+    return contours.contour_P[edge] * (height * width + 1) + row * width + column
 
 
 def paint_runs(starts: np.ndarray, stops: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -133,5 +139,5 @@ def paint_runs(starts: np.ndarray, stops: np.ndarray, shape: tuple[int, int]) ->
 def ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """Return the whole numbers of half-open ranges, range after range."""
     lengths = stops - starts
-    ends = np.cumsum(lengths)
-    return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)
+    ends = lengths.cumsum()
+    return (starts - ends + lengths).repeat(lengths) + np.arange(ends[-1] if len(ends) else 0)

@@ -18,7 +18,7 @@ from labelnoise.data.storage import GivenLabels, LabelFile
 from labelnoise.labels.consensus import merge
 from labelnoise.labels.objects import omission, spurious
 from labelnoise.labels.outlines import bias, interpolated, polygon, translation
-from labelnoise.labels.perturbations import draw_labels
+from labelnoise.labels.perturbations import KeptOutlines, draw_labels
 from labelnoise.labels.rater import rater
 from labelnoise.labels.volume import Draw, LabelVolume
 from labelnoise.seeds import annotator_seed
@@ -294,7 +294,7 @@ class Drawer:
                 acts on volumes.
         """
         self.source, self.error = source, error
-        self._volumes = volumes
+        self._volumes, self._outlines = volumes, KeptOutlines()
         self._drawers = {name: Drawer(source, part, volumes) for name, part in error.errors.items()}
         self._annotators = [Drawer(source, part, volumes) for part in error.annotators]
 
@@ -354,6 +354,7 @@ class Drawer:
                 draw,
                 rows_n,
                 error.code,
+                self._outlines,
             )
         if self._volumes is None:
             self._volumes = Volumes(self.source)
