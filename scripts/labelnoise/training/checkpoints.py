@@ -264,6 +264,8 @@ def load(path: Path, modules: Path | str | None = None) -> TrainedNetwork:
             f"{path} holds other weights than {model['network']} has in this version of the code; "
             "read it with the version that trained it, or train the run again."
         ) from error
+    # As it was trained, see `fit`: a fifth faster.
+    network.to(memory_format=torch.channels_last)
     return TrainedNetwork(network.eval(), content)
 
 
