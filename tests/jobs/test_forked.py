@@ -132,13 +132,13 @@ print(random.random(), numpy.random.rand(), file=open(f"{os.getpid()}.txt", "w")
     assert len(forks.started) == 1
 
 
-def test_the_row_of_a_benchmark_is_that_of_the_job(write, forks):
+def test_the_row_of_a_benchmark_is_that_of_the_job(write, forks, caplog):
     busy = "start = time.process_time()\nwhile time.process_time() - start < 0.8: pass\n"
     record = BenchmarkRecord()
     script = Script(write(busy), bench_record=record)
     forked.forked(must_not_be_called, forks, benchmark)(script, str(script.file))
     assert record.running_time >= 0.8
-    # All of it: the last sample was at 0.5 s.
+    # All of it: the last sample was at 0.75 s.
     assert record.data_collected and 0.8 <= record.cpu_time <= record.running_time
     assert record.max_rss > 0 and record.cpu_usage == 100 * record.cpu_time
     # Too short for a sample.
@@ -146,6 +146,7 @@ def test_the_row_of_a_benchmark_is_that_of_the_job(write, forks):
     script = Script(write(""), bench_record=record)
     forked.forked(must_not_be_called, forks, benchmark)(script, str(script.file))
     assert record.running_time > 0
+    assert record.get_benchmarks()[2] == "NA" and not caplog.records
 
 
 def test_what_a_job_leaves_for_its_end_is_done(write, forks):

@@ -39,9 +39,9 @@ SCRIPTS = PROJECT / "scripts"
 MOST_SERVERS = 12
 # Seconds for the first imports, on a slow file system, and for a status after a job has ended.
 PATIENCE, LAST_WORD = 300.0, 5.0
-# Seconds from the first sample of a benchmark to the second; from then on twice as many each time,
-# up to what Snakemake's own come to.
-FIRST_SAMPLE = 0.5
+# Seconds to the first sample of a benchmark; to each further one twice as many, up to those between
+# Snakemake's own.
+FIRST_SAMPLE = 0.25
 
 
 class NoServerError(Exception):
@@ -242,8 +242,8 @@ def measured(job: Job, record: Any, benchmark: ModuleType) -> Iterator[None]:
     """Measure a job while it runs, as Snakemake's `benchmarked` does, but more rarely.
 
     Each sample has the system look at every page of a job, 15 ms for a training's, and Snakemake
-    takes two a second for half a minute. CPU seconds are those of the whole job, not of the last
-    sample.
+    takes one before the job goes, when a fork holds nothing of its own, and two a second for half a
+    minute. CPU seconds are those of the whole job, not of the last sample.
 
     Args:
         job: the job, not yet run.
@@ -252,8 +252,13 @@ def measured(job: Job, record: Any, benchmark: ModuleType) -> Iterator[None]:
     """
 
     class Timer(benchmark.BenchmarkTimer):  # type: ignore[name-defined, misc]
+        def start(self) -> None:
+            with self._lock:
+                self._stopped = False
+                self._schedule()
+
         def _schedule(self) -> None:
-            wait = min(FIRST_SAMPLE * 2 ** (self._times_called - 1), self._interval)
+            wait = min(FIRST_SAMPLE * 2**self._times_called, self._interval)
             self._timer = benchmark.DaemonTimer(wait, self._action)
             self._timer.start()
 
@@ -265,6 +270,8 @@ def measured(job: Job, record: Any, benchmark: ModuleType) -> Iterator[None]:
     finally:
         timer.cancel()
         record.running_time = time.time() - started
+        # Before a sample, which is no reason to warn.
+        record.process_gone |= not record.data_collected
         if job.cpu_seconds is not None:
             record.cpu_time, record.cpu_usage = job.cpu_seconds, 100 * job.cpu_seconds
 
