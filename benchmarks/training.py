@@ -6,13 +6,17 @@ Prints images per second of the bare loop and of `fit`, on one thread: of steps 
 with validation, checkpoints, and the state that an interrupted training goes on from. Both take
 short turns, in CPU seconds of this process, and the median of the ratios counts, so that it holds
 on a busy machine. The bare loop holds its slices as tensors, ready for use, and validates by the
-loss alone. Then the steps of `fit` with each setting for speed, beside those without.
+loss alone. Then the steps of `fit` in a process that keeps the memory it frees, as jobs do and this
+one does, beside those in one that gives it back; and with each setting for speed, beside those
+without.
 """
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from itertools import cycle, islice
@@ -28,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from labelnoise.data.storage import SPLITS, Dataset, LabelFile, write_dataset  # noqa: E402
+from labelnoise.jobs.free_memory import keep_freed_memory  # noqa: E402
 from labelnoise.labels.dataset import calibrate_dataset, perturb_dataset  # noqa: E402
 from labelnoise.networks import make_network  # noqa: E402
 from labelnoise.study import Perturbation, RunFolder, read_study  # noqa: E402
@@ -171,6 +176,43 @@ class Trial:
         return slices
 
 
+class Apart:
+    """Steps of `fit` in a process of their own, which keeps the memory it frees, or gives it back.
+
+    Attributes:
+        seconds: CPU seconds of all its turns.
+    """
+
+    def __init__(self, folder: Path, size: int, keeps: bool):
+        """Make the slices in a folder, if they are not there."""
+        context = multiprocessing.get_context("spawn")
+        self._process = ProcessPoolExecutor(1, context, _begin, (folder, size, keeps))
+        self.seconds = 0.0
+
+    def steps(self) -> int:
+        """Take steps; return on how many slices."""
+        slices, seconds = self._process.submit(_take_steps).result()
+        self.seconds += seconds
+        return slices
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.shutdown()
+
+
+def _begin(folder: Path, size: int, keeps: bool) -> None:
+    global TRIAL
+    torch.set_num_threads(1)
+    if keeps:
+        keep_freed_memory()
+    TRIAL = Trial(folder, size)
+
+
+def _take_steps() -> tuple[int, float]:
+    started = process_time()
+    return TRIAL.steps(), process_time() - started
+
+
 def write_slices(path: Path, size: int) -> None:
     """Write a dataset of squares under noise, labelled where they are bright."""
     rng = np.random.default_rng(0)
@@ -242,6 +284,7 @@ def main():
     add_output(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     rows = Rows()
     with tempfile.TemporaryDirectory() as folder:
         for size in arguments.size:
@@ -254,6 +297,16 @@ def main():
                     dict(zip(("before", "after"), turns, strict=True)), number
                 )
                 rows.add(f"{name}, {size} px", **found, unit="images/s")
+        for size in arguments.size:
+            apart = {key: Apart(Path(folder), size, key == "after") for key in ("before", "after")}
+            found = images_per_second(
+                {key: each.steps for key, each in apart.items()},
+                arguments.turns,
+                lambda: sum(each.seconds for each in apart.values()),  # noqa: B023
+            )
+            for each in apart.values():
+                each.end()
+            rows.add(f"steps with freed memory kept, {size} px", **found, unit="images/s")
         for size in arguments.size:
             for name, setting in SETTINGS.items():
                 trials = (Trial(Path(folder), size), Trial(Path(folder), size, **setting))

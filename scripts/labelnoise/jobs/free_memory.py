@@ -9,7 +9,10 @@ from pathlib import Path
 NO_LIMIT_V1 = 2**62
 MEGABYTE = 2**20
 # Parameters of glibc's mallopt, see its manual page.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+# Bytes of the largest pieces of memory that are kept when they are freed: what a step of a training
+# takes, but no whole datasets, which would leave holes. Some older glibc refuse the first.
+LARGEST_KEPT = (256 * MEGABYTE, 32 * MEGABYTE)
 
 
 def free_memory(root: Path = Path("/")) -> int | None:
@@ -34,8 +37,7 @@ def keep_freed_memory() -> None:
     Nothing happens where the library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_MAX, 0)
+    if mallopt is not None and any(mallopt(M_MMAP_THRESHOLD, most) for most in LARGEST_KEPT):
         mallopt(M_TRIM_THRESHOLD, -1)
 
 
