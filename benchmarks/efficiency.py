@@ -4,8 +4,9 @@
 
 Runs the study as `make demo` does, in an empty folder that is removed afterwards, twice: before,
 each job in a Python of its own, and after, forked from a process that has loaded torch. Prints wall
-seconds, CPU seconds of all processes, how wall x cores divides (epochs, the rest of the trainings,
-tests, labels, ceilings, tables and figures, and what no job used), and the share of the epochs.
+seconds, CPU seconds of all processes, how wall x cores divides (`fit`: epochs, and the state that
+each leaves; the rest of the trainings, tests, labels, ceilings, tables and figures, and what no job
+used), and the share of `fit`.
 Ends with an error if histories or tests of the two differ. On a busy machine only the CPU seconds
 tell.
 """
@@ -26,7 +27,7 @@ import yaml
 
 from rows import ROOT, Rows, add_output
 
-SHARE = "epochs / (wall x cores)"
+SHARE = "fit / (wall x cores)"
 # Rules by what they are shown as; all others make tables and figures.
 PARTS = {
     "test_model": "tests",
@@ -66,7 +67,7 @@ def measure(options, folder, forks):
     parts = divide(folder, total)
     found = {"wall": wall, "CPU of all processes": cpu}
     found |= {f"{name}, of wall x cores": seconds for name, seconds in parts.items()}
-    found[SHARE] = parts["epochs"] / total
+    found[SHARE] = (parts["fit: epochs"] + parts["fit: states"]) / total
     paths = [path for name in ("history", "test") for path in folder.rglob(f"runs/**/{name}.csv")]
     return found, {path.relative_to(folder): path.read_bytes() for path in paths}
 
@@ -99,14 +100,14 @@ def divide(folder, total):
     for (rule, *_), seconds in jobs.items():
         name = "trainings besides" if rule == "train_model" else PARTS.get(rule, "tables, figures")
         parts[name] += seconds
-    epochs = 0.0
+    fit = {"fit: epochs": 0.0, "fit: states": 0.0}
     for path in folder.rglob("timing.csv"):
         with open(path, newline="") as file:
-            epochs += sum(
-                float(row["train"]) + float(row["validation"]) for row in csv.DictReader(file)
-            )
-    parts["trainings besides"] -= epochs
-    order = {"epochs": epochs, "trainings besides": 0.0, "tests": 0.0} | parts
+            for row in csv.DictReader(file):
+                fit["fit: epochs"] += float(row["train"]) + float(row["validation"])
+                fit["fit: states"] += float(row["state"])
+    parts["trainings besides"] -= sum(fit.values())
+    order = fit | {"trainings besides": 0.0, "tests": 0.0} | parts
     return order | {"no job": total - sum(order.values())}
 
 

@@ -136,6 +136,8 @@ def test_a_training_killed_at_many_moments_equals_one_that_was_not(files, twin, 
     assert [sitting["after_epoch"] for sitting in record["interruptions"]] == [1, 3, 4, 5, 8]
     timing = pd.read_csv(folder.timing)
     assert timing["sitting"].tolist() == [1, 2, 2, 3, 4, 5, 5, 5]
+    # Of epochs that were the last before an interruption it is not known.
+    assert (timing["state"] > 0).tolist() == [False, True, False, False, False, True, True, False]
     # Of a killed process nothing is left that is not asked for.
     assert {path.name for path in folder.path.iterdir()} == {*DECLARED, "tensorboard"}
 

@@ -87,7 +87,8 @@ def fit(
 
     Returns:
         (history, timing): two lists with one mapping per epoch. The history has the epoch's
-        learning rate where the recipe has a schedule.
+        learning rate where the recipe has a schedule; the timing has seconds of training, of
+        validation and of storing the state.
 
     Raises:
         InputError: the loss stopped being a finite number, the recipe's optimiser is unknown, or
@@ -129,10 +130,12 @@ def fit(
             viewer.update(row, network, setup.device)
         ended = time.perf_counter()
         seconds = {"train": trained_at - started, "validation": ended - trained_at}
-        timing.append({"epoch": epoch, **seconds, "sitting": len(keeper.sittings)})
+        # How long its state takes no state can know: 0 where the training was interrupted after it.
+        timing.append({"epoch": epoch, **seconds, "state": 0.0, "sitting": len(keeper.sittings)})
         _report(row, recipe.epochs, ended - started)
         keeper.write(history, timing, network, optimiser, generator, saver, schedule, setup.loss)
         saver.sweep()
+        timing[-1]["state"] = time.perf_counter() - ended
         leave_if_abandoned()
     return history, timing
 
