@@ -2,7 +2,7 @@ import re
 import sys
 from functools import cache
 
-import snakemake.benchmark
+from snakemake.benchmark import BenchmarkTimer
 from snakemake.logging import logger
 from snakemake.script import PythonScript
 
@@ -63,7 +63,7 @@ onstart:
     let_signals_end(workflow.scheduler)
     look_less_often(workflow.scheduler)
     if config["fork_jobs"] and can_fork():
-        fork_scripts(PythonScript, snakemake.benchmark)
+        fork_scripts(PythonScript, BenchmarkTimer)
 
 
 def any_of(names):

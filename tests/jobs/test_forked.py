@@ -13,8 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from snakemake import benchmark
-from snakemake.benchmark import BenchmarkRecord
+from snakemake.benchmark import BenchmarkRecord, BenchmarkTimer
 from snakemake.script import PythonScript
 
 from labelnoise.jobs import fork_server, forked
@@ -63,7 +62,7 @@ class Script(PythonScript):
 def run_both(script, forks):
     """Run a script by Snakemake and forked; return what each left in said.json, or its status."""
     ends = []
-    for execute in (PLAIN, forked.forked(must_not_be_called, forks, benchmark)):
+    for execute in (PLAIN, forked.forked(must_not_be_called, forks, BenchmarkTimer)):
         try:
             execute(script, str(script.file))
             ends.append(json.loads(Path("said.json").read_text()))
@@ -111,7 +110,7 @@ def test_a_forked_job_ends_as_it_would_have_ended(body, write, forks, capfd):
     script = Script(write(body))
     status = []
     said = []
-    for execute in (PLAIN, forked.forked(must_not_be_called, forks, benchmark)):
+    for execute in (PLAIN, forked.forked(must_not_be_called, forks, BenchmarkTimer)):
         with pytest.raises(subprocess.CalledProcessError) as error:
             execute(script, str(script.file))
         status.append(error.value.returncode)
@@ -136,7 +135,7 @@ def test_the_row_of_a_benchmark_is_that_of_the_job(write, forks, caplog):
     busy = "start = time.process_time()\nwhile time.process_time() - start < 0.8: pass\n"
     record = BenchmarkRecord()
     script = Script(write(busy), bench_record=record)
-    forked.forked(must_not_be_called, forks, benchmark)(script, str(script.file))
+    forked.forked(must_not_be_called, forks, BenchmarkTimer)(script, str(script.file))
     assert record.running_time >= 0.8
     # All of it: the last sample was at 0.75 s.
     assert record.data_collected and 0.8 <= record.cpu_time <= record.running_time
@@ -144,9 +143,19 @@ def test_the_row_of_a_benchmark_is_that_of_the_job(write, forks, caplog):
     # Too short for a sample.
     record = BenchmarkRecord()
     script = Script(write(""), bench_record=record)
-    forked.forked(must_not_be_called, forks, benchmark)(script, str(script.file))
+    forked.forked(must_not_be_called, forks, BenchmarkTimer)(script, str(script.file))
     assert record.running_time > 0
     assert record.get_benchmarks()[2] == "NA" and not caplog.records
+
+
+def test_a_benchmark_that_cannot_be_measured_leaves_the_job_alone(write, forks):
+    def broken(pid, record):
+        raise AttributeError("another version of Snakemake")
+
+    record = BenchmarkRecord()
+    script = Script(write("open('said.json', 'w').close()"), bench_record=record)
+    forked.forked(must_not_be_called, forks, broken)(script, str(script.file))
+    assert Path("said.json").exists() and record.running_time > 0
 
 
 def test_what_a_job_leaves_for_its_end_is_done(write, forks):
@@ -255,7 +264,7 @@ def test_where_no_server_lives_snakemake_runs_the_script(server, write, forks, p
     Path(fork_server.__file__).write_text(server)
     called = []
     execute = forked.forked(
-        lambda *arguments, **options: called.append(arguments), forks, benchmark
+        lambda *arguments, **options: called.append(arguments), forks, BenchmarkTimer
     )
     script = Script(write(""))
     execute(script, str(script.file))
@@ -282,7 +291,7 @@ def test_servers_are_not_started_for_ever(write, forks, package):
 def test_scripts_that_need_more_than_this_python_are_not_forked(other, write, forks):
     called = []
     execute = forked.forked(
-        lambda *arguments, **options: called.append(arguments), forks, benchmark
+        lambda *arguments, **options: called.append(arguments), forks, BenchmarkTimer
     )
     execute(Script(write(""), **other), "job.py")
     assert called and not forks.started

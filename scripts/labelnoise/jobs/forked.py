@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from labelnoise.config import PROJECT
@@ -33,15 +32,17 @@ from labelnoise.jobs.devices import THREADS
 
 log = logging.getLogger(__name__)
 
+# From the number of a process and a record: what has a method `work`, which takes a sample.
+Timer = Callable[[int, Any], Any]
+
 SCRIPTS = PROJECT / "scripts"
 # Servers that one Snakemake starts, those included that replace others: a study needs one for each
 # number of threads, and where it loses them again and again, starting more would gain nothing.
 MOST_SERVERS = 12
 # Seconds for the first imports, on a slow file system, and for a status after a job has ended.
 PATIENCE, LAST_WORD = 300.0, 5.0
-# Seconds to the first sample of a benchmark; to each further one twice as many, up to those between
-# Snakemake's own.
-FIRST_SAMPLE = 0.25
+# Seconds to the first sample of a benchmark; to each further one twice as many, up to the latter.
+FIRST_SAMPLE, MOST_WAIT = 0.25, 30.0
 
 
 class NoServerError(Exception):
@@ -196,25 +197,25 @@ def can_fork() -> bool:
     return sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
-def fork_scripts(scripts: Any, benchmark: ModuleType) -> None:
+def fork_scripts(scripts: Any, timer: Timer) -> None:
     """Let Snakemake, in this process, run the scripts of this project by fork servers.
 
     Args:
         scripts: its class of Python scripts.
-        benchmark: its module of that name.
+        timer: its class that samples a process for a benchmark, see `measured`.
     """
     forks = Forks()
     atexit.register(forks.close)
-    scripts.execute_script = forked(scripts.execute_script, forks, benchmark)
+    scripts.execute_script = forked(scripts.execute_script, forks, timer)
 
 
-def forked(plain: Callable[..., None], forks: Forks, benchmark: ModuleType) -> Callable[..., None]:
+def forked(plain: Callable[..., None], forks: Forks, timer: Timer) -> Callable[..., None]:
     """Return what takes the place of Snakemake's `PythonScript.execute_script`.
 
     Args:
         plain: that method, which is called where a script cannot be forked.
         forks: the servers.
-        benchmark: see `fork_scripts`.
+        timer: see `fork_scripts`.
     """
 
     def execute_script(self: Any, fname: str, edit: bool = False) -> None:
@@ -228,7 +229,7 @@ def forked(plain: Callable[..., None], forks: Forks, benchmark: ModuleType) -> C
             return
         # The row of the rule's `benchmark`, if it has one.
         record = self.bench_record
-        with measured(job, record, benchmark) if record else nullcontext():
+        with measured(job, record, timer) if record else nullcontext():
             status = job.run()
         if status:
             command = shlex.join([sys.executable, fname])
@@ -238,7 +239,7 @@ def forked(plain: Callable[..., None], forks: Forks, benchmark: ModuleType) -> C
 
 
 @contextmanager
-def measured(job: Job, record: Any, benchmark: ModuleType) -> Iterator[None]:
+def measured(job: Job, record: Any, timer: Timer) -> Iterator[None]:
     """Measure a job while it runs, as Snakemake's `benchmarked` does, but more rarely.
 
     Each sample has the system look at every page of a job, 15 ms for a training's, and Snakemake
@@ -248,30 +249,31 @@ def measured(job: Job, record: Any, benchmark: ModuleType) -> Iterator[None]:
     Args:
         job: the job, not yet run.
         record: Snakemake's record of what is found.
-        benchmark: see `fork_scripts`.
+        timer: see `fork_scripts`.
     """
+    ended = threading.Event()
 
-    class Timer(benchmark.BenchmarkTimer):  # type: ignore[name-defined, misc]
-        def start(self) -> None:
-            with self._lock:
-                self._stopped = False
-                self._schedule()
-
-        def _schedule(self) -> None:
-            wait = min(FIRST_SAMPLE * 2**self._times_called, self._interval)
-            self._timer = benchmark.DaemonTimer(wait, self._action)
-            self._timer.start()
+    def sample() -> None:
+        wait = FIRST_SAMPLE
+        # The job has no part in it, whatever goes wrong.
+        with suppress(Exception):
+            samples = timer(job.pid, record)
+            while not ended.wait(wait):
+                samples.work()
+                wait = min(2 * wait, MOST_WAIT)
 
     started = time.time()
-    timer = Timer(job.pid, record)
-    timer.start()
+    sampling = threading.Thread(target=sample, daemon=True)
+    sampling.start()
     try:
         yield
     finally:
-        timer.cancel()
+        ended.set()
+        sampling.join()
         record.running_time = time.time() - started
-        # Before a sample, which is no reason to warn.
-        record.process_gone |= not record.data_collected
+        if not record.data_collected:
+            # Ended before a sample, which is no reason to warn.
+            record.process_gone = True
         if job.cpu_seconds is not None:
             record.cpu_time, record.cpu_usage = job.cpu_seconds, 100 * job.cpu_seconds
 
