@@ -284,7 +284,13 @@ class Drawer:
     acts on volumes also on the other slices of its volume.
     """
 
-    def __init__(self, source: LabelSource, error: CalibratedError, volumes: Volumes | None = None):
+    def __init__(
+        self,
+        source: LabelSource,
+        error: CalibratedError,
+        volumes: Volumes | None = None,
+        outlines: KeptOutlines | None = None,
+    ):
         """Choose source and error.
 
         Args:
@@ -292,11 +298,13 @@ class Drawer:
             error: what is drawn.
             volumes: those of the source, to be shared between errors; None finds them when a kind
                 acts on volumes.
+            outlines: those of the source's slices that are known, to be shared likewise.
         """
         self.source, self.error = source, error
-        self._volumes, self._outlines = volumes, KeptOutlines()
-        self._drawers = {name: Drawer(source, part, volumes) for name, part in error.errors.items()}
-        self._annotators = [Drawer(source, part, volumes) for part in error.annotators]
+        self._volumes, self._outlines = volumes, outlines or KeptOutlines()
+        shared = (volumes, self._outlines)
+        self._drawers = {name: Drawer(source, part, *shared) for name, part in error.errors.items()}
+        self._annotators = [Drawer(source, part, *shared) for part in error.annotators]
 
     def labels(
         self,

@@ -164,7 +164,7 @@ def natural(
         mask_HW: binary mask, uint8 in {0, 1}.
         severity: standard deviation of the displacement in pixels, at least 0.
         rng: NumPy generator.
-        outlines: what `trace` finds in the mask, where it is known, which takes half of the time.
+        outlines: what `trace` finds in the mask, where it is known, which takes most of the time.
 
     Returns:
         A new mask, uint8 in {0, 1}.
