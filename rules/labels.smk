@@ -15,7 +15,8 @@ rule prepare_dataset:
     conda:
         "../envs/study.yaml"
     priority: 2
-    threads: 2
+    # Threads read files. What Python draws, or holds, a second one only delays.
+    threads: lambda wildcards: 2 if study.datasets[wildcards.dataset].get("folder") else 1
     resources:
         mem_mb=grows(4000),
         runtime=grows(240),
