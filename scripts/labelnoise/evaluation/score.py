@@ -123,6 +123,8 @@ def networks_of(
 ) -> Iterator[tuple[int, int, Network]]:
     """Yield rank, epoch and network of each kept checkpoint of a run, or what a trainer predicted.
 
+    It is one network, which takes the weights of one checkpoint after the other.
+
     Args:
         folder: the run's folder.
         record: its run.json.
@@ -139,9 +141,11 @@ def networks_of(
         raise InputError(
             f"{folder.checkpoints} holds no checkpoint; delete it and run snakemake again."
         )
+    network = None
     for rank, checkpoint in kept.items():
-        trained = load(checkpoint)
-        yield rank, trained.description["epoch"], trained.network.to(device)
+        trained = load(checkpoint, network=network)
+        network = trained.network.to(device)
+        yield rank, trained.description["epoch"], network
 
 
 def describe_score(counted: Rows, folder: RunFolder) -> str:
