@@ -12,9 +12,9 @@ rule prepare_dataset:
         results.log("prepare_dataset"),
     benchmark:
         results.benchmark("prepare_dataset")
+    priority: 2
     conda:
         "../envs/study.yaml"
-    priority: 2
     # Threads read files. What Python draws, or holds, a second one only delays.
     threads: lambda wildcards: 2 if study.datasets[wildcards.dataset].get("folder") else 1
     resources:
@@ -39,9 +39,9 @@ rule prepare_given:
         given=results.given,
     log:
         results.log("prepare_given"),
+    priority: 2
     conda:
         "../envs/study.yaml"
-    priority: 2
     threads: 2
     resources:
         mem_mb=grows(4000),
@@ -62,9 +62,9 @@ rule calibrate_perturbation:
         calibration=results.calibration,
     log:
         results.log("calibrate_perturbation"),
+    priority: 1
     conda:
         "../envs/study.yaml"
-    priority: 1
     resources:
         mem_mb=grows(4000),
         runtime=grows(60),
