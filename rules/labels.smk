@@ -15,7 +15,7 @@ rule prepare_dataset:
     priority: 2
     conda:
         "../envs/study.yaml"
-    # Threads read files. What Python draws, or holds, a second one only delays.
+    # A second thread helps to read files; what Python draws by itself it delays.
     threads: lambda wildcards: 2 if study.datasets[wildcards.dataset].get("folder") else 1
     resources:
         mem_mb=grows(4000),
