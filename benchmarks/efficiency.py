@@ -6,9 +6,8 @@ Runs the study as `make demo` does, in an empty folder that is removed afterward
 each job in a Python of its own, and after, forked from a process that has loaded torch. Prints wall
 seconds, CPU seconds of all processes, how wall x cores divides (`fit`: epochs, and the state that
 each leaves; the rest of the trainings, tests, labels, ceilings, tables and figures, and what no job
-used), and the share of `fit`.
-Ends with an error if histories or tests of the two differ. On a busy machine only the CPU seconds
-tell.
+used), and the share of `fit`. Ends with an error if histories or tests of the two differ. On a busy
+machine only the CPU seconds tell.
 """
 
 import argparse

@@ -34,7 +34,7 @@ from labelnoise.data.storage import LabelFile, write_labels  # noqa: E402
 from labelnoise.labels import perturbations  # noqa: E402
 from labelnoise.labels.distances import to_other_side  # noqa: E402
 from labelnoise.labels.drawing import CalibratedError, draw_volume  # noqa: E402
-from labelnoise.labels.error import boundary_pixels, surface_distances  # noqa: E402
+from labelnoise.labels.error import boundary_pixels, surface_distances, tree_of  # noqa: E402
 from labelnoise.labels.volume import Draw, LabelVolume  # noqa: E402
 from rows import Rows, add_output  # noqa: E402
 
@@ -55,7 +55,6 @@ SPACING = (3.0, 0.8, 0.8)
 REACH = 20.0  # mm, about that of `rater` here
 TURNS, LOOP_TURNS, STACK_TURNS = 100, 5, 7
 SLICES = 64  # in a file
-FAST = {"leafsize": 24, "compact_nodes": False, "balanced_tree": False}  # of trees, to be built
 
 
 def blob(row, column, radius):
@@ -131,7 +130,7 @@ def add_kinds(rows):
         )
         rows.add(f"measure {kind}, one", before=times[0], after=times[1], unit="ms a slice")
         # The least that any distance to a wrong outline takes.
-        (least,) = in_turns(TURNS, lambda: KDTree(boundary_pixels(wrong_NHW[0]), **FAST))  # noqa: B023
+        (least,) = in_turns(TURNS, lambda: tree_of(boundary_pixels(wrong_NHW[0])))  # noqa: B023
         rows.add(f"only find the outline of {kind}, one", after=least, unit="ms a slice")
 
 

@@ -5,13 +5,16 @@ Shape legend: N slices, H height, W width, B boundary pixels.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from labelnoise.counts import dice, overlap, precision, recall, volume_ratio
 from labelnoise.labels.contours import bounding_box
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,16 @@ def surface_distances(reference_HW: np.ndarray, perturbed_HW: np.ndarray) -> np.
 
 def _to_nearest(from_B2, to_B2):
     """Return the distance from each of some pixels to the nearest of others."""
+    # Nearest neighbours cost by the length of the boundary, a distance transform by the area of the
+    # slice.
+    return tree_of(to_B2).query(from_B2)[0]
+
+
+def tree_of(pixels_B2: np.ndarray) -> "KDTree":
+    """Return a tree of pixels, built fast, which is a large part of measuring distances by it."""
     from scipy.spatial import KDTree  # here, since those who only draw labels do without it
 
-    # Nearest neighbours cost by the length of the boundary, a distance transform by the area of the
-    # slice. Building the tree is a large part of it, so it is built fast.
-    tree = KDTree(to_B2, leafsize=24, compact_nodes=False, balanced_tree=False)
-    return tree.query(from_B2)[0]
+    return KDTree(pixels_B2, leafsize=24, compact_nodes=False, balanced_tree=False)
 
 
 def boundary_pixels(mask_HW: np.ndarray) -> np.ndarray:
