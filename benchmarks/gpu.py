@@ -17,8 +17,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -26,6 +26,7 @@ from pathlib import Path
 from threading import Timer
 from time import monotonic, perf_counter
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -178,7 +179,7 @@ class Bench:
             "fit": trial.steps,
         }
         found = self.compare(turns)
-        with patched(training, "make_repeatable", repeatable_and_filled):
+        with patch.object(training, "make_repeatable", repeatable_and_filled):
             found |= self.compare({"filled": trial.steps})
         return {"size": size, **found}
 
@@ -271,17 +272,6 @@ class Bench:
     def peak(self) -> float:
         """Return the most memory of the card that this process had in use, in GiB; 0 on a CPU."""
         return torch.cuda.max_memory_allocated() / 2**30 if self.device == "cuda" else 0.0
-
-
-@contextmanager
-def patched(module: Any, name: str, value: Any) -> Iterator[None]:
-    """Put another value for a name of a module, for a while."""
-    before = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)
 
 
 def repeatable_and_filled(seed: int) -> None:
