@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from snakemake.benchmark import BenchmarkRecord, BenchmarkTimer
 from snakemake.script import PythonScript
 
 from labelnoise.jobs import fork_server, forked
-from labelnoise.jobs.forked import Forks, ForkServer, NoServerError, job_environment
+from labelnoise.jobs.forked import Forks, ForkServer, Job, NoServerError, job_environment
 
 pytestmark = pytest.mark.skipif(not forked.can_fork(), reason="no forks on this system")
 PLAIN = PythonScript.execute_script
@@ -156,6 +157,17 @@ def test_a_benchmark_that_cannot_be_measured_leaves_the_job_alone(write, forks):
     script = Script(write("open('said.json', 'w').close()"), bench_record=record)
     forked.forked(must_not_be_called, forks, broken)(script, str(script.file))
     assert Path("said.json").exists() and record.running_time > 0
+
+
+def test_the_end_of_a_job_is_understood_if_a_server_of_before_tells_of_it():
+    """Code may change while a study runs, also back to what it was."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen(["true"])
+    job = Job(process.pid, os.pidfd_open(process.pid), ours)
+    fork_server.send(theirs, {"status": 3})
+    assert job.run() == 3 and job.cpu_seconds is None
+    process.wait()
+    theirs.close()
 
 
 def test_what_a_job_leaves_for_its_end_is_done(write, forks):

@@ -139,7 +139,7 @@ class Job:
             self._reply.settimeout(LAST_WORD)
             try:
                 said = json.loads(self._reply.recv(fork_server.LONGEST))
-                self.cpu_seconds = float(said["cpu_seconds"])
+                self.cpu_seconds = said.get("cpu_seconds")
                 return int(said["status"])
             except (OSError, ValueError):
                 # Ended by a signal that only the server, which is gone as well, could name.
