@@ -125,11 +125,12 @@ def test_outlines_are_kept_while_there_is_room():
     mask_HW = ball(8)[DEPTH // 2].astype(np.uint8)
     size = sum(array.nbytes for array in (*trace(mask_HW).contours, *trace(mask_HW)[1:]))
     kept = KeptOutlines(room=size)
-    assert kept.of("empty", np.zeros_like(mask_HW)) is None
-    first = kept.of("first", mask_HW)
-    assert kept.of("first", mask_HW) is first
-    assert kept.of("second", mask_HW) is not kept.of("second", mask_HW)
-    assert kept.of("first", mask_HW) is first
+    assert kept.of("empty", np.zeros_like(mask_HW), "natural") is None
+    assert kept.of("first", mask_HW, "choppy") is None
+    first = kept.of("first", mask_HW, "natural")
+    assert kept.of("first", mask_HW, "natural") is first
+    assert kept.of("second", mask_HW, "natural") is not kept.of("second", mask_HW, "natural")
+    assert kept.of("first", mask_HW, "natural") is first
 
 
 def test_structures_that_touch_move_together(tmp_path):

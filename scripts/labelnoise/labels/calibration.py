@@ -350,7 +350,7 @@ class Slice:
     def perturbed(self, severity: float, draw: int) -> Iterable[np.ndarray]:
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, draw, self.index]))
         (mask_HW,) = self.masks
-        outlines = self.kept.of(self.index, mask_HW) if self.kind == "natural" else None
+        outlines = self.kept.of(self.index, mask_HW, self.kind)
         yield perturb(mask_HW, self.kind, severity, rng, self.foreground_fraction, outlines)
 
 

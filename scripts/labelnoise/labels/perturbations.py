@@ -52,8 +52,13 @@ class KeptOutlines:
         self._kept: dict[Hashable, Outlines] = {}
         self._room = room
 
-    def of(self, key: Hashable, mask_HW: np.ndarray) -> Outlines | None:
-        """Return the outlines of a mask, which the key stands for; None if it is empty."""
+    def of(self, key: Hashable, mask_HW: np.ndarray, kind: str) -> Outlines | None:
+        """Return the outlines of a mask, which the key stands for, where a kind needs any.
+
+        None where it does not, or the mask is empty.
+        """
+        if kind != "natural":
+            return None
         if key in self._kept:
             return self._kept[key]
         if not mask_HW.any():
@@ -328,9 +333,7 @@ def draw_labels(
         for index in sorted(severities):
             mask_HW = (labels_HW == index).view(np.uint8)
             fraction = foreground_fractions.get(index) if kind == "random" else None
-            outlines = None
-            if kept is not None and kind == "natural":
-                outlines = kept.of((int(row), index), mask_HW)
+            outlines = kept.of((int(row), index), mask_HW, kind) if kept else None
             wrong_HW = perturb(mask_HW, kind, severities[index], rng, fraction, outlines)
             np.putmask(perturbed_HW, wrong_HW, index)
     return perturbed_NHW
