@@ -9,6 +9,7 @@ READY := .venv/ready
 READY_TO_CHECK := .venv/ready-to-check
 CLEANLAB := .venv/ready-for-cleanlab
 SIMPLEITK := .venv/ready-for-simpleitk
+OPENCV := .venv/ready-for-opencv
 NNUNET := .venv/ready-for-nnunet
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 # Overlays config.yaml: `make status STUDY=studies/demo.yaml`.
@@ -18,13 +19,13 @@ DEMO := $(SNAKEMAKE) --workflow-profile profiles/cpu --configfile studies/demo.y
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header
 # Lists that are installed beside requirements.txt.
-EXTRAS := checks cleanlab simpleitk nnunet
+EXTRAS := checks cleanlab simpleitk opencv nnunet
 
 CASES ?=
 EFFECT ?=
 RUN ?=
 
-.PHONY: demo status plan answer verify jobs cleanlab simpleitk nnunet test test-slurm check format report docs lock clean known-study
+.PHONY: demo status plan answer verify jobs cleanlab simpleitk opencv nnunet test test-slurm check format report docs lock clean known-study
 .DEFAULT_GOAL := demo
 
 ## A small study on embedded data, to the table and the figures, on the CPU.
@@ -60,6 +61,9 @@ cleanlab: $(CLEANLAB)
 
 ## SimpleITK, for a consensus of annotators by STAPLE.
 simpleitk: $(SIMPLEITK)
+
+## OpenCV, which a benchmark compares with.
+opencv: $(OPENCV)
 
 ## nnU-Net, for studies whose models have `trainer: nnunet`.
 nnunet: $(NNUNET)
@@ -121,7 +125,7 @@ $(READY_TO_CHECK): envs/checks.txt $(READY)
 	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt --requirement envs/checks.txt
 	touch $@
 
-$(CLEANLAB) $(SIMPLEITK): .venv/ready-for-%: envs/%.txt $(READY)
+$(CLEANLAB) $(SIMPLEITK) $(OPENCV): .venv/ready-for-%: envs/%.txt $(READY)
 	$(BIN)/python -m pip install --require-hashes --requirement envs/requirements.txt --requirement $<
 	touch $@
 

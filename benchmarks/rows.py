@@ -11,6 +11,7 @@ and what there is now. `before` is None where nothing is compared.
 import argparse
 import os
 import platform
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,4 +106,4 @@ def command() -> str:
             kept.pop()
         elif not argument.startswith("--output="):
             kept.append(argument)
-    return " ".join(["python", str(name), *kept])
+    return shlex.join(["python", str(name), *kept])

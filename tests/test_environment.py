@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 ENVS = Path(__file__).parents[1] / "envs"
-EXTRAS = ("cleanlab", "simpleitk", "nnunet")
+EXTRAS = ("cleanlab", "simpleitk", "opencv", "nnunet")
 LISTS = pytest.mark.parametrize("name", ["requirements", "checks", *EXTRAS])
 
 
@@ -59,8 +59,8 @@ def test_extras_fit_beside_what_runs_need_and_what_tests_try(name):
     assert set(runs).isdisjoint(extra)
     shared = extra.keys() & checks.keys()
     assert {each: extra[each] for each in shared} == {each: checks[each] for each in shared}
-    # What tests try has to be there; nnU-Net is too large for that.
-    assert name == "nnunet" or extra.keys() <= checks.keys()
+    # What tests try has to be there; nnU-Net is too large for that, OpenCV for a benchmark alone.
+    assert name in ("nnunet", "opencv") or extra.keys() <= checks.keys()
 
 
 def test_the_conda_environment_holds_the_versions_that_runs_need():

@@ -38,6 +38,11 @@ def test_the_output_is_no_part_of_the_command(monkeypatch):
     assert command() == "python docs/speed.py"
 
 
+def test_the_command_can_be_given_to_a_shell(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "docs/speed.py"), "--settings", "fused: true"])
+    assert command() == "python docs/speed.py --settings 'fused: true'"
+
+
 def test_a_page_shows_the_rows_and_says_what_was_never_measured(written):
     page = "a\n<!-- rows: training -->\nold\n<!-- end of rows -->\nb\n<!-- rows: gpu -->\n"
     filled = DOCS["filled"](page + "<!-- end of rows -->\n", written.parent)
