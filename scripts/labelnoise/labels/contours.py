@@ -69,10 +69,11 @@ def _generator(values_HW):
 
 def bounding_box(mask_HW: np.ndarray) -> tuple[slice, slice]:
     """Return row and column slices of the smallest box around the foreground, not empty."""
-    filled = np.flatnonzero(mask_HW.any(axis=1))
-    rows = slice(filled[0], filled[-1] + 1)
-    filled = np.flatnonzero(mask_HW[rows].any(axis=0))
-    return rows, slice(filled[0], filled[-1] + 1)
+    # Bytes are searched several times as fast as NumPy reduces rows.
+    line, width = mask_HW.astype(bool, copy=False).tobytes(), mask_HW.shape[1]
+    rows = slice(line.find(1) // width, line.rfind(1) // width + 1)
+    line = mask_HW[rows].any(axis=0).tobytes()
+    return rows, slice(line.find(1), line.rfind(1) + 1)
 
 
 def fill(contours: Contours, moved_P2: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -134,6 +134,7 @@ def boundary_pixels(mask_HW: np.ndarray) -> np.ndarray:
     Returns:
         (B, 2) rows and columns.
     """
+    mask_HW = mask_HW.astype(bool, copy=False)
     if not mask_HW.any():
         return np.zeros((0, 2), int)
     rows, columns = bounding_box(mask_HW)
