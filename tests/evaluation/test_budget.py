@@ -11,7 +11,15 @@ from scipy.optimize import curve_fit
 
 from budgets import BUDGET, CURVE, FLAT, GROUPS, NUMBERS, study
 from labelnoise.evaluation import budget
-from labelnoise.evaluation.budget import Curve, bounds, fit_curve, plan, resampled, study_budget
+from labelnoise.evaluation.budget import (
+    Curve,
+    bounds,
+    cases_for,
+    fit_curve,
+    plan,
+    resampled,
+    study_budget,
+)
 
 ERRORS = list(CURVE.ends)
 CELLS = [(number, error) for number in NUMBERS for error in ERRORS]
@@ -106,6 +114,12 @@ def test_lines_of_equal_dice_by_hand():
     assert BY_HAND.worth(16, "rough", "good") == pytest.approx(4)
     assert BY_HAND.worth(16, "rough", "poor") == pytest.approx(8)
     assert BY_HAND.offset("rough") == BY_HAND.offset("poor") == pytest.approx(0.05)
+
+
+def test_cases_for_a_wanted_dice_by_hand():
+    """8 cases give 0.9; 0.95 is the end, which none reaches; a flat curve is there at once."""
+    np.testing.assert_allclose(cases_for([0.9, 0.95, 0.99], 0.95, 0.4, 1), [8, inf, inf])
+    np.testing.assert_allclose(cases_for(0.9, [0.9, 0.8], 0, 1), [0, inf])
 
 
 def test_plans_by_hand():

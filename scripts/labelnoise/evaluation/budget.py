@@ -66,14 +66,11 @@ class Curve:
 
     def dice(self, cases: Any, error: str) -> Any:
         """Return Dice of some number of cases with an error, or of several numbers."""
-        return self.ends[error] - self.scales[error] * np.asarray(cases, float) ** -self.power
+        return dice_with(cases, self.ends[error], self.scales[error], self.power)
 
     def cases_for(self, wanted: float, error: str) -> float:
         """Return the number of cases that gives a wanted Dice; infinite where none does."""
-        room, scale = self.ends[error] - wanted, self.scales[error]
-        if scale == 0 or room <= 0:
-            return 0.0 if scale == 0 and room >= 0 else inf
-        return float((scale / room) ** (1 / self.power))
+        return float(cases_for(wanted, self.ends[error], self.scales[error], self.power))
 
     def worth(self, cases: float, error: str, other: str) -> float:
         """Return how many cases with another error give the Dice that some give with one.
@@ -81,6 +78,23 @@ class Curve:
         Infinite where no number does.
         """
         return cases if other == error else self.cases_for(float(self.dice(cases, error)), other)
+
+
+def dice_with(cases: Any, end: Any, scale: Any, power: float) -> np.ndarray:
+    """Return Dice of a number of training cases, D above; arrays are broadcast."""
+    return end - scale * np.asarray(cases, float) ** -power
+
+
+def cases_for(wanted: Any, end: Any, scale: Any, power: float) -> np.ndarray:
+    """Return the number of cases of which `dice_with` is a wanted Dice; arrays are broadcast.
+
+    Infinite where no number gives it, 0 where any does.
+    """
+    room, scale = np.asarray(end, float) - wanted, np.asarray(scale, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cases = (scale / room) ** (1 / power)
+    cases = np.where(room > 0, cases, inf)
+    return np.where((scale == 0) & (room >= 0), 0.0, cases)
 
 
 def fit_curve(

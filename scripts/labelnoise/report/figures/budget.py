@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from labelnoise.evaluation.budget import SURFACE
+from labelnoise.evaluation.budget import SURFACE, cases_for, dice_with
 from labelnoise.report import style
 from labelnoise.report.figures.canvas import (
     PAGE_WIDTH,
@@ -156,10 +156,7 @@ def _draw_equal(panel, cells, plan, family):
     for level in _levels(first, end_D, scale_D):
         is_wanted = level == first["wanted"]
         look = {"color": "black" if is_wanted else "0.55", "linewidth": 1.6 if is_wanted else 0.8}
-        room_D = end_D - level
-        with np.errstate(divide="ignore", invalid="ignore"):
-            needed_D = (scale_D / room_D) ** (1 / first["power"])
-        cases_D = np.where(room_D > 0, needed_D, np.nan)
+        cases_D = cases_for(level, end_D, scale_D, first["power"])
         is_inside_D = (cases_D >= least) & (cases_D <= most)
         panel.plot(cases_D, label_D, linestyle=BEYOND, label=f"_{level:g} beyond", **look)
         inside_D = np.where(is_inside_D, cases_D, np.nan)
@@ -192,8 +189,8 @@ def _levels(first, end_D, scale_D):
     About LEVELS, in round steps, of those within the cases measured, and none beside the wanted
     one.
     """
-    low = (end_D - scale_D * first["least"] ** -first["power"]).min()
-    most = (end_D - scale_D * first["most"] ** -first["power"]).max()
+    low = dice_with(first["least"], end_D, scale_D, first["power"]).min()
+    most = dice_with(first["most"], end_D, scale_D, first["power"]).max()
     step = next(each for each in STEPS if (most - low) / each <= LEVELS or each == STEPS[-1])
     levels = step * np.arange(np.ceil(low / step), np.floor(most / step) + 1)
     kept = [round(level, 3) for level in levels if abs(level - first["wanted"]) > step / 3]
