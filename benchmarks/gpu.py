@@ -32,17 +32,14 @@ import torch
 
 import training
 from rows import Rows, add_output
-from training import SETTINGS, STEPS, Trial, images_per_second, wall_of_gpu
+from training import SETTINGS, STEPS, Trial, images_per_second, make_task, wall_of_gpu
 
 ROOT = Path(__file__).resolve().parents[1]
 
-from labelnoise.data.prepare import prepare_dataset  # noqa: E402
 from labelnoise.files import read_json, write_json  # noqa: E402
 from labelnoise.jobs.devices import Device  # noqa: E402
-from labelnoise.jobs.free_memory import cores  # noqa: E402
 from labelnoise.jobs.locks import hold_run  # noqa: E402
-from labelnoise.labels.dataset import calibrate_dataset, perturb_dataset  # noqa: E402
-from labelnoise.study import Perturbation, Run, Study, Task, read_study  # noqa: E402
+from labelnoise.study import Perturbation, Study, read_study  # noqa: E402
 from labelnoise.training.batches import as_inputs  # noqa: E402
 from labelnoise.training.loop import evaluate  # noqa: E402
 from labelnoise.training.run import Extras, make_repeatable, train_run  # noqa: E402
@@ -289,10 +286,7 @@ def train_paper(bench: Bench, study: Study) -> None:
             continue
         if bench.left() < (0 if bench.quick else MOST):
             return
-        dataset, labels = make_inputs(study, run)
-        task = Task(
-            run, study.models[run.model], study.recipes[run.recipe], study.seed, dataset, labels
-        )
+        task = make_task(study, run)
         seconds = max(1e-3, bench.left() - (0 if bench.quick else 5))
         signal.signal(signal.SIGALRM, out_of_time)
         # Again and again, since it may come where Python lets no exception out.
@@ -313,24 +307,6 @@ def train_paper(bench: Bench, study: Study) -> None:
 def out_of_time(*_):
     """End a training as when a scheduler ends it: its last whole epoch is on the disk."""
     raise SystemExit(1)
-
-
-def make_inputs(study: Study, run: Run) -> tuple[Path, Path]:
-    """Make the dataset and the labels of a run where they are not there; return their files."""
-    paths = study.results
-    dataset, calibration, labels, measured = (
-        paths.fill(path, run)
-        for path in (paths.dataset, paths.calibration, paths.labels, paths.measured)
-    )
-    error, seed = study.perturbations[run.perturbation], study.seed
-    if not dataset.exists():
-        settings = study.datasets[run.dataset]
-        prepare_dataset(run.dataset, settings, seed=seed, path=dataset, workers=cores())
-    if not calibration.exists():
-        calibrate_dataset(dataset, run.perturbation, error, seed, calibration)
-    if not measured.exists():
-        perturb_dataset(dataset, calibration, error, run.repeat, seed, labels, measured)
-    return dataset, labels
 
 
 def rows_of(bench: Bench, gpu: str) -> Rows:

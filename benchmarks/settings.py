@@ -22,17 +22,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from labelnoise.counts import dice  # noqa: E402
-from labelnoise.data.prepare import prepare_dataset  # noqa: E402
 from labelnoise.data.storage import Dataset  # noqa: E402
 from labelnoise.evaluation.score import count_slices  # noqa: E402
 from labelnoise.jobs.devices import Device  # noqa: E402
-from labelnoise.labels.dataset import calibrate_dataset, perturb_dataset  # noqa: E402
-from labelnoise.study import Run, RunFolder, Task, read_study  # noqa: E402
+from labelnoise.study import Run, RunFolder, read_study  # noqa: E402
 from labelnoise.training.batches import Slices  # noqa: E402
 from labelnoise.training.checkpoints import load_run  # noqa: E402
 from labelnoise.training.run import train_run  # noqa: E402
 from rows import Rows, add_output  # noqa: E402
-from training import SETTINGS  # noqa: E402
+from training import SETTINGS, make_task  # noqa: E402
 
 STUDY = read_study(ROOT / "config.yaml", ROOT / "studies" / "demo.yaml")
 DATASET, MODEL, CONTROL = "phantom", "unet", "control"
@@ -48,12 +46,12 @@ def main():
     torch.set_num_threads(1)
     rows = Rows()
     with tempfile.TemporaryDirectory() as folder:
-        files = write_files(Path(folder))
+        study = replace(STUDY, results=replace(STUDY.results, root=Path(folder)))
         for recipe in STUDY.matrix["recipe"]:
             found = {
                 name: np.array(
                     [
-                        score(files, recipe, repeat, SETTINGS.get(name, {}))
+                        score(study, recipe, repeat, SETTINGS.get(name, {}))
                         for repeat in range(arguments.repeats)
                     ]
                 )
@@ -70,30 +68,16 @@ def main():
     rows.write(arguments.output)
 
 
-def write_files(folder):
-    """Write the dataset and its labels without error."""
-    files = {"dataset": folder / "phantom.h5", "labels": folder / "labels.h5"}
-    control, seed = STUDY.perturbations[CONTROL], STUDY.seed
-    prepare_dataset(DATASET, STUDY.datasets[DATASET], seed=seed, path=files["dataset"])
-    calibrate_dataset(files["dataset"], CONTROL, control, seed, folder / "control.json")
-    perturb_dataset(
-        *(files["dataset"], folder / "control.json", control, 0, seed),
-        *(files["labels"], folder / "measured.json"),
-    )
-    return files
-
-
-def score(files, name, repeat, setting):
+def score(study, name, repeat, setting):
     """Return the pooled test Dice of a training with a setting."""
-    recipe = replace(STUDY.recipes[name], **setting)
-    task = Task(
-        Run(DATASET, MODEL, name, CONTROL, repeat), STUDY.models[MODEL], recipe, STUDY.seed, **files
-    )
+    task = make_task(study, Run(DATASET, MODEL, name, CONTROL, repeat))
+    task = replace(task, recipe=replace(task.recipe, **setting))
     with tempfile.TemporaryDirectory() as folder:
         train_run(task, RunFolder(Path(folder)), Device("cpu", "CPU"))
         network = load_run(folder).network
-    data = Dataset(files["dataset"])
-    counts_NC4 = count_slices(network, Slices(data, data.rows("test")), "cpu", recipe.batch_size)
+    data = Dataset(task.dataset)
+    slices = Slices(data, data.rows("test"))
+    counts_NC4 = count_slices(network, slices, "cpu", task.recipe.batch_size)
     return float(dice(counts_NC4.sum(0)[1].numpy()))
 
 

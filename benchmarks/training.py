@@ -31,11 +31,12 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from labelnoise.data.prepare import prepare_dataset  # noqa: E402
 from labelnoise.data.storage import SPLITS, Dataset, LabelFile, write_dataset  # noqa: E402
-from labelnoise.jobs.free_memory import keep_freed_memory  # noqa: E402
+from labelnoise.jobs.free_memory import cores, keep_freed_memory  # noqa: E402
 from labelnoise.labels.dataset import calibrate_dataset, perturb_dataset  # noqa: E402
 from labelnoise.networks import make_network  # noqa: E402
-from labelnoise.study import Perturbation, RunFolder, read_study  # noqa: E402
+from labelnoise.study import Perturbation, Run, RunFolder, Study, Task, read_study  # noqa: E402
 from labelnoise.training.batches import Slices, training_batches  # noqa: E402
 from labelnoise.training.checkpoints import TopNSaver  # noqa: E402
 from labelnoise.training.loop import (  # noqa: E402
@@ -235,6 +236,25 @@ def write_labels(dataset: Path, error: Perturbation) -> Path:
         calibrate_dataset(dataset, "error", error, 1, calibration)
         perturb_dataset(dataset, calibration, error, 0, 1, labels, measured)
     return labels
+
+
+def make_task(study: Study, run: Run) -> Task:
+    """Make the dataset and the labels of a run where they are not there; return its task."""
+    paths = study.results
+    dataset, calibration, labels, measured = (
+        paths.fill(path, run)
+        for path in (paths.dataset, paths.calibration, paths.labels, paths.measured)
+    )
+    error, seed = study.perturbations[run.perturbation], study.seed
+    if not dataset.exists():
+        settings = study.datasets[run.dataset]
+        prepare_dataset(run.dataset, settings, seed=seed, path=dataset, workers=cores())
+    if not calibration.exists():
+        calibrate_dataset(dataset, run.perturbation, error, seed, calibration)
+    if not measured.exists():
+        perturb_dataset(dataset, calibration, error, run.repeat, seed, labels, measured)
+    model, recipe = study.models[run.model], study.recipes[run.recipe]
+    return Task(run, model, recipe, seed, dataset, labels)
 
 
 def images_per_second(
