@@ -2,9 +2,13 @@
 
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import yaml
+
+from labelnoise.jobs.study_status import look_at
+from labelnoise.study import read_study
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -67,6 +71,14 @@ def command(folder, study, *arguments, cores=2):
         *("--cores", str(cores), "--workflow-profile", ROOT / "profiles" / "cpu"),
         *("--configfile", ROOT / "config.yaml", overlay),
     ]
+
+
+def status_of(folder, study):
+    """Return what `make status` looks at in a folder, of the config under a study."""
+    overlay = folder / "asked.yaml"
+    overlay.write_text(yaml.safe_dump(study))
+    with chdir(folder):
+        return look_at(read_study(ROOT / "config.yaml", overlay))
 
 
 def changed(**sections):

@@ -7,14 +7,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from labelnoise.data.storage import Dataset, LabelFile
-from labelnoise.jobs.study_status import look_at
-from labelnoise.study import read_study
 from own_images import OWN, write_own, write_pair
-from workflow_runs import ROOT, TINY, job_counts, snakemake
+from workflow_runs import TINY, job_counts, snakemake, status_of
 
 # Pixels of the discs of radius 8, which are true, and 6, which are given: the second are inside.
 TRUE, GIVEN = 197, 113
@@ -124,15 +121,7 @@ def test_a_rewritten_mask_makes_its_labels_again_and_nothing_else(home):
 
 def outdated(folder, study):
     """Return what `make status` says of runs that are outdated, by their names."""
-    overlay = folder / "changed.yaml"
-    overlay.write_text(yaml.safe_dump(study))
-    here = os.getcwd()
-    os.chdir(folder)
-    try:
-        status = look_at(read_study(ROOT / "config.yaml", overlay))
-    finally:
-        os.chdir(here)
-    return {run.name: how for run, how in status.mixed}
+    return {run.name: how for run, how in status_of(folder, study).mixed}
 
 
 def test_folds_share_one_file_and_a_missing_case_is_a_sentence_of_the_status(tmp_path):
@@ -143,13 +132,7 @@ def test_folds_share_one_file_and_a_missing_case_is_a_sentence_of_the_status(tmp
     study = STUDY | {"datasets": folds, "matrix": matrix}
     targets = [f"results/labels/own@fold{fold}/intern/rep0.h5" for fold in range(3)]
     assert snakemake(tmp_path, study, *targets).returncode != 0
-    overlay = tmp_path / "study.yaml"
-    here = os.getcwd()
-    os.chdir(tmp_path)
-    try:
-        (failure,) = look_at(read_study(ROOT / "config.yaml", overlay)).failures
-    finally:
-        os.chdir(here)
+    (failure,) = status_of(tmp_path, study).failures
     assert (failure.rule, failure.name, failure.blocked) == ("prepare_given", "own/intern", 3)
     assert "1 of 6 cases have no labels in data/intern (p5)" in failure.sentence
     write_intern(tmp_path / "data/intern", [5])

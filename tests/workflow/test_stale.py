@@ -4,12 +4,9 @@ import os
 import re
 
 import pytest
-import yaml
 
-from labelnoise.jobs.study_status import look_at
-from labelnoise.study import read_study
 from own_images import OWN, write_own, write_pair
-from workflow_runs import ROOT, TINY, changed, job_counts, snakemake
+from workflow_runs import TINY, changed, job_counts, snakemake, status_of
 
 LABELS = "results/labels/own/choppy-x/rep0.h5"
 
@@ -21,15 +18,8 @@ def to_train(folder, study):
     blocks = asked.stdout.split("rule train_model:")[1:]
     names = [re.search(r"wildcards: (.+)", block)[1] for block in blocks]
     planned = {"/".join(part.split("=")[1] for part in name.split(", ")) for name in names}
-    overlay = folder / "changed.yaml"
-    overlay.write_text(yaml.safe_dump(study))
-    here = os.getcwd()
-    os.chdir(folder)
-    try:
-        status = look_at(read_study(ROOT / "config.yaml", overlay))
-    finally:
-        os.chdir(here)
-    states = {each.run.name.replace("/rep", "/"): each.state for each in status.runs}
+    runs = status_of(folder, study).runs
+    states = {each.run.name.replace("/rep", "/"): each.state for each in runs}
     assert set(states.values()) <= {"finished", "outdated"}
     return planned, {name for name, state in states.items() if state == "outdated"}
 
