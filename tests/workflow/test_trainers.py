@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 
 import command_trainer
-from labelnoise.jobs.study_status import look_at
-from labelnoise.study import read_study
-from workflow_runs import ROOT, TINY, changed, job_counts, snakemake
+from workflow_runs import TINY, changed, job_counts, snakemake, status_of
 
 RECIPE = {**TINY["recipes"]["short"], "epochs": 2}
 
@@ -38,7 +36,7 @@ def study(tmp_path_factory):
 
 
 def test_a_trainer_ends_in_the_same_tables_and_figures(study):
-    folder, _, done = study
+    folder, overlay, done = study
     runs = pd.read_csv(folder / "results/tables/runs.csv")
     pairs = runs[["model", "recipe"]].drop_duplicates().itertuples(index=False, name=None)
     assert list(pairs) == [("small", "short"), ("mine", "own")]
@@ -61,8 +59,7 @@ def test_a_trainer_ends_in_the_same_tables_and_figures(study):
         ["worse", "small", "short", "mine"],
     ]
     assert pd.read_csv(folder / "results/tables/mixed.csv").empty
-    status = look_at(read_study(ROOT / "config.yaml", folder / "study.yaml"))
-    assert len(status.runs) == 8
+    assert [each.state for each in status_of(folder, overlay).runs] == ["finished"] * 8
 
 
 def test_the_answer_says_which_recipe_is_whose(study):
