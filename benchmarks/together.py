@@ -25,13 +25,12 @@ from torch.func import functional_call, stack_module_state
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from labelnoise.jobs.free_memory import cores, keep_freed_memory  # noqa: E402
+from labelnoise.jobs.free_memory import cores  # noqa: E402
 from labelnoise.networks import make_network  # noqa: E402
 from labelnoise.networks.unet import UNet  # noqa: E402
 from labelnoise.training.loop import make_optimiser  # noqa: E402
-from labelnoise.training.run import make_repeatable  # noqa: E402
-from rows import Rows, add_output  # noqa: E402
-from training import SIZES, STEPS, STUDY, TURNS, Apart, Trial, images_per_second  # noqa: E402
+from rows import Rows  # noqa: E402
+from training import STEPS, STUDY, Apart, Trial, begin, images_per_second  # noqa: E402
 
 # Shapes: R repeats, N slices of a batch, S of the training split, K channels, C classes,
 # H height, W width.
@@ -156,8 +155,7 @@ def turn(way: Separate | Together, trial: Trial, repeats: int, number: int = STE
     images_SKHW, labels_SHW = trial.tensors["train"]
     size = trial.recipe.batch_size
     for _ in range(number):
-        orders = [torch.randperm(len(labels_SHW))[:size] for _ in range(repeats)]
-        chosen_RN = torch.stack(orders)
+        chosen_RN = torch.stack([torch.randperm(len(labels_SHW))[:size] for _ in range(repeats)])
         way.step(images_SKHW[chosen_RN], labels_SHW[chosen_RN])
     return number * size * repeats
 
@@ -183,25 +181,19 @@ def threads_against_processes(folder: Path, size: int, turns: int) -> dict[str, 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, nargs="+", default=SIZES, help="pixels along a side")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="that train on one core")
-    parser.add_argument("--turns", type=int, default=TURNS, help="turns of steps")
-    add_output(parser)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    rows, repeats = Rows(), arguments.repeats
+    arguments, rows = begin(parser), Rows()
+    repeats = arguments.repeats
     with tempfile.TemporaryDirectory() as folder:
         for size in arguments.size:
             trial = Trial(Path(folder), size)
-            make_repeatable(1)
             for name, way in WAYS.items():
                 networks = make_networks(repeats)
-                # Made first, of the same weights before any step.
-                together = way(networks, trial)
+                # Of the same weights, since neither has taken a step.
+                before, after = Separate(networks, trial), way(networks, trial)
                 turns = {
-                    key: partial(turn, each, trial, repeats)
-                    for key, each in (("before", Separate(networks, trial)), ("after", together))
+                    "before": partial(turn, before, trial, repeats),
+                    "after": partial(turn, after, trial, repeats),
                 }
                 found = images_per_second(turns, arguments.turns)
                 rows.add(f"{repeats} repeats by {name}, {size} px", **found, unit="images/s")

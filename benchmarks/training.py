@@ -240,21 +240,19 @@ def write_labels(dataset: Path, error: Perturbation) -> Path:
 
 def make_task(study: Study, run: Run) -> Task:
     """Make the dataset and the labels of a run where they are not there; return its task."""
-    paths = study.results
-    dataset, calibration, labels, measured = (
-        paths.fill(path, run)
-        for path in (paths.dataset, paths.calibration, paths.labels, paths.measured)
-    )
-    error, seed = study.perturbations[run.perturbation], study.seed
-    if not dataset.exists():
+    task, paths = study.task(run), study.results
+    calibration, measured = (paths.fill(path, run) for path in (paths.calibration, paths.measured))
+    error = study.perturbations[run.perturbation]
+    if not task.dataset.exists():
         settings = study.datasets[run.dataset]
-        prepare_dataset(run.dataset, settings, seed=seed, path=dataset, workers=cores())
+        prepare_dataset(run.dataset, settings, task.seed, task.dataset, workers=cores())
     if not calibration.exists():
-        calibrate_dataset(dataset, run.perturbation, error, seed, calibration)
+        calibrate_dataset(task.dataset, run.perturbation, error, task.seed, calibration)
     if not measured.exists():
-        perturb_dataset(dataset, calibration, error, run.repeat, seed, labels, measured)
-    model, recipe = study.models[run.model], study.recipes[run.recipe]
-    return Task(run, model, recipe, seed, dataset, labels)
+        perturb_dataset(
+            task.dataset, calibration, error, run.repeat, task.seed, task.labels, measured
+        )
+    return task
 
 
 def images_per_second(
@@ -296,16 +294,20 @@ def wall_of_gpu() -> float:
     return perf_counter()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def begin(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Take `--size`, `--turns` and `--output` as well; train from here on as a job on one core."""
     parser.add_argument("--size", type=int, nargs="+", default=SIZES, help="pixels along a side")
     parser.add_argument("--turns", type=int, default=TURNS, help="turns of steps")
-    parser.add_argument("--epoch-turns", type=int, default=EPOCH_TURNS, help="turns of epochs")
     add_output(parser)
-    arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    rows = Rows()
+    return parser.parse_args()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epoch-turns", type=int, default=EPOCH_TURNS, help="turns of epochs")
+    arguments, rows = begin(parser), Rows()
     with tempfile.TemporaryDirectory() as folder:
         for size in arguments.size:
             trial = Trial(Path(folder), size)

@@ -70,10 +70,9 @@ def verify(config: dict, name: str | None, files: Sequence[Path] = ()) -> bool:
         compare_runs,
         describe_comparisons,
         make_again,
-        task_of,
     )
 
-    task = task_of(study, run)
+    task = study.task(run)
     check_surroundings(run, record)
     check_inputs(task, record)
     slots, patience = config["runs_per_gpu"], 60 * config["gpu_wait"]

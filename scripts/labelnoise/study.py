@@ -657,6 +657,17 @@ class Study:
         """Return the names of the folds of a dataset, or its own name if it has none."""
         return fold_names(dataset, self.datasets[dataset])
 
+    def task(self, run: Run) -> Task:
+        """Return the training of a run, as the rule `train_model` has it."""
+        return Task(
+            run=run,
+            model=self.models[run.model],
+            recipe=self.recipes[run.recipe],
+            seed=self.seed,
+            dataset=self.results.fill(self.results.dataset, run),
+            labels=self.results.fill(self.results.labels, run),
+        )
+
     @property
     def claims(self) -> list[Claim]:
         """The claims that the matrix asks, of each cell and way of drawing they are about."""

@@ -18,7 +18,7 @@ from labelnoise.evaluation.score import score_run
 from labelnoise.jobs.devices import Device
 from labelnoise.jobs.locks import hold_run
 from labelnoise.seeds import training_seed
-from labelnoise.study import Run, RunFolder, Study, Task
+from labelnoise.study import Run, RunFolder, Task
 from labelnoise.training.checkpoints import load
 from labelnoise.training.provenance import begin_sitting, provenance
 from labelnoise.training.run import Extras, train_run
@@ -43,19 +43,6 @@ class Comparison:
     file: str
     size: str
     difference: str | None = None
-
-
-def task_of(study: Study, run: Run) -> Task:
-    """Return the training of a run, as the rule `train_model` has it."""
-    results = study.results
-    return Task(
-        run=run,
-        model=study.models[run.model],
-        recipe=study.recipes[run.recipe],
-        seed=study.seed,
-        dataset=results.fill(results.dataset, run),
-        labels=results.fill(results.labels, run),
-    )
 
 
 def check_inputs(task: Task, record: Mapping[str, Any]) -> None:
