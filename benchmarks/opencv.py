@@ -14,8 +14,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
+
+try:
+    import cv2
+except ImportError:
+    sys.exit("error: OpenCV is not installed here; run `make opencv` first.")
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
